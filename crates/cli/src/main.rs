@@ -1,0 +1,2 @@
+//! The `transformers` binary.
+fn main() {}

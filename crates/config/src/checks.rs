@@ -1,0 +1,89 @@
+//! Checks that the families share: a configuration that passes them cannot make a model divide by zero or ask for more
+//! memory than an address space has.
+
+use crate::{ConfigError, Result};
+
+/// The largest size of a layer, a vocabulary or a context that is believed. A product of two of them, in bytes, still
+/// fits into a `usize`.
+pub const MAX_SIZE: usize = 1 << 28;
+/// The largest number of layers that is believed.
+pub const MAX_LAYERS: usize = 1 << 14;
+/// The largest size of a head that is believed.
+pub const MAX_HEAD_DIM: usize = 1 << 16;
+
+/// Checks that each of the sizes is there and believable.
+pub fn sizes(sizes: &[(&str, usize)]) -> Result<()> {
+    sizes
+        .iter()
+        .try_for_each(|&(key, size)| within(key, size, MAX_SIZE))
+}
+
+/// Checks `num_hidden_layers`.
+pub fn layers(count: usize) -> Result<()> {
+    within("num_hidden_layers", count, MAX_LAYERS)
+}
+
+/// Checks that a number is finite and not negative.
+pub fn not_negative(key: &str, value: f64) -> Result<()> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(());
+    }
+    Err(ConfigError::invalid(
+        key,
+        format!("{value} is not a finite number of at least 0"),
+    ))
+}
+
+/// Checks the shapes of attention; without a `head_dim`, the heads divide `hidden_size` among them.
+pub fn attention(
+    hidden_size: usize,
+    heads: usize,
+    key_value_heads: usize,
+    head_dim: Option<usize>,
+) -> Result<()> {
+    sizes(&[
+        ("hidden_size", hidden_size),
+        ("num_attention_heads", heads),
+        ("num_key_value_heads", key_value_heads),
+    ])?;
+    if head_dim.is_none() {
+        heads_divide(hidden_size, heads)?;
+    }
+    let head_dim = head_dim.unwrap_or(hidden_size / heads);
+    within("head_dim", head_dim, MAX_HEAD_DIM)?;
+    within(
+        "num_attention_heads",
+        heads.saturating_mul(head_dim),
+        MAX_SIZE,
+    )?;
+    if !heads.is_multiple_of(key_value_heads) {
+        return Err(ConfigError::invalid(
+            "num_key_value_heads",
+            format!(
+                "{key_value_heads} key-value heads cannot share {heads} attention heads evenly"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that `hidden_size` is a multiple of `num_attention_heads`.
+pub fn heads_divide(hidden_size: usize, heads: usize) -> Result<()> {
+    if heads > 0 && hidden_size.is_multiple_of(heads) {
+        return Ok(());
+    }
+    Err(ConfigError::invalid(
+        "num_attention_heads",
+        format!("the hidden size {hidden_size} is not a multiple of {heads} heads"),
+    ))
+}
+
+fn within(key: &str, size: usize, max: usize) -> Result<()> {
+    if (1..=max).contains(&size) {
+        return Ok(());
+    }
+    Err(ConfigError::invalid(
+        key,
+        format!("{size} is outside of 1 to {max}"),
+    ))
+}

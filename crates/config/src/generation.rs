@@ -1,0 +1,641 @@
+//! How to generate: the fields of `generation_config.json`.
+//!
+//! Every field is an `Option`, and `None` means "not said here". What applies to a call is, field by field, the first
+//! that says something: the call, the model's `generation_config.json`, [`GenerationConfig::defaults`].
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use transformers_hub::ModelFiles;
+
+use crate::base::{TokenIds, token_id, token_ids};
+use crate::{AutoConfig, ConfigError, REFERENCE_VERSION, Result, json};
+
+/// The file that a model's generation configuration is in.
+const FILE_NAME: &str = "generation_config.json";
+
+/// Keys that the reference takes for generation parameters when it finds them in a `config.json`.
+pub(crate) const GENERATION_KEYS: &[&str] = &[
+    "max_length",
+    "min_length",
+    "do_sample",
+    "early_stopping",
+    "num_beams",
+    "temperature",
+    "top_k",
+    "top_p",
+    "typical_p",
+    "repetition_penalty",
+    "length_penalty",
+    "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size",
+    "bad_words_ids",
+    "num_return_sequences",
+    "output_scores",
+    "return_dict_in_generate",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "remove_invalid_values",
+    "exponential_decay_length_penalty",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "encoder_repetition_penalty",
+    "num_assistant_tokens",
+    "num_assistant_tokens_schedule",
+    "assistant_confidence_threshold",
+    "assistant_lookbehind",
+    "target_lookbehind",
+    "num_beam_groups",
+    "diversity_penalty",
+];
+
+/// Keys of the file that say how it was made.
+const METADATA_KEYS: &[&str] = &["_commit_hash", "_from_model_config", "transformers_version"];
+
+/// Things that `generate` takes as arguments and no file can hold.
+const CALL_ARGUMENTS: &[&str] = &[
+    "assistant_model",
+    "logits_processor",
+    "negative_prompt_attention_mask",
+    "negative_prompt_ids",
+    "prefix_allowed_tokens_fn",
+    "stopping_criteria",
+    "streamer",
+    "synced_gpus",
+];
+
+const CACHE_IMPLEMENTATIONS: &[&str] = &[
+    "dynamic",
+    "hybrid",
+    "hybrid_chunked",
+    "offloaded",
+    "offloaded_hybrid",
+    "offloaded_hybrid_chunked",
+    "offloaded_static",
+    "paged",
+    "quantized",
+    "sliding_window",
+    "static",
+];
+
+/// When beam search stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected true, false or \"never\"")]
+pub enum EarlyStopping {
+    /// `true`: once there are as many complete candidates as beams. `false`: by a heuristic.
+    WhenEnough(bool),
+    /// `"never"`: only when no better candidate is possible.
+    Never(Never),
+}
+
+/// The word `never`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Never {
+    Never,
+}
+
+/// One text or several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a string or a list of strings")]
+pub enum StopStrings {
+    /// A plain string.
+    One(String),
+    /// A list.
+    Many(Vec<String>),
+}
+
+impl StopStrings {
+    /// The texts.
+    pub fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Many(texts) => texts,
+        }
+    }
+}
+
+/// Declares the struct, the list of its fields' names, and what fills them from another.
+macro_rules! generation_config {
+    ($($(#[$attribute:meta])* $field:ident: $type:ty,)*) => {
+        /// How to generate; `None` means "not said here".
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct GenerationConfig {
+            $(
+                $(#[$attribute])*
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $field: Option<$type>,
+            )*
+            /// Keys that this library does not know, kept and written back.
+            #[serde(flatten)]
+            pub extra: Map<String, Value>,
+        }
+
+        impl GenerationConfig {
+            const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+
+            /// What `self` says, and for the rest what `lower` says; unknown keys are carried over likewise.
+            #[must_use]
+            pub fn or(mut self, lower: &Self) -> Self {
+                $(
+                    if self.$field.is_none() {
+                        self.$field.clone_from(&lower.$field);
+                    }
+                )*
+                for (key, value) in &lower.extra {
+                    self.extra.entry(key).or_insert_with(|| value.clone());
+                }
+                self
+            }
+        }
+    };
+}
+
+generation_config! {
+    /// The largest number of tokens, the prompt included; `max_new_tokens` wins.
+    max_length: usize,
+    /// The largest number of tokens to generate.
+    max_new_tokens: usize,
+    /// The smallest number of tokens, the prompt included.
+    min_length: usize,
+    /// The smallest number of tokens to generate.
+    min_new_tokens: usize,
+    /// When beam search stops.
+    early_stopping: EarlyStopping,
+    /// Seconds after which no further token is started.
+    max_time: f64,
+    /// Texts that end the generation.
+    stop_strings: StopStrings,
+    /// Draw tokens by their probability instead of taking the likeliest.
+    do_sample: bool,
+    /// The number of beams; 1 is no beam search.
+    num_beams: usize,
+    /// Let the model's multi-token prediction layers draft tokens.
+    use_mtp: bool,
+    /// Keep keys and values of earlier tokens.
+    use_cache: bool,
+    /// The kind of cache.
+    cache_implementation: String,
+    /// Arguments of that kind of cache.
+    cache_config: Value,
+    /// The size of a static cache in tokens.
+    max_cache_len: usize,
+    /// Divides the logits.
+    temperature: f64,
+    /// Draw from the `top_k` likeliest tokens; 0 is from all.
+    top_k: usize,
+    /// Draw from the likeliest tokens that together have this probability.
+    top_p: f64,
+    /// Draw from tokens with at least this part of the likeliest one's probability.
+    min_p: f64,
+    /// Draw from tokens chosen by their part of the entropy.
+    top_h: f64,
+    /// Draw from tokens whose surprise is typical, up to this probability.
+    typical_p: f64,
+    /// Draw from tokens with at least this probability.
+    epsilon_cutoff: f64,
+    /// As `epsilon_cutoff`, adapted to the entropy.
+    eta_cutoff: f64,
+    /// Above 1, makes tokens that were there less likely.
+    repetition_penalty: f64,
+    /// Above 1, makes tokens of the encoder's input likelier.
+    encoder_repetition_penalty: f64,
+    /// The exponent of the length by which beams' scores are divided.
+    length_penalty: f64,
+    /// No sequence of so many tokens may come twice; 0 is no limit.
+    no_repeat_ngram_size: usize,
+    /// Token sequences that may not be generated.
+    bad_words_ids: Vec<Vec<u32>>,
+    /// Normalise the logits after all processing.
+    renormalize_logits: bool,
+    /// The first token.
+    #[serde(deserialize_with = "token_id")]
+    forced_bos_token_id: u32,
+    /// The token, or tokens, at the largest length.
+    #[serde(deserialize_with = "token_ids")]
+    forced_eos_token_id: TokenIds,
+    /// Replace NaN and infinity among the logits.
+    remove_invalid_values: bool,
+    /// From which length on, and by which factor per token, the end becomes likelier.
+    exponential_decay_length_penalty: (i64, f64),
+    /// Tokens that may not be generated.
+    suppress_tokens: Vec<i64>,
+    /// Tokens that may not come first.
+    begin_suppress_tokens: Vec<i64>,
+    /// Additions to the logits of token sequences.
+    sequence_bias: Value,
+    /// Regenerate the prompt's last token where a longer one fits.
+    token_healing: bool,
+    /// The scale of classifier-free guidance.
+    guidance_scale: f64,
+    /// How to watermark.
+    watermarking_config: Value,
+    /// The number of sequences for each prompt.
+    num_return_sequences: usize,
+    /// Return attention weights.
+    output_attentions: bool,
+    /// Return hidden states.
+    output_hidden_states: bool,
+    /// Return processed scores.
+    output_scores: bool,
+    /// Return unprocessed logits.
+    output_logits: bool,
+    /// Return more than the tokens.
+    return_dict_in_generate: bool,
+    /// The token that fills shorter sequences.
+    #[serde(deserialize_with = "token_id")]
+    pad_token_id: u32,
+    /// The token that begins a text.
+    #[serde(deserialize_with = "token_id")]
+    bos_token_id: u32,
+    /// The token, or tokens, that end a text.
+    #[serde(deserialize_with = "token_ids")]
+    eos_token_id: TokenIds,
+    /// No sequence of so many tokens of the encoder's input may be generated.
+    encoder_no_repeat_ngram_size: usize,
+    /// The decoder's first token.
+    #[serde(deserialize_with = "token_ids")]
+    decoder_start_token_id: TokenIds,
+    /// Whether this model drafts for another.
+    is_assistant: bool,
+    /// The number of tokens to draft.
+    num_assistant_tokens: usize,
+    /// How that number changes.
+    num_assistant_tokens_schedule: String,
+    /// The confidence below which drafting stops.
+    assistant_confidence_threshold: f64,
+    /// Draft this many tokens from the prompt.
+    prompt_lookup_num_tokens: usize,
+    /// The longest sequence to look up in the prompt.
+    max_matching_ngram_size: usize,
+    /// The layer after which the drafting model stops.
+    assistant_early_exit: usize,
+    /// Tokens of the drafting model to look back for alignment.
+    assistant_lookbehind: usize,
+    /// Tokens of the target model to look back for alignment.
+    target_lookbehind: usize,
+    /// The target's weight in a mixture with the drafting model.
+    assistant_ensemble_weight: f64,
+    /// The kind of speculation.
+    speculation_type: String,
+    /// How the reference compiles the forward pass.
+    compile_config: Value,
+    /// Whether the reference may not compile it.
+    disable_compile: bool,
+    /// The batching engine's settings, in former files.
+    continuous_batching_config: Value,
+    /// The largest number of prompt tokens to process at once.
+    prefill_chunk_size: usize,
+    /// Former: search with less memory.
+    low_memory: bool,
+    /// Former: contrastive search.
+    penalty_alpha: f64,
+    /// Former: decoding by contrasting layers.
+    dola_layers: Value,
+    /// Former: groups of beams avoid one another.
+    diversity_penalty: f64,
+    /// Former: the number of groups of beams.
+    num_beam_groups: usize,
+    /// Former: constraints for beam search.
+    constraints: Value,
+    /// Former: words that must come.
+    force_words_ids: Value,
+}
+
+impl GenerationConfig {
+    /// What applies where neither the call nor the model says anything.
+    pub fn defaults() -> Self {
+        Self {
+            max_length: Some(20),
+            min_length: Some(0),
+            do_sample: Some(false),
+            use_cache: Some(true),
+            early_stopping: Some(EarlyStopping::WhenEnough(false)),
+            num_beams: Some(1),
+            temperature: Some(1.0),
+            top_k: Some(50),
+            top_p: Some(1.0),
+            typical_p: Some(1.0),
+            repetition_penalty: Some(1.0),
+            length_penalty: Some(1.0),
+            no_repeat_ngram_size: Some(0),
+            encoder_no_repeat_ngram_size: Some(0),
+            num_return_sequences: Some(1),
+            output_scores: Some(false),
+            return_dict_in_generate: Some(false),
+            remove_invalid_values: Some(false),
+            epsilon_cutoff: Some(0.0),
+            eta_cutoff: Some(0.0),
+            encoder_repetition_penalty: Some(1.0),
+            num_assistant_tokens: Some(20),
+            num_assistant_tokens_schedule: Some("constant".into()),
+            assistant_confidence_threshold: Some(0.4),
+            assistant_lookbehind: Some(10),
+            target_lookbehind: Some(10),
+            num_beam_groups: Some(1),
+            diversity_penalty: Some(0.0),
+            ..Self::default()
+        }
+    }
+
+    /// What applies to a call: what the call says, then the model, then the defaults. Both are validated.
+    pub fn resolve(call: &Self, model: &Self) -> Result<Self> {
+        call.validate()?;
+        let mut resolved = call.clone().or(model);
+        // Former files ask for this where sliding windows are; caches follow the layers' types by themselves.
+        if resolved.cache_implementation.as_deref() == Some("hybrid") {
+            resolved.cache_implementation = None;
+        }
+        resolved = resolved.or(&Self::defaults());
+        resolved.validate()?;
+        Ok(resolved)
+    }
+
+    /// The model's `generation_config.json`, or where there is none the generation parameters in its configuration.
+    pub fn from_files(files: &ModelFiles, config: &AutoConfig) -> Result<Self> {
+        match files.find(FILE_NAME)? {
+            Some(path) => Self::from_file(&path),
+            None => Self::from_model_config(config),
+        }
+    }
+
+    /// Reads the file at `path`; errors name it.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        json::read_object(path)
+            .and_then(Self::from_object)
+            .map_err(|error| error.in_file(path))
+    }
+
+    /// Reads the text of a `generation_config.json`.
+    pub fn from_json_str(text: &str) -> Result<Self> {
+        Self::from_object(json::object(json::parse(text)?)?)
+    }
+
+    /// The generation parameters that older releases kept in `config.json`, and the special tokens.
+    pub fn from_model_config(config: &AutoConfig) -> Result<Self> {
+        let mut object = Map::new();
+        for tree in std::iter::once(config.tree()).chain(config.decoder()) {
+            for &field in Self::FIELDS {
+                if let Some(value) = tree.get(field).filter(|value| !value.is_null()) {
+                    object.entry(field).or_insert_with(|| value.clone());
+                }
+            }
+        }
+        if config.get("force_bos_token_to_be_generated") == Some(&json!(true))
+            && let Some(bos) = object.get("bos_token_id").cloned()
+        {
+            object.insert("forced_bos_token_id".into(), bos);
+        }
+        let mut generation: Self = json::typed(Value::Object(object))?;
+        if generation.asks_for_outputs() {
+            generation.return_dict_in_generate = Some(true);
+        }
+        generation.validate()?;
+        Ok(generation)
+    }
+
+    fn from_object(mut object: Map<String, Value>) -> Result<Self> {
+        object.retain(|key, _| !METADATA_KEYS.contains(&key.as_str()));
+        let config: Self = json::typed(Value::Object(object))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The ids that end a text.
+    pub fn eos_token_ids(&self) -> &[u32] {
+        self.eos_token_id.as_ref().map_or(&[], TokenIds::as_slice)
+    }
+
+    /// The text of `generation_config.json`.
+    pub fn to_json_string(&self) -> Result<String> {
+        let mut object = json::to_object(self)?;
+        object.remove("compile_config");
+        object.insert("transformers_version".into(), REFERENCE_VERSION.into());
+        Ok(json::to_string(&object))
+    }
+
+    /// Writes `generation_config.json` into `folder`, after [`validate`](Self::validate).
+    pub fn save_pretrained(&self, folder: &Path) -> Result<()> {
+        self.validate()?;
+        json::write_file(folder, FILE_NAME, &self.to_json_string()?)
+    }
+
+    /// Refuses values with which no text can be generated, whatever the model.
+    pub fn validate(&self) -> Result<()> {
+        self.validate_ranges()?;
+        self.validate_sampling_temperature()?;
+        self.validate_sequences()?;
+        self.validate_suppressed()?;
+        if let Some(name) = &self.cache_implementation
+            && !CACHE_IMPLEMENTATIONS.contains(&name.as_str())
+        {
+            let known = CACHE_IMPLEMENTATIONS.join(", ");
+            return Err(invalid(
+                "cache_implementation",
+                format!("\"{name}\" is not one of {known}"),
+            ));
+        }
+        match CALL_ARGUMENTS
+            .iter()
+            .find(|&&argument| self.extra.contains_key(argument))
+        {
+            Some(&argument) => Err(invalid(
+                argument,
+                "it is an argument of `generate`, not a part of its configuration",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn validate_ranges(&self) -> Result<()> {
+        let check =
+            |key: &str, value: Option<f64>, allowed: fn(f64) -> bool, expected: &str| match value {
+                Some(value) if !value.is_finite() || !allowed(value) => {
+                    Err(invalid(key, format!("{value} is not {expected}")))
+                }
+                _ => Ok(()),
+            };
+        let positive = "above 0";
+        check("temperature", self.temperature, |x| x >= 0.0, "at least 0")?;
+        check(
+            "top_p",
+            self.top_p,
+            |x| (0.0..=1.0).contains(&x),
+            "within 0 to 1",
+        )?;
+        check(
+            "min_p",
+            self.min_p,
+            |x| (0.0..=1.0).contains(&x),
+            "within 0 to 1",
+        )?;
+        check(
+            "top_h",
+            self.top_h,
+            |x| x > 0.0 && x <= 1.0,
+            "above 0 and at most 1",
+        )?;
+        check(
+            "typical_p",
+            self.typical_p,
+            |x| x > 0.0 && x <= 1.0,
+            "above 0 and at most 1",
+        )?;
+        check(
+            "epsilon_cutoff",
+            self.epsilon_cutoff,
+            |x| (0.0..1.0).contains(&x),
+            "at least 0 and below 1",
+        )?;
+        check(
+            "eta_cutoff",
+            self.eta_cutoff,
+            |x| (0.0..1.0).contains(&x),
+            "at least 0 and below 1",
+        )?;
+        check(
+            "repetition_penalty",
+            self.repetition_penalty,
+            |x| x > 0.0,
+            positive,
+        )?;
+        check(
+            "encoder_repetition_penalty",
+            self.encoder_repetition_penalty,
+            |x| x > 0.0,
+            positive,
+        )?;
+        check(
+            "length_penalty",
+            self.length_penalty,
+            |_| true,
+            "a finite number",
+        )?;
+        check(
+            "guidance_scale",
+            self.guidance_scale,
+            |_| true,
+            "a finite number",
+        )?;
+        check("max_time", self.max_time, |x| x > 0.0, positive)?;
+        let ensemble = self.assistant_ensemble_weight;
+        check(
+            "assistant_ensemble_weight",
+            ensemble,
+            |x| x > 0.0 && x < 1.0,
+            "between 0 and 1",
+        )?;
+        for (key, count) in [
+            ("max_new_tokens", self.max_new_tokens),
+            ("num_beams", self.num_beams),
+            ("num_return_sequences", self.num_return_sequences),
+        ] {
+            if count == Some(0) {
+                return Err(invalid(key, "0 is not above 0"));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_sampling_temperature(&self) -> Result<()> {
+        if self.temperature == Some(0.0) && self.do_sample == Some(true) {
+            return Err(invalid(
+                "temperature",
+                "0 is not above 0; for the likeliest token each time, set do_sample to false",
+            ));
+        }
+        Ok(())
+    }
+
+    fn validate_sequences(&self) -> Result<()> {
+        let sequences = self.num_return_sequences.unwrap_or(1);
+        match self.num_beams.unwrap_or(1) {
+            1 if sequences > 1 && self.do_sample != Some(true) => Err(invalid(
+                "num_return_sequences",
+                format!(
+                    "{sequences} sequences would be the same; set do_sample to true or num_beams to {sequences}"
+                ),
+            )),
+            beams if beams > 1 && sequences > beams => Err(invalid(
+                "num_return_sequences",
+                format!("{sequences} is above `num_beams`, {beams}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// A step at which all tokens are suppressed has no next token.
+    fn validate_suppressed(&self) -> Result<()> {
+        let suppressed = self.suppress_tokens.as_deref().unwrap_or_default();
+        for (key, forced) in [
+            ("forced_bos_token_id", self.forced_bos_token_id.as_slice()),
+            (
+                "forced_eos_token_id",
+                self.forced_eos_token_id
+                    .as_ref()
+                    .map_or(&[][..], TokenIds::as_slice),
+            ),
+        ] {
+            if !forced.is_empty() && forced.iter().all(|&id| suppressed.contains(&id.into())) {
+                return Err(invalid(
+                    key,
+                    format!("{forced:?} is also in `suppress_tokens`; remove it from one of them"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Fields that are set but have no effect, because of `do_sample` or `num_beams`.
+    pub fn without_effect(&self) -> Vec<&'static str> {
+        let differs =
+            |value: Option<f64>, neutral: f64| value.is_some_and(|value| value != neutral);
+        let sampling = [
+            ("temperature", differs(self.temperature, 1.0)),
+            ("top_p", differs(self.top_p, 1.0)),
+            ("min_p", self.min_p.is_some()),
+            ("top_h", self.top_h.is_some()),
+            ("typical_p", differs(self.typical_p, 1.0)),
+            ("top_k", self.top_k.is_some_and(|top_k| top_k != 50)),
+            ("epsilon_cutoff", differs(self.epsilon_cutoff, 0.0)),
+            ("eta_cutoff", differs(self.eta_cutoff, 0.0)),
+        ];
+        let beams = [
+            (
+                "early_stopping",
+                self.early_stopping
+                    .is_some_and(|stop| stop != EarlyStopping::WhenEnough(false)),
+            ),
+            ("length_penalty", differs(self.length_penalty, 1.0)),
+        ];
+        let set = |flags: &[(&'static str, bool)], ignored: bool| {
+            let names = flags
+                .iter()
+                .filter(|(_, set)| ignored && *set)
+                .map(|&(name, _)| name);
+            names.collect::<Vec<_>>()
+        };
+        let mut names = set(&sampling, self.do_sample != Some(true));
+        names.extend(set(&beams, self.num_beams.unwrap_or(1) == 1));
+        names
+    }
+
+    fn asks_for_outputs(&self) -> bool {
+        [
+            self.output_attentions,
+            self.output_hidden_states,
+            self.output_scores,
+            self.output_logits,
+        ]
+        .contains(&Some(true))
+    }
+}
+
+fn invalid(key: &str, reason: impl Into<String>) -> ConfigError {
+    ConfigError::invalid(key, reason)
+}

@@ -1,0 +1,50 @@
+//! What can go wrong while generating.
+
+use transformers_config::ConfigError;
+use transformers_modeling::ModelError;
+use transformers_tokenization::TokenizationError;
+
+/// An error of a generation.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
+pub enum GenerateError {
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Tokenization(#[from] TokenizationError),
+    #[error("the prompt is empty: give at least one token")]
+    EmptyPrompt,
+    #[error(
+        "the prompt has {len} tokens and the model's context holds {max}: shorten the prompt, one place must be left \
+         for an answer"
+    )]
+    PromptTooLong { len: usize, max: usize },
+    #[error(
+        "`max_length` is {max} and the prompt alone has {prompt_len} tokens: raise it, or set `max_new_tokens`"
+    )]
+    NoRoom { prompt_len: usize, max: usize },
+    #[error(
+        "row {row} has padding inside or on the right: pad prompts on the left (`padding_side`) to generate"
+    )]
+    RightPadding { row: usize },
+    #[error(
+        "`{field}` is not supported yet: leave it out, of the call and of generation_config.json"
+    )]
+    Unsupported { field: &'static str },
+    #[error("`stop_strings` needs the tokenizer: set `GenerateOptions::tokenizer`")]
+    NoTokenizer,
+    #[error("{count} sequences share one streamer: stream one at a time")]
+    StreamerNeedsOneSequence { count: usize },
+    #[error(
+        "the model gave logits that are not numbers at step {step}: the weights are damaged, or too large for their \
+         dtype"
+    )]
+    NotFinite { step: usize },
+    #[error("this model does not decode: it has no cache")]
+    NotADecoder,
+    #[error("the streamer failed: {0}")]
+    Streamer(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

@@ -1,0 +1,27 @@
+//! Decoding loops, logits processors, stopping criteria and streamers.
+//!
+//! [`Generate::generate`] takes any causal model and a
+//! [`GenerationConfig`](transformers_config::GenerationConfig). The loop knows no architecture: it calls the model's
+//! forward pass with the cache that the model chose.
+#![forbid(unsafe_code)]
+
+mod cancel;
+mod decoding;
+mod error;
+mod output;
+mod processors;
+mod prompt;
+mod sampler;
+mod settings;
+mod stopping;
+mod streamers;
+
+pub use cancel::CancelToken;
+pub use decoding::{Generate, GenerateOptions};
+pub use error::GenerateError;
+pub use output::{FinishReason, Generated, Timing};
+pub use processors::{
+    LogitsProcessor, MinNewTokens, MinP, RepetitionPenalty, Temperature, TopK, TopP,
+};
+pub use prompt::Prompt;
+pub use streamers::{Streamer, TextStreamer};

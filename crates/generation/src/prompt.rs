@@ -1,0 +1,45 @@
+//! Token ids to continue.
+
+use transformers_modeling::{ModelError, Rows};
+use transformers_tokenization::BatchEncoding;
+
+/// One or more prompts of one length; shorter ones are padded on the left and masked.
+#[derive(Debug, Clone, Default)]
+pub struct Prompt {
+    /// `[batch, seq]`.
+    pub input_ids: Rows<u32>,
+    /// `[batch, seq]`, 0 for padding. `None`: nothing is padding, unless the pad token occurs and is no eos token.
+    pub attention_mask: Option<Rows<u32>>,
+}
+
+impl From<&[u32]> for Prompt {
+    fn from(ids: &[u32]) -> Self {
+        Self::from(ids.to_vec())
+    }
+}
+
+impl From<&Vec<u32>> for Prompt {
+    fn from(ids: &Vec<u32>) -> Self {
+        Self::from(ids.clone())
+    }
+}
+
+impl From<Vec<u32>> for Prompt {
+    fn from(ids: Vec<u32>) -> Self {
+        Self {
+            input_ids: ids.into(),
+            attention_mask: None,
+        }
+    }
+}
+
+impl TryFrom<&BatchEncoding> for Prompt {
+    type Error = ModelError;
+
+    fn try_from(encoding: &BatchEncoding) -> Result<Self, ModelError> {
+        Ok(Self {
+            input_ids: Rows::new(&encoding.input_ids)?,
+            attention_mask: Some(Rows::new(&encoding.attention_mask)?),
+        })
+    }
+}

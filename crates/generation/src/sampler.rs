@@ -1,0 +1,87 @@
+//! Choosing the next token.
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use crate::processors::softmax;
+
+/// How a token is chosen from processed scores.
+#[derive(Debug, Clone)]
+pub(crate) enum Sampler {
+    Greedy,
+    /// Draws by probability. A row's stream depends on the seed, the row and the step alone.
+    Multinomial { seed: u64 },
+}
+
+impl Sampler {
+    /// The token of `row` at `step`, from `scores` `[vocab]`, of which at least one is finite.
+    pub fn choose(&self, scores: &[f32], row: usize, step: usize) -> u32 {
+        match self {
+            Self::Greedy => argmax(scores),
+            Self::Multinomial { seed } => draw(scores, *seed, row, step),
+        }
+    }
+}
+
+/// The first of the highest scores.
+fn argmax(scores: &[f32]) -> u32 {
+    let mut best = 0;
+    for (index, score) in scores.iter().enumerate() {
+        if *score > scores[best] {
+            best = index;
+        }
+    }
+    best as u32
+}
+
+fn draw(scores: &[f32], seed: u64, row: usize, step: usize) -> u32 {
+    // Distinct odd multipliers keep (row, step) pairs apart; the generator then mixes.
+    let stream = seed
+        .wrapping_add((row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        .wrapping_add((step as u64).wrapping_mul(0xD1B5_4A32_D192_ED03));
+    let mut left: f32 = Pcg64::seed_from_u64(stream).random();
+    let probs = softmax(scores);
+    let mut last = 0;
+    for (index, prob) in probs.iter().enumerate().filter(|(_, prob)| **prob > 0.0) {
+        last = index;
+        left -= prob;
+        if left < 0.0 {
+            break;
+        }
+    }
+    last as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_follow_the_probabilities() {
+        let scores = [0.0f32, 1.0, f32::NEG_INFINITY, 2.0];
+        let probs = softmax(&scores);
+        let mut counts = [0usize; 4];
+        for step in 0..20_000 {
+            counts[Sampler::Multinomial { seed: 7 }.choose(&scores, 0, step) as usize] += 1;
+        }
+        for (count, prob) in counts.iter().zip(probs) {
+            assert!((*count as f32 / 20_000.0 - prob).abs() < 0.02, "{counts:?}");
+        }
+        assert_eq!(counts[2], 0);
+    }
+
+    #[test]
+    fn a_draw_depends_on_seed_row_and_step() {
+        let scores: Vec<f32> = vec![0.0; 1000];
+        let at = |seed, row, step| Sampler::Multinomial { seed }.choose(&scores, row, step);
+        assert_eq!(at(1, 0, 0), at(1, 0, 0));
+        assert_ne!(at(1, 0, 0), at(2, 0, 0));
+        assert_ne!(at(1, 0, 0), at(1, 1, 0));
+        assert_ne!(at(1, 0, 0), at(1, 0, 1));
+    }
+
+    #[test]
+    fn greedy_takes_the_first_of_equals() {
+        assert_eq!(Sampler::Greedy.choose(&[1.0, 3.0, 3.0], 0, 0), 1);
+    }
+}

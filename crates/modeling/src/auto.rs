@@ -1,0 +1,135 @@
+//! The auto classes: the right model for a repository, by its `model_type`.
+
+use std::ops::{Deref, DerefMut};
+
+use burn::module::{
+    Content, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
+};
+use burn::tensor::Device;
+use transformers_config::AutoConfig;
+use transformers_hub::ModelSource;
+
+use crate::erased::Restore;
+use crate::load::{LoadOptions, from_pretrained};
+use crate::nn::Init;
+use crate::registry::{Head, family};
+use crate::{ModelError, PreTrainedModel};
+
+macro_rules! auto_class {
+    ($(#[$doc:meta])* $name:ident, $head:expr) => {
+        $(#[$doc])*
+        ///
+        /// It dereferences to [`PreTrainedModel`] and is a burn module, so that burn's optimizers take it as it is.
+        #[derive(Debug)]
+        pub struct $name(Box<dyn PreTrainedModel>);
+
+        impl $name {
+            /// Loads the model of a folder, a hub id (`org/name`, `org/name@revision`), a `.gguf` file or
+            /// `repo:file.gguf`, with default options.
+            ///
+            /// # Errors
+            /// See [`Self::from_pretrained_with`].
+            pub fn from_pretrained(source: impl Into<ModelSource>) -> Result<Self, ModelError> {
+                Self::from_pretrained_with(source, &LoadOptions::default())
+            }
+
+            /// Loads the model of `source`.
+            ///
+            /// # Errors
+            /// Files that are missing or broken, a model type or quantisation that is not supported, a checkpoint that
+            /// does not fit, a device that is not there. Parameters that the checkpoint lacks are no error: they are
+            /// initialised, logged as a warning and listed in `info().loading_info`.
+            pub fn from_pretrained_with(
+                source: impl Into<ModelSource>,
+                options: &LoadOptions,
+            ) -> Result<Self, ModelError> {
+                from_pretrained(source.into(), $head, options).map(Self)
+            }
+
+            /// A model with fresh weights.
+            ///
+            /// # Errors
+            /// A model type that is not supported, or config values that do not fit together.
+            pub fn from_config(config: &AutoConfig, device: &Device) -> Result<Self, ModelError> {
+                let builder = family(config)?.builder($head)?;
+                builder(config, &Init::new(device.clone())).map(Self)
+            }
+
+            /// The model as an object.
+            pub fn into_inner(self) -> Box<dyn PreTrainedModel> {
+                self.0
+            }
+        }
+
+        impl Deref for $name {
+            type Target = dyn PreTrainedModel;
+
+            fn deref(&self) -> &Self::Target {
+                self.0.as_ref()
+            }
+        }
+
+        impl DerefMut for $name {
+            fn deref_mut(&mut self) -> &mut Self::Target {
+                self.0.as_mut()
+            }
+        }
+
+        impl Clone for $name {
+            fn clone(&self) -> Self {
+                Self(self.0.boxed_clone())
+            }
+        }
+
+        impl Module for $name {
+            fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
+                self.0.collect_devices(devices)
+            }
+            fn fork(self, device: &Device) -> Self {
+                Self(self.0.fork(device))
+            }
+            fn to_device(self, device: &Device) -> Self {
+                Self(self.0.to_device(device))
+            }
+            fn train(self) -> Self {
+                Self(self.0.train())
+            }
+            fn valid(&self) -> Self {
+                Self(self.0.valid())
+            }
+            fn materialize(self) -> Self {
+                Self(self.0.materialize())
+            }
+            fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+                self.0.visit_parameters(&mut Restore(visitor));
+            }
+            fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+                Self(self.0.map_parameters(&mut Restore(mapper)))
+            }
+        }
+
+        impl ModuleDisplayDefault for $name {
+            fn content(&self, content: Content) -> Option<Content> {
+                content.add_debug_attribute("model", &self.0).optional()
+            }
+        }
+
+        impl ModuleDisplay for $name {}
+    };
+}
+
+auto_class!(
+    /// A model without a head: states `[batch, seq, hidden]`.
+    AutoModel,
+    Head::Base
+);
+auto_class!(
+    /// A decoder with its language-model head: logits `[batch, seq, vocab]`.
+    AutoModelForCausalLM,
+    Head::CausalLM
+);
+auto_class!(
+    /// An encoder with its masked-token head: logits `[batch, seq, vocab]`.
+    AutoModelForMaskedLM,
+    Head::MaskedLM
+);

@@ -1,0 +1,136 @@
+//! burn's `Module` behind an object-safe face.
+//!
+//! `Module` visits and maps parameters through methods that are generic over the rank, so it cannot be a trait object.
+//! Here a parameter of any rank is one enum, the generic calls of a concrete module are turned into calls with that
+//! enum, and on the far side back into generic calls: optimizers and stores see through the box.
+
+use std::any::Any;
+
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+
+macro_rules! parameters_by_rank {
+    ($($variant:ident = $rank:literal),+) => {
+        /// A borrowed float parameter of any rank.
+        #[derive(Debug)]
+        pub enum ParameterRef<'a> {
+            $(#[doc = concat!("Rank ", $rank, ".")] $variant(&'a Param<Tensor<$rank>>)),+
+        }
+
+        /// An owned float parameter of any rank.
+        #[derive(Debug)]
+        pub enum Parameter {
+            $(#[doc = concat!("Rank ", $rank, ".")] $variant(Param<Tensor<$rank>>)),+
+        }
+
+        impl<'a> ParameterRef<'a> {
+            fn new<const D: usize>(param: &'a Param<Tensor<D>>) -> Self {
+                let any: &dyn Any = param;
+                match D {
+                    $($rank => Self::$variant(any.downcast_ref().expect("the rank was matched"))),+,
+                    _ => unreachable!("{}", RANKS),
+                }
+            }
+
+            fn visit_with<V: ModuleVisitor>(self, visitor: &mut V) {
+                match self { $(Self::$variant(param) => visitor.visit_float(param)),+ }
+            }
+        }
+
+        impl Parameter {
+            fn new<const D: usize>(param: Param<Tensor<D>>) -> Self {
+                let any: Box<dyn Any> = Box::new(param);
+                match D {
+                    $($rank => Self::$variant(*any.downcast().expect("the rank was matched"))),+,
+                    _ => unreachable!("{}", RANKS),
+                }
+            }
+
+            fn into_param<const D: usize>(self) -> Param<Tensor<D>> {
+                let any: Box<dyn Any> = match self { $(Self::$variant(param) => Box::new(param)),+ };
+                *any.downcast().expect("a mapper keeps the rank")
+            }
+
+            fn map_with<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+                match self { $(Self::$variant(param) => Self::$variant(mapper.map_float(param))),+ }
+            }
+        }
+    };
+}
+
+const RANKS: &str = "parameters have one to five dimensions";
+parameters_by_rank!(Rank1 = 1, Rank2 = 2, Rank3 = 3, Rank4 = 4, Rank5 = 5);
+
+/// [`ModuleVisitor`] without generic methods.
+pub trait ParameterVisitor {
+    /// A float parameter.
+    fn visit(&mut self, param: ParameterRef<'_>);
+    /// A field that holds modules is entered.
+    fn enter(&mut self, name: &str, container: &str);
+    /// It is left again.
+    fn exit(&mut self, name: &str, container: &str);
+}
+
+/// [`ModuleMapper`] without generic methods.
+pub trait ParameterMapper {
+    /// A float parameter; the result has the same rank.
+    fn map(&mut self, param: Parameter) -> Parameter;
+    /// A field that holds modules is entered.
+    fn enter(&mut self, name: &str, container: &str);
+    /// It is left again.
+    fn exit(&mut self, name: &str, container: &str);
+}
+
+/// Shows a concrete module's parameters to an erased visitor.
+pub(crate) struct Erase<'a, T: ?Sized>(pub &'a mut T);
+
+impl ModuleVisitor for Erase<'_, dyn ParameterVisitor + '_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.visit(ParameterRef::new(param));
+    }
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.0.enter(name, container);
+    }
+    fn exit_module(&mut self, name: &str, container: &str) {
+        self.0.exit(name, container);
+    }
+}
+
+impl ModuleMapper for Erase<'_, dyn ParameterMapper + '_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        self.0.map(Parameter::new(param)).into_param()
+    }
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.0.enter(name, container);
+    }
+    fn exit_module(&mut self, name: &str, container: &str) {
+        self.0.exit(name, container);
+    }
+}
+
+/// Gives erased parameters back to a generic visitor or mapper.
+pub(crate) struct Restore<'a, T>(pub &'a mut T);
+
+impl<V: ModuleVisitor> ParameterVisitor for Restore<'_, V> {
+    fn visit(&mut self, param: ParameterRef<'_>) {
+        param.visit_with(self.0);
+    }
+    fn enter(&mut self, name: &str, container: &str) {
+        self.0.enter_module(name, container);
+    }
+    fn exit(&mut self, name: &str, container: &str) {
+        self.0.exit_module(name, container);
+    }
+}
+
+impl<M: ModuleMapper> ParameterMapper for Restore<'_, M> {
+    fn map(&mut self, param: Parameter) -> Parameter {
+        param.map_with(self.0)
+    }
+    fn enter(&mut self, name: &str, container: &str) {
+        self.0.enter_module(name, container);
+    }
+    fn exit(&mut self, name: &str, container: &str) {
+        self.0.exit_module(name, container);
+    }
+}

@@ -1,0 +1,97 @@
+//! What can go wrong between a repository and an output.
+
+use transformers_config::ConfigError;
+use transformers_hub::HubError;
+use transformers_weights::WeightsError;
+
+/// An error of building, loading or running a model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
+pub enum ModelError {
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+
+    #[error(
+        "model type `{model_type}` is not supported{}. Supported: {supported}. A family of your own can be added with \
+         `register`.",
+        if *.remote_code { " (the repository brings its own Python code, `auto_map`, which is never run)" } else { "" }
+    )]
+    UnknownModelType {
+        model_type: String,
+        supported: String,
+        remote_code: bool,
+    },
+    #[error("model type `{model_type}` has no {auto_class}; it has: {available}")]
+    NoHead {
+        model_type: String,
+        auto_class: &'static str,
+        available: String,
+    },
+    #[error("a family named `{model_type}` is registered already")]
+    AlreadyRegistered { model_type: String },
+    #[error("`{key}`: the activation `{name}` is not known; known are {known}. Check config.json.")]
+    UnknownActivation {
+        key: &'static str,
+        name: String,
+        known: String,
+    },
+    #[error(
+        "the checkpoint is quantised with `{method}` (`quantization_config` in config.json), which is not supported \
+         yet. Use an unquantised or a GGUF checkpoint of this model."
+    )]
+    UnsupportedQuantization { method: String },
+    #[error("the checkpoint does not fit the model\n{report}")]
+    CheckpointMismatch {
+        report: transformers_weights::LoadReport,
+    },
+    #[error("`{name}` has {found} dimensions in the checkpoint and {expected} in the model")]
+    Rank {
+        name: String,
+        found: usize,
+        expected: usize,
+    },
+    #[error(
+        "dtype `{0}` is not one a model can be loaded in: use auto, float32, float16 or bfloat16"
+    )]
+    UnknownDtype(String),
+    #[error("`{0}` is not a device: use auto, cpu, wgpu, wgpu:N, cuda or cuda:N")]
+    UnknownDevice(String),
+    #[error("device `{asked}` is not there. Found: {found}.{hint}")]
+    NoSuchDevice {
+        asked: String,
+        found: String,
+        hint: &'static str,
+    },
+
+    #[error("the input is empty: give at least one id per row")]
+    EmptyInput,
+    #[error("row {index} has {found} ids where the first has {expected}: pad the batch first")]
+    RaggedRows {
+        index: usize,
+        found: usize,
+        expected: usize,
+    },
+    #[error(
+        "id {id} is beyond the vocabulary of {vocab_size}: does the tokenizer belong to this model?"
+    )]
+    IdBeyondVocabulary { id: i64, vocab_size: usize },
+    #[error("`{name}` has shape {found:?}, expected {expected:?}")]
+    InputShape {
+        name: &'static str,
+        found: [usize; 2],
+        expected: [usize; 2],
+    },
+    #[error(
+        "{len} tokens are more than the {max} positions that the model has: shorten the input or truncate it"
+    )]
+    TooLong { len: usize, max: usize },
+    #[error("no label counts: every one is -100, or the rows are too short")]
+    NoLabels,
+    #[error("this model gives no `{name}`: load it through the auto class that has it")]
+    NoOutput { name: &'static str },
+}

@@ -1,0 +1,30 @@
+//! Model families, the mechanisms they share, and the auto classes.
+//!
+//! A family is one file in [`models`]; it reads from top to bottom like the figure of its paper and is built from the
+//! mechanisms in [`nn`]. [`register`] makes a family known to the auto classes, a built-in one and yours alike.
+#![forbid(unsafe_code)]
+
+mod auto;
+mod device;
+mod erased;
+mod error;
+mod inputs;
+mod load;
+pub mod loss;
+mod model;
+pub mod models;
+pub mod nn;
+mod parameters;
+mod registry;
+mod rows;
+
+pub use auto::{AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM};
+pub use device::{AvailableDevice, DeviceSpec, available_devices};
+pub use erased::{Parameter, ParameterMapper, ParameterRef, ParameterVisitor};
+pub use error::ModelError;
+pub use inputs::{ModelInputs, ModelOutput};
+pub use load::{Dtype, LoadOptions};
+pub use model::{Forward, ModelInfo, PreTrainedModel, Pretrained};
+pub use parameters::ParameterPath;
+pub use registry::{Builder, Family, Head, register, supported};
+pub use rows::Rows;

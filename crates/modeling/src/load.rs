@@ -1,0 +1,305 @@
+//! From a repository to a model: files, config, empty module tree, checkpoint, filled parameters.
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::tensor::{AllocationProperty, Bytes, DType as BurnDType, Device, Tensor, TensorData};
+use transformers_config::{AutoConfig, GenerationConfig};
+use transformers_hub::{HubOptions, ModelFiles, ModelSource};
+use transformers_weights::{
+    Checkpoint, DType, HostTensor, LoadPlan, LoadRules, OpenOptions, conversion_mapping, plan,
+};
+
+use crate::device::DeviceSpec;
+use crate::nn::Init;
+use crate::parameters::{Fill, ParameterSource, Shapes};
+use crate::registry::{Head, family};
+use crate::{ModelError, ModelInfo, PreTrainedModel};
+
+/// The dtype to load in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dtype {
+    /// The checkpoint's.
+    #[default]
+    Auto,
+    /// `float32`.
+    Float32,
+    /// `float16`.
+    Float16,
+    /// `bfloat16`.
+    BFloat16,
+}
+
+impl FromStr for Dtype {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "float32" | "f32" | "float" => Ok(Self::Float32),
+            "float16" | "f16" | "half" => Ok(Self::Float16),
+            "bfloat16" | "bf16" => Ok(Self::BFloat16),
+            other => Err(ModelError::UnknownDtype(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Float32 => "float32",
+            Self::Float16 => "float16",
+            Self::BFloat16 => "bfloat16",
+        })
+    }
+}
+
+/// How `from_pretrained` loads. Start from the default and set what differs:
+///
+/// ```
+/// use transformers_modeling::{Dtype, LoadOptions};
+///
+/// let options = LoadOptions {
+///     dtype: Dtype::Float32,
+///     ..LoadOptions::default()
+/// };
+/// # assert!(options.variant.is_none());
+/// ```
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// Revision, token, cache_dir, local_files_only, force_download, subfolder and progress.
+    pub hub: HubOptions,
+    /// The dtype of the weights.
+    pub dtype: Dtype,
+    /// Where the model runs.
+    pub device: DeviceSpec,
+    /// Take `model.<variant>.safetensors`.
+    pub variant: Option<String>,
+    /// Further renames of checkpoint keys: regular expression and replacement.
+    pub key_mapping: Vec<(String, String)>,
+    /// Leave parameters of another shape in the checkpoint at their initial values instead of failing.
+    pub ignore_mismatched_sizes: bool,
+    /// Map the files into memory (the default) or read them.
+    pub mmap: bool,
+    /// Use this config instead of the repository's.
+    pub config: Option<AutoConfig>,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            hub: HubOptions::default(),
+            dtype: Dtype::default(),
+            device: DeviceSpec::default(),
+            variant: None,
+            key_mapping: Vec::new(),
+            ignore_mismatched_sizes: false,
+            mmap: true,
+            config: None,
+        }
+    }
+}
+
+/// Loads the model of `source` with `head` on top.
+pub(crate) fn from_pretrained(
+    source: ModelSource,
+    head: Head,
+    options: &LoadOptions,
+) -> Result<Box<dyn PreTrainedModel>, ModelError> {
+    let files = ModelFiles::resolve(source, &options.hub)?;
+    let mut config = match &options.config {
+        Some(config) => config.clone(),
+        None => AutoConfig::from_files(&files)?,
+    };
+    // Before the weights are opened: what the config rules out needs no download.
+    let family = family(&config)?;
+    let builder = family.builder(head)?;
+    if let Some(method) = config.quantization_method() {
+        let method = method.to_owned();
+        return Err(ModelError::UnsupportedQuantization { method });
+    }
+
+    let open = OpenOptions {
+        variant: options.variant.clone(),
+        mmap: options.mmap,
+    };
+    let checkpoint = Checkpoint::open(&files, &open)?;
+    let tied = tied_weights(&mut config, family.tied_weights(), &checkpoint)?;
+    let device = options.device.resolve()?;
+    let dtype = LoadDtype::choose(options.dtype, &checkpoint, &device);
+    let init = Init {
+        dtype: dtype.compute,
+        ..Init::new(device.clone())
+    };
+    let model = builder(&config, &init)?;
+
+    let mut shapes = Shapes::default();
+    model.visit_parameters(&mut crate::erased::Restore(&mut shapes));
+    let plan = plan(
+        &shapes.found,
+        &checkpoint,
+        &LoadRules {
+            base_model_prefix: family.base_model_prefix(),
+            renamings: &conversion_mapping::renamings(family.model_type()),
+            key_mapping: &options.key_mapping,
+            tied: &tied,
+            ignore_unexpected: &[r"rotary_emb\.inv_freq$", r"position_ids$"],
+        },
+    )?;
+    if !plan.report.mismatched.is_empty() && !options.ignore_mismatched_sizes {
+        let report = plan.report;
+        return Err(ModelError::CheckpointMismatch { report });
+    }
+    let mut model = fill(model, &checkpoint, &plan, dtype, &device)?;
+    if !plan.report.missing.is_empty() || !plan.report.mismatched.is_empty() {
+        log::warn!(
+            "some parameters of the model are not in the checkpoint and were initialised\n{}",
+            plan.report
+        );
+    }
+    *model.info_mut() = ModelInfo {
+        generation_config: GenerationConfig::from_files(&files, &config)?,
+        config,
+        loading_info: plan.report,
+    };
+    Ok(model)
+}
+
+/// The ties that hold. A checkpoint that stores both sides with different values is not tied, whatever its config says.
+fn tied_weights(
+    config: &mut AutoConfig,
+    declared: &[(&str, &str)],
+    checkpoint: &Checkpoint,
+) -> Result<Vec<(String, String)>, ModelError> {
+    if !config.tie_word_embeddings() {
+        return Ok(Vec::new());
+    }
+    for (target, source) in declared {
+        if checkpoint.contains(target) && checkpoint.contains(source) {
+            let differs = checkpoint.tensor(target)?.bytes() != checkpoint.tensor(source)?.bytes();
+            if differs {
+                log::warn!(
+                    "`{target}` and `{source}` differ in the checkpoint: they are not tied, although \
+                     `tie_word_embeddings` is true"
+                );
+                config.set("tie_word_embeddings", false);
+                return Ok(Vec::new());
+            }
+        }
+    }
+    let owned = |(target, source): &(&str, &str)| ((*target).to_owned(), (*source).to_owned());
+    Ok(declared.iter().map(owned).collect())
+}
+
+/// The dtype that weights are rounded to, and the one that they are then kept and computed in.
+#[derive(Debug, Clone, Copy)]
+struct LoadDtype {
+    stored: DType,
+    compute: BurnDType,
+}
+
+impl LoadDtype {
+    fn choose(asked: Dtype, checkpoint: &Checkpoint, device: &Device) -> Self {
+        let stored = match asked {
+            Dtype::Float32 => DType::F32,
+            Dtype::Float16 => DType::F16,
+            Dtype::BFloat16 => DType::BF16,
+            Dtype::Auto => checkpoint.dtype_hint().unwrap_or(DType::F32),
+        };
+        let half = match stored {
+            DType::F16 => BurnDType::F16,
+            DType::BF16 => BurnDType::BF16,
+            _ => BurnDType::F32,
+        };
+        // The CPU computes half types in f32, from weights rounded to the half type.
+        let on_cpu = *device == Device::flex();
+        let supported = half == BurnDType::F32 || device.supports_dtype(half);
+        if !on_cpu && !supported {
+            log::warn!("{device:?} has no {half:?}: the model is loaded in float32");
+        }
+        let compute = match !on_cpu && supported {
+            true => half,
+            false => BurnDType::F32,
+        };
+        Self { stored, compute }
+    }
+}
+
+fn fill(
+    model: Box<dyn PreTrainedModel>,
+    checkpoint: &Checkpoint,
+    plan: &LoadPlan,
+    dtype: LoadDtype,
+    device: &Device,
+) -> Result<Box<dyn PreTrainedModel>, ModelError> {
+    let mut fill = Fill::new(Source {
+        checkpoint,
+        plan,
+        dtype,
+        device,
+        error: None,
+    });
+    let model = model.map_parameters(&mut crate::erased::Restore(&mut fill));
+    match fill.into_source().error {
+        Some(error) => Err(error),
+        None => Ok(model),
+    }
+}
+
+struct Source<'a> {
+    checkpoint: &'a Checkpoint,
+    plan: &'a LoadPlan,
+    dtype: LoadDtype,
+    device: &'a Device,
+    /// The first thing that went wrong; a mapper cannot return it.
+    error: Option<ModelError>,
+}
+
+impl ParameterSource for Source<'_> {
+    fn value<const D: usize>(&mut self, name: &str) -> Option<Tensor<D>> {
+        let source = self
+            .plan
+            .sources
+            .get(name)
+            .filter(|_| self.error.is_none())?;
+        match self.read(source) {
+            Ok(tensor) => Some(tensor),
+            Err(error) => {
+                self.error = Some(error);
+                None
+            }
+        }
+    }
+}
+
+impl Source<'_> {
+    fn read<const D: usize>(&self, name: &str) -> Result<Tensor<D>, ModelError> {
+        let tensor = self.checkpoint.tensor(name)?;
+        if tensor.shape().len() != D {
+            return Err(ModelError::Rank {
+                name: name.to_owned(),
+                found: tensor.shape().len(),
+                expected: D,
+            });
+        }
+        let compute = self.dtype.compute;
+        let kept = match compute {
+            BurnDType::F16 => DType::F16,
+            BurnDType::BF16 => DType::BF16,
+            _ => DType::F32,
+        };
+        let tensor = tensor.cast(self.dtype.stored)?.cast(kept)?.aligned();
+        Ok(Tensor::from_data(
+            shared(tensor, compute),
+            (self.device, compute),
+        ))
+    }
+}
+
+/// Host bytes as burn's, without a copy: a memory-mapped weight stays where it lies until something changes it.
+fn shared(tensor: HostTensor, dtype: BurnDType) -> TensorData {
+    let (bytes, _, shape) = tensor.into_parts();
+    let bytes = Bytes::from_shared(bytes, AllocationProperty::File);
+    TensorData::from_bytes(bytes, shape, dtype)
+}

@@ -1,0 +1,188 @@
+//! Models as objects.
+//!
+//! [`Forward`] is what a model file writes. [`PreTrainedModel`] is what everything above it holds: the same, without
+//! the concrete type. [`Pretrained`] is the one adapter from the first to the second.
+
+use std::fmt::Debug;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use transformers_config::{AutoConfig, GenerationConfig};
+use transformers_weights::LoadReport;
+
+use crate::erased::{Erase, ParameterMapper, ParameterVisitor};
+use crate::nn::Cache;
+use crate::{ModelError, ModelInputs, ModelOutput};
+
+/// The forward pass of a concrete model.
+pub trait Forward {
+    /// Runs the model on checked inputs.
+    ///
+    /// # Errors
+    /// Inputs that do not fit the model or each other.
+    fn forward(
+        &self,
+        inputs: &ModelInputs,
+        cache: Option<&mut dyn Cache>,
+    ) -> Result<ModelOutput, ModelError>;
+
+    /// The cache that fits the model's layers; `None` for models that decode nothing.
+    fn new_cache(&self) -> Option<Box<dyn Cache>> {
+        None
+    }
+}
+
+/// What came with a model's weights.
+#[derive(Debug, Clone)]
+pub struct ModelInfo {
+    /// The config, in v5 form.
+    pub config: AutoConfig,
+    /// The generation config of the repository, empty if it has none.
+    pub generation_config: GenerationConfig,
+    /// What the checkpoint lacked, had in excess, or had in another shape (`output_loading_info`).
+    pub loading_info: LoadReport,
+}
+
+/// A model of any family: what auto classes, `generate` and the layers above hold.
+pub trait PreTrainedModel: Debug + Send + Sync {
+    /// See [`Forward::forward`].
+    ///
+    /// # Errors
+    /// Inputs that do not fit the model or each other.
+    fn forward(
+        &self,
+        inputs: &ModelInputs,
+        cache: Option<&mut dyn Cache>,
+    ) -> Result<ModelOutput, ModelError>;
+
+    /// See [`Forward::new_cache`].
+    fn new_cache(&self) -> Option<Box<dyn Cache>>;
+
+    /// What came with the weights.
+    fn info(&self) -> &ModelInfo;
+
+    /// The same, to fill in or change.
+    fn info_mut(&mut self) -> &mut ModelInfo;
+
+    /// A copy that shares the weights until one of the two changes them.
+    fn boxed_clone(&self) -> Box<dyn PreTrainedModel>;
+
+    /// burn's `Module::visit`.
+    fn visit_parameters(&self, visitor: &mut dyn ParameterVisitor);
+
+    /// burn's `Module::map`.
+    fn map_parameters(
+        self: Box<Self>,
+        mapper: &mut dyn ParameterMapper,
+    ) -> Box<dyn PreTrainedModel>;
+
+    /// The devices that hold parameters.
+    fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device>;
+
+    /// burn's `Module::to_device`.
+    fn to_device(self: Box<Self>, device: &Device) -> Box<dyn PreTrainedModel>;
+
+    /// burn's `Module::fork`.
+    fn fork(self: Box<Self>, device: &Device) -> Box<dyn PreTrainedModel>;
+
+    /// burn's `Module::train`: parameters track gradients from here on.
+    fn train(self: Box<Self>) -> Box<dyn PreTrainedModel>;
+
+    /// burn's `Module::valid`: a copy without gradients.
+    fn valid(&self) -> Box<dyn PreTrainedModel>;
+
+    /// burn's `Module::materialize`: lazy parameters take their values.
+    fn materialize(self: Box<Self>) -> Box<dyn PreTrainedModel>;
+}
+
+/// A concrete module with what came with its weights.
+#[derive(Debug, Clone)]
+pub struct Pretrained<M> {
+    /// The module tree.
+    pub module: M,
+    /// See [`ModelInfo`].
+    pub info: ModelInfo,
+}
+
+impl<M: Module + Forward + Sync + 'static> Pretrained<M> {
+    /// `module` as an object with its config: what a family's builder returns.
+    pub fn boxed(module: M, config: &AutoConfig) -> Box<dyn PreTrainedModel> {
+        let info = ModelInfo {
+            config: config.clone(),
+            generation_config: GenerationConfig::default(),
+            loading_info: LoadReport::default(),
+        };
+        Box::new(Self { module, info })
+    }
+
+    fn map_module(self: Box<Self>, f: impl FnOnce(M) -> M) -> Box<dyn PreTrainedModel> {
+        Box::new(Self {
+            module: f(self.module),
+            info: self.info,
+        })
+    }
+}
+
+impl<M: Module + Forward + Sync + 'static> PreTrainedModel for Pretrained<M> {
+    fn forward(
+        &self,
+        inputs: &ModelInputs,
+        cache: Option<&mut dyn Cache>,
+    ) -> Result<ModelOutput, ModelError> {
+        self.module.forward(inputs, cache)
+    }
+
+    fn new_cache(&self) -> Option<Box<dyn Cache>> {
+        self.module.new_cache()
+    }
+
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn info_mut(&mut self) -> &mut ModelInfo {
+        &mut self.info
+    }
+
+    fn boxed_clone(&self) -> Box<dyn PreTrainedModel> {
+        Box::new(self.clone())
+    }
+
+    fn visit_parameters(&self, visitor: &mut dyn ParameterVisitor) {
+        self.module.visit(&mut Erase(visitor));
+    }
+
+    fn map_parameters(
+        self: Box<Self>,
+        mapper: &mut dyn ParameterMapper,
+    ) -> Box<dyn PreTrainedModel> {
+        self.map_module(|module| module.map(&mut Erase(mapper)))
+    }
+
+    fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
+        self.module.collect_devices(devices)
+    }
+
+    fn to_device(self: Box<Self>, device: &Device) -> Box<dyn PreTrainedModel> {
+        self.map_module(|module| module.to_device(device))
+    }
+
+    fn fork(self: Box<Self>, device: &Device) -> Box<dyn PreTrainedModel> {
+        self.map_module(|module| module.fork(device))
+    }
+
+    fn train(self: Box<Self>) -> Box<dyn PreTrainedModel> {
+        self.map_module(Module::train)
+    }
+
+    fn valid(&self) -> Box<dyn PreTrainedModel> {
+        Box::new(Self {
+            module: self.module.valid(),
+            info: self.info.clone(),
+        })
+    }
+
+    fn materialize(self: Box<Self>) -> Box<dyn PreTrainedModel> {
+        self.map_module(Module::materialize)
+    }
+}

@@ -1,0 +1,50 @@
+//! The model families, one file each.
+
+/// The [`DecoderOptions`](crate::nn::DecoderOptions) of a config: what every config names alike is taken by its name,
+/// what is given here replaces the plain values.
+macro_rules! decoder_options {
+    ($config:ident { $($field:ident: $value:expr),* $(,)? }) => {
+        crate::nn::DecoderOptions {
+            $($field: $value,)*
+            ..crate::nn::DecoderOptions {
+                vocab_size: $config.vocab_size,
+                hidden_size: $config.hidden_size,
+                layer_types: $config.layer_types(),
+                head_dim: $config.hidden_size / $config.num_attention_heads,
+                rope_parameters: $config.rope_parameters.clone(),
+                max_position_embeddings: $config.max_position_embeddings,
+                sliding_window: None,
+                bidirectional: false,
+                embedding_scale: None,
+                final_logit_softcapping: None,
+                tie_word_embeddings: $config.tie_word_embeddings,
+                initializer_range: $config.initializer_range,
+            }
+        }
+    };
+}
+
+mod bert;
+mod gemma3;
+mod llama;
+mod mistral;
+mod qwen2;
+mod qwen3;
+
+pub use bert::{BertForMaskedLM, BertModel};
+pub use gemma3::Gemma3DecoderLayer;
+pub use llama::{LlamaBlock, LlamaDecoderLayer};
+
+use crate::Family;
+
+/// Everything that is built in.
+pub(crate) fn families() -> Vec<Family> {
+    vec![
+        bert::family(),
+        Family::decoder::<gemma3::Gemma3Text>(),
+        Family::decoder::<llama::Llama>(),
+        Family::decoder::<mistral::Mistral>(),
+        Family::decoder::<qwen2::Qwen2>(),
+        Family::decoder::<qwen3::Qwen3>(),
+    ]
+}

@@ -1,0 +1,126 @@
+//! Self-attention with rotary positions, grouped key heads and a cache.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use transformers_ops as ops;
+
+use super::{Init, LayerContext, Linear, NormForm, RmsNorm};
+
+/// The shape of an [`Attention`] layer and the options in which families differ.
+#[derive(Debug, Clone)]
+pub struct AttentionOptions {
+    /// Features of the residual stream.
+    pub hidden_size: usize,
+    /// Query heads.
+    pub num_heads: usize,
+    /// Key and value heads; divides `num_heads`.
+    pub num_kv_heads: usize,
+    /// Features of a head.
+    pub head_dim: usize,
+    /// Biases of the query, key and value projections.
+    pub qkv_bias: bool,
+    /// Bias of the output projection.
+    pub output_bias: bool,
+    /// Norm of every query and key head: its epsilon and form.
+    pub qk_norm: Option<(f64, NormForm)>,
+    /// Factor on the scores.
+    pub scale: f64,
+    /// Soft cap of the scores.
+    pub softcap: Option<f64>,
+}
+
+impl AttentionOptions {
+    /// Llama's layer: no biases, no norms, scores scaled by `head_dim^-0.5`.
+    pub fn new(hidden_size: usize, num_heads: usize, num_kv_heads: usize, head_dim: usize) -> Self {
+        Self {
+            hidden_size,
+            num_heads,
+            num_kv_heads,
+            head_dim,
+            qkv_bias: false,
+            output_bias: false,
+            qk_norm: None,
+            scale: (head_dim as f64).powf(-0.5),
+            softcap: None,
+        }
+    }
+}
+
+/// Grouped-query attention (Ainslie et al. 2023).
+#[derive(Module, Debug)]
+pub struct Attention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    o_proj: Linear,
+    q_norm: Option<RmsNorm>,
+    k_norm: Option<RmsNorm>,
+    num_heads: usize,
+    num_kv_heads: usize,
+    head_dim: usize,
+    #[module(skip)]
+    scores: ops::AttentionOptions,
+}
+
+impl Attention {
+    /// A layer of the given shape.
+    pub fn new(options: &AttentionOptions, init: &Init) -> Self {
+        let AttentionOptions {
+            hidden_size,
+            num_heads,
+            num_kv_heads,
+            head_dim,
+            qkv_bias,
+            output_bias,
+            qk_norm,
+            scale,
+            softcap,
+        } = *options;
+        let norm = || qk_norm.map(|(eps, form)| RmsNorm::new(head_dim, eps, form, init));
+        let project = |heads| Linear::new(hidden_size, heads * head_dim, qkv_bias, init);
+        Self {
+            q_proj: project(num_heads),
+            k_proj: project(num_kv_heads),
+            v_proj: project(num_kv_heads),
+            o_proj: Linear::new(num_heads * head_dim, hidden_size, output_bias, init),
+            q_norm: norm(),
+            k_norm: norm(),
+            num_heads,
+            num_kv_heads,
+            head_dim,
+            scores: ops::AttentionOptions { scale, softcap },
+        }
+    }
+
+    /// `[batch, seq, hidden]` to the same shape.
+    pub fn forward(&self, x: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3> {
+        let heads = |x: Tensor<3>, heads: usize, norm: Option<&RmsNorm>| {
+            let [batch, seq, _] = x.dims();
+            let x = x.reshape([batch, seq, heads, self.head_dim]);
+            norm.map_or(x.clone(), |norm| norm.forward(x))
+                .swap_dims(1, 2)
+        };
+        let q = heads(
+            self.q_proj.forward(x.clone()),
+            self.num_heads,
+            self.q_norm.as_ref(),
+        );
+        let k = heads(
+            self.k_proj.forward(x.clone()),
+            self.num_kv_heads,
+            self.k_norm.as_ref(),
+        );
+        let v = heads(self.v_proj.forward(x), self.num_kv_heads, None);
+
+        let (q, k) = match context.rotary {
+            Some(rotary) => (rotary.apply(q), rotary.apply(k)),
+            None => (q, k),
+        };
+        let (k, v) = match &mut context.cache {
+            Some(cache) => cache.update(context.layer, k, v),
+            None => (k, v),
+        };
+        let y = ops::attention(q, k, v, context.mask.additive(), self.scores);
+        self.o_proj.forward(y)
+    }
+}

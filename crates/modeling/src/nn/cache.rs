@@ -1,0 +1,225 @@
+//! Key and value caches, one entry per layer.
+
+use std::fmt::Debug;
+
+use burn::tensor::{Int, Tensor, TensorData, s};
+
+/// Keys and values of the tokens seen so far.
+///
+/// Model files see only this trait, so that another kind of cache (paged, quantised) changes no family.
+pub trait Cache: Debug + Send {
+    /// Appends the keys and values of new tokens (`[batch, kv_heads, new, head_dim]`) to `layer` and gives all those
+    /// that the layer attends to: `[batch, kv_heads, kv_len, head_dim]`, the new ones last.
+    fn update(
+        &mut self,
+        layer: usize,
+        keys: Tensor<4>,
+        values: Tensor<4>,
+    ) -> (Tensor<4>, Tensor<4>);
+
+    /// How many tokens were seen before this forward pass, padding included.
+    fn seq_len(&self) -> usize;
+
+    /// How many of the oldest tokens `layer` no longer holds.
+    fn dropped(&self, layer: usize) -> usize;
+
+    /// Forgets all but the first `len` tokens. `false`: some layer has already dropped tokens that would now be
+    /// needed, and nothing was changed.
+    fn crop(&mut self, len: usize) -> bool;
+
+    /// Makes row `i` a copy of row `rows[i]`: beam search reorders, `num_return_sequences` repeats, and finished rows
+    /// are left out.
+    fn select(&mut self, rows: &[usize]);
+}
+
+/// A cache that grows with the sequence; sliding layers keep what their window can still see.
+#[derive(Debug)]
+pub struct DynamicCache {
+    layers: Vec<LayerKv>,
+}
+
+impl DynamicCache {
+    /// One layer per entry; `Some(window)` for layers that see the last `window` tokens only, themselves included.
+    pub fn new(windows: impl IntoIterator<Item = Option<usize>>) -> Self {
+        Self {
+            layers: windows.into_iter().map(LayerKv::new).collect(),
+        }
+    }
+}
+
+impl Cache for DynamicCache {
+    fn update(
+        &mut self,
+        layer: usize,
+        keys: Tensor<4>,
+        values: Tensor<4>,
+    ) -> (Tensor<4>, Tensor<4>) {
+        self.layers[layer].append(keys, values)
+    }
+
+    fn seq_len(&self) -> usize {
+        self.layers.first().map_or(0, |layer| layer.seen)
+    }
+
+    fn dropped(&self, layer: usize) -> usize {
+        let layer = &self.layers[layer];
+        layer.seen - layer.kept_before_append()
+    }
+
+    fn crop(&mut self, len: usize) -> bool {
+        let possible = self.layers.iter().all(|layer| layer.can_crop(len));
+        if possible {
+            self.layers.iter_mut().for_each(|layer| layer.crop(len));
+        }
+        possible
+    }
+
+    fn select(&mut self, rows: &[usize]) {
+        self.layers
+            .iter_mut()
+            .filter_map(|layer| layer.buffer.as_mut())
+            .for_each(|buffer| buffer.select(rows));
+    }
+}
+
+/// One layer: the live tokens are `start..start + len` of the buffer.
+#[derive(Debug)]
+struct LayerKv {
+    buffer: Option<Buffer>,
+    start: usize,
+    len: usize,
+    seen: usize,
+    window: Option<usize>,
+}
+
+impl LayerKv {
+    fn new(window: Option<usize>) -> Self {
+        Self {
+            buffer: None,
+            start: 0,
+            len: 0,
+            seen: 0,
+            window,
+        }
+    }
+
+    /// A window of W needs W - 1 older tokens for the next one.
+    fn kept_before_append(&self) -> usize {
+        self.window
+            .map_or(self.len, |window| self.len.min(window.saturating_sub(1)))
+    }
+
+    fn append(&mut self, keys: Tensor<4>, values: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        let kept = self.kept_before_append();
+        self.start += self.len - kept;
+        let new = keys.dims()[2];
+        let needed = kept + new;
+        let fits = self
+            .buffer
+            .as_ref()
+            .is_some_and(|buffer| self.start + needed <= buffer.capacity());
+        if !fits {
+            let old = self
+                .buffer
+                .take()
+                .map(|buffer| buffer.view(self.start, kept));
+            // A prompt alone is kept as it is; room to grow is made when decoding begins.
+            self.buffer = Some(Buffer::with_room(old, keys, values, needed));
+            self.start = 0;
+        } else if let Some(buffer) = &mut self.buffer {
+            buffer.write(self.start + kept, keys, values);
+        }
+        self.len = needed;
+        self.seen += new;
+        self.buffer
+            .as_ref()
+            .expect("filled just above")
+            .view(self.start, self.len)
+    }
+
+    fn can_crop(&self, len: usize) -> bool {
+        let removed = self.seen.saturating_sub(len);
+        // What a sliding layer would still need must not have been dropped.
+        let needed = self.window.map_or(len, |window| len.min(window - 1));
+        removed <= self.len && self.len - removed >= needed.min(len)
+    }
+
+    fn crop(&mut self, len: usize) {
+        let removed = self.seen.saturating_sub(len);
+        self.len -= removed;
+        self.seen -= removed;
+    }
+}
+
+/// Storage for one layer. The tensors are owned uniquely between two steps, so that writes happen in place.
+#[derive(Debug)]
+struct Buffer {
+    keys: Option<Tensor<4>>,
+    values: Option<Tensor<4>>,
+}
+
+impl Buffer {
+    fn with_room(
+        old: Option<(Tensor<4>, Tensor<4>)>,
+        keys: Tensor<4>,
+        values: Tensor<4>,
+        needed: usize,
+    ) -> Self {
+        let Some((old_keys, old_values)) = old else {
+            return Self {
+                keys: Some(keys),
+                values: Some(values),
+            };
+        };
+        let spare = needed.max(64);
+        let grow = |old: Tensor<4>, new: Tensor<4>| {
+            let [batch, heads, _, dim] = new.dims();
+            let room = Tensor::zeros([batch, heads, spare, dim], (&new.device(), new.dtype()));
+            Tensor::cat(vec![old, new, room], 2)
+        };
+        Self {
+            keys: Some(grow(old_keys, keys)),
+            values: Some(grow(old_values, values)),
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        self.keys.as_ref().map_or(0, |keys| keys.dims()[2])
+    }
+
+    fn write(&mut self, at: usize, keys: Tensor<4>, values: Tensor<4>) {
+        let end = at + keys.dims()[2];
+        // `take` leaves the written tensor with one owner: burn then writes in place.
+        self.keys = self
+            .keys
+            .take()
+            .map(|old| old.slice_assign(s![.., .., at..end, ..], keys));
+        self.values = self
+            .values
+            .take()
+            .map(|old| old.slice_assign(s![.., .., at..end, ..], values));
+    }
+
+    fn view(&self, start: usize, len: usize) -> (Tensor<4>, Tensor<4>) {
+        let part = |tensor: &Option<Tensor<4>>| {
+            let tensor = tensor.as_ref().expect("present between two writes");
+            if start == 0 && len == tensor.dims()[2] {
+                tensor.clone()
+            } else {
+                tensor.clone().narrow(2, start, len)
+            }
+        };
+        (part(&self.keys), part(&self.values))
+    }
+
+    fn select(&mut self, rows: &[usize]) {
+        let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
+        for slot in [&mut self.keys, &mut self.values] {
+            *slot = slot.take().map(|tensor| {
+                let data = TensorData::new(rows.clone(), [rows.len()]);
+                let index = Tensor::<1, Int>::from_data(data, &tensor.device());
+                tensor.select(0, index)
+            });
+        }
+    }
+}

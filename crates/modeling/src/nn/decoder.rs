@@ -1,0 +1,326 @@
+//! The decoder stack: embedding, layers, final norm, output head.
+//!
+//! Families differ in their layer and in a few numbers; what all of them do around the layers is here. Layer types
+//! (`layer_types` of the config) drive rotary tables, masks and caches.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::Tensor;
+use transformers_config::{LayerType, ModelConfig, RopeParameters};
+
+use super::{
+    Cache, DynamicCache, Embedding, Init, Linear, Mask, MaskPattern, RmsNorm, RotaryEmbedding,
+    RotaryTables,
+};
+use crate::loss::causal_lm_loss;
+use crate::{Forward, ModelError, ModelInputs, ModelOutput, Rows};
+
+/// What one layer needs beside its input.
+pub struct LayerContext<'a> {
+    /// The index of the layer.
+    pub layer: usize,
+    /// Rotary angles; `None` for layers without positions.
+    pub rotary: Option<&'a RotaryTables>,
+    /// Who sees whom.
+    pub mask: &'a Mask,
+    /// Earlier keys and values.
+    pub cache: Option<&'a mut dyn Cache>,
+}
+
+/// One block of a decoder.
+pub trait DecoderLayer: Module + ModuleDisplay + Debug + Sync + 'static {
+    /// `[batch, seq, hidden]` to the same shape.
+    fn forward(&self, hidden: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3>;
+}
+
+/// A decoder-only family: its config, its layer, and how the one makes the other.
+pub trait DecoderFamily: 'static {
+    /// The family's typed config.
+    type Config: ModelConfig;
+    /// The family's block.
+    type Layer: DecoderLayer;
+
+    /// What surrounds the layers.
+    fn options(config: &Self::Config) -> DecoderOptions;
+
+    /// Layer `index`.
+    ///
+    /// # Errors
+    /// A config value that the layer cannot have, such as an unknown activation.
+    fn layer(config: &Self::Config, index: usize, init: &Init) -> Result<Self::Layer, ModelError>;
+
+    /// The final norm.
+    fn norm(config: &Self::Config, init: &Init) -> RmsNorm;
+}
+
+/// The numbers of a decoder stack.
+#[derive(Debug, Clone)]
+pub struct DecoderOptions {
+    /// Ids are below this.
+    pub vocab_size: usize,
+    /// Features of the residual stream.
+    pub hidden_size: usize,
+    /// One entry per layer.
+    pub layer_types: Vec<LayerType>,
+    /// Features of a head.
+    pub head_dim: usize,
+    /// Rotary settings, for all layers or by layer type.
+    pub rope_parameters: RopeParameters,
+    /// The length that the model was made for.
+    pub max_position_embeddings: usize,
+    /// The window of sliding layers.
+    pub sliding_window: Option<usize>,
+    /// Queries see later tokens too.
+    pub bidirectional: bool,
+    /// Factor on the embeddings, rounded to their dtype (Gemma).
+    pub embedding_scale: Option<f64>,
+    /// Soft cap of the logits.
+    pub final_logit_softcapping: Option<f64>,
+    /// The output head is the embedding's weight.
+    pub tie_word_embeddings: bool,
+    /// Spread of fresh weights.
+    pub initializer_range: f64,
+}
+
+impl DecoderOptions {
+    fn window(&self, kind: LayerType) -> Option<usize> {
+        self.sliding_window
+            .filter(|_| kind == LayerType::SlidingAttention)
+    }
+
+    fn mask_pattern(&self, kind: LayerType) -> MaskPattern {
+        let window = self.window(kind);
+        match self.bidirectional {
+            true => MaskPattern::Bidirectional { window },
+            false => MaskPattern::Causal { window },
+        }
+    }
+
+    fn rotary(&self) -> Result<BTreeMap<LayerType, RotaryEmbedding>, ModelError> {
+        let mut tables = BTreeMap::new();
+        for &kind in &self.layer_types {
+            if let Some(rope) = self.rope_parameters.for_layer(kind) {
+                let length = self.max_position_embeddings;
+                let rotary = RotaryEmbedding::new(rope.clone(), self.head_dim, length)?;
+                tables.insert(kind, rotary);
+            }
+        }
+        Ok(tables)
+    }
+}
+
+/// Embedding, layers and final norm.
+#[derive(Module, Debug)]
+pub struct Decoder<L: DecoderLayer> {
+    embed_tokens: Embedding,
+    layers: Vec<L>,
+    norm: RmsNorm,
+    #[module(skip)]
+    options: DecoderOptions,
+    #[module(skip)]
+    rotary: BTreeMap<LayerType, RotaryEmbedding>,
+}
+
+impl<L: DecoderLayer> Decoder<L> {
+    /// The stack of family `F`.
+    ///
+    /// # Errors
+    /// Config values that do not fit together.
+    pub fn new<F: DecoderFamily<Layer = L>>(
+        config: &F::Config,
+        init: &Init,
+    ) -> Result<Self, ModelError> {
+        let options = F::options(config);
+        let init = Init {
+            std: options.initializer_range,
+            ..init.clone()
+        };
+        Ok(Self {
+            embed_tokens: Embedding::new(options.vocab_size, options.hidden_size, &init),
+            layers: (0..options.layer_types.len())
+                .map(|index| F::layer(config, index, &init))
+                .collect::<Result<_, _>>()?,
+            norm: F::norm(config, &init),
+            rotary: options.rotary()?,
+            options,
+        })
+    }
+
+    /// The states after the final norm, `[batch, seq, hidden]`, and with `inputs.output_hidden_states` those between
+    /// the layers.
+    fn hidden_states(
+        &self,
+        inputs: &ModelInputs,
+        mut cache: Option<&mut dyn Cache>,
+    ) -> Result<(Tensor<3>, Option<Vec<Tensor<3>>>), ModelError> {
+        let past = cache.as_ref().map_or(0, |cache| cache.seq_len());
+        inputs.check(self.options.vocab_size, past)?;
+        let device = self.embed_tokens.weight.device();
+        let mut hidden = self
+            .embed_tokens
+            .forward(inputs.input_ids.to_tensor(&device));
+        if let Some(scale) = self.options.embedding_scale {
+            hidden = hidden * scale;
+        }
+
+        let positions = inputs.positions(past)?;
+        let kinds = self.kinds(&positions, inputs, cache.as_deref(), &hidden)?;
+        let mut record = inputs.output_hidden_states.then(Vec::new);
+        for (layer, (block, kind)) in self
+            .layers
+            .iter()
+            .zip(&self.options.layer_types)
+            .enumerate()
+        {
+            if let Some(record) = &mut record {
+                record.push(hidden.clone());
+            }
+            let (rotary, mask) = &kinds[kind];
+            let mut context = LayerContext {
+                layer,
+                rotary: rotary.as_ref(),
+                mask,
+                cache: cache.as_deref_mut().map(|cache| cache as &mut dyn Cache),
+            };
+            hidden = block.forward(hidden, &mut context);
+        }
+        let hidden = self.norm.forward(hidden);
+        if let Some(record) = &mut record {
+            record.push(hidden.clone());
+        }
+        Ok((hidden, record))
+    }
+
+    /// Rotary tables and mask for every layer type that occurs.
+    #[allow(clippy::type_complexity)]
+    fn kinds(
+        &self,
+        positions: &Rows<u32>,
+        inputs: &ModelInputs,
+        cache: Option<&dyn Cache>,
+        hidden: &Tensor<3>,
+    ) -> Result<BTreeMap<LayerType, (Option<RotaryTables>, Mask)>, ModelError> {
+        let device = hidden.device();
+        let mut kinds = BTreeMap::new();
+        for (layer, &kind) in self.options.layer_types.iter().enumerate() {
+            if kinds.contains_key(&kind) {
+                continue;
+            }
+            let rotary = match self.rotary.get(&kind) {
+                Some(rotary) => Some(rotary.tables(positions, &device, hidden.dtype())?),
+                None => None,
+            };
+            let mask = Mask::new(
+                self.options.mask_pattern(kind),
+                inputs.input_ids.dims()[1],
+                cache.map_or(0, |cache| cache.seq_len()),
+                cache.map_or(0, |cache| cache.dropped(layer)),
+                inputs.attention_mask.as_ref(),
+                &device,
+            );
+            kinds.insert(kind, (rotary, mask));
+        }
+        Ok(kinds)
+    }
+
+    fn new_cache(&self) -> Box<dyn Cache> {
+        let kinds = self.options.layer_types.iter();
+        Box::new(DynamicCache::new(
+            kinds.map(|kind| self.options.window(*kind)),
+        ))
+    }
+}
+
+impl<L: DecoderLayer> Forward for Decoder<L> {
+    fn forward(
+        &self,
+        inputs: &ModelInputs,
+        cache: Option<&mut dyn Cache>,
+    ) -> Result<ModelOutput, ModelError> {
+        let (hidden, hidden_states) = self.hidden_states(inputs, cache)?;
+        Ok(ModelOutput {
+            last_hidden_state: Some(hidden),
+            hidden_states,
+            ..ModelOutput::default()
+        })
+    }
+
+    fn new_cache(&self) -> Option<Box<dyn Cache>> {
+        Some(self.new_cache())
+    }
+}
+
+/// A decoder with an output head.
+#[derive(Module, Debug)]
+pub struct CausalLM<L: DecoderLayer> {
+    model: Decoder<L>,
+    /// `None`: tied to the embedding, and never a second parameter.
+    lm_head: Option<Linear>,
+}
+
+impl<L: DecoderLayer> CausalLM<L> {
+    /// The language model of family `F`.
+    ///
+    /// # Errors
+    /// Config values that do not fit together.
+    pub fn new<F: DecoderFamily<Layer = L>>(
+        config: &F::Config,
+        init: &Init,
+    ) -> Result<Self, ModelError> {
+        let model = Decoder::new::<F>(config, init)?;
+        let options = &model.options;
+        let init = Init {
+            std: options.initializer_range,
+            ..init.clone()
+        };
+        let head = || Linear::new(options.hidden_size, options.vocab_size, false, &init);
+        Ok(Self {
+            lm_head: (!options.tie_word_embeddings).then(head),
+            model,
+        })
+    }
+
+    /// `[batch, seq, hidden]` to logits `[batch, seq, vocab]`.
+    fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let logits = match &self.lm_head {
+            Some(head) => head.forward(hidden),
+            None => self.model.embed_tokens.logits(hidden),
+        };
+        match self.model.options.final_logit_softcapping {
+            Some(cap) => (logits / cap).tanh() * cap,
+            None => logits,
+        }
+    }
+}
+
+impl<L: DecoderLayer> Forward for CausalLM<L> {
+    fn forward(
+        &self,
+        inputs: &ModelInputs,
+        cache: Option<&mut dyn Cache>,
+    ) -> Result<ModelOutput, ModelError> {
+        let (hidden, hidden_states) = self.model.hidden_states(inputs, cache)?;
+        let seq = hidden.dims()[1];
+        let keep = match &inputs.labels {
+            Some(_) => seq,
+            None => inputs.logits_to_keep.unwrap_or(seq).clamp(1, seq),
+        };
+        let logits = self.logits(hidden.narrow(1, seq - keep, keep));
+        let loss = match &inputs.labels {
+            Some(labels) => Some(causal_lm_loss(logits.clone(), labels)?),
+            None => None,
+        };
+        Ok(ModelOutput {
+            loss,
+            logits: Some(logits),
+            hidden_states,
+            ..ModelOutput::default()
+        })
+    }
+
+    fn new_cache(&self) -> Option<Box<dyn Cache>> {
+        Some(self.model.new_cache())
+    }
+}

@@ -1,0 +1,33 @@
+//! The token embedding, which may also serve as the output head.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Int, Tensor};
+use transformers_ops as ops;
+
+use super::Init;
+
+/// A table of vectors, one per id.
+#[derive(Module, Debug)]
+pub struct Embedding {
+    /// `[vocab, hidden]`.
+    pub weight: Param<Tensor<2>>,
+}
+
+impl Embedding {
+    /// A table of `vocab` vectors of `hidden` features.
+    pub fn new(vocab: usize, hidden: usize, init: &Init) -> Self {
+        Self {
+            weight: init.normal([vocab, hidden]),
+        }
+    }
+
+    /// Ids `[batch, seq]`, each below `vocab`, to vectors `[batch, seq, hidden]`.
+    pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        ops::embedding(self.weight.val(), ids)
+    }
+
+    /// The tied output head: `[batch, seq, hidden]` to logits `[batch, seq, vocab]`.
+    pub fn logits(&self, x: Tensor<3>) -> Tensor<3> {
+        ops::linear(x, self.weight.val(), None)
+    }
+}

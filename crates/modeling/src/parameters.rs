@@ -1,0 +1,92 @@
+//! Parameters by their names on disk.
+
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+
+/// The path to the parameter that a visitor or mapper is at, in the reference's notation.
+///
+/// Enum variants leave no trace, and a field may end in an underscore where its name is a word of Rust (`self_`).
+#[derive(Debug, Default)]
+pub struct ParameterPath(Vec<Option<String>>);
+
+impl ParameterPath {
+    /// Goes into a field.
+    pub fn enter(&mut self, name: &str, container: &str) {
+        let visible = !container.starts_with("Enum:");
+        self.0
+            .push(visible.then(|| name.trim_end_matches('_').to_owned()));
+    }
+
+    /// Leaves it.
+    pub fn exit(&mut self) {
+        self.0.pop();
+    }
+
+    /// `model.layers.0.self_attn.q_proj.weight`.
+    pub fn name(&self) -> String {
+        let parts: Vec<&str> = self.0.iter().flatten().map(String::as_str).collect();
+        parts.join(".")
+    }
+}
+
+/// Names and shapes of all float parameters of a module; nothing is initialised.
+#[derive(Debug, Default)]
+pub(crate) struct Shapes {
+    path: ParameterPath,
+    pub found: Vec<(String, Vec<usize>)>,
+}
+
+impl ModuleVisitor for Shapes {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let shape = param.lazy_shape().as_slice().to_vec();
+        self.found.push((self.path.name(), shape));
+    }
+}
+
+/// Gives every parameter that `source` has a value for that value; the others stay lazy.
+pub(crate) struct Fill<F> {
+    path: ParameterPath,
+    source: F,
+}
+
+/// What [`Fill`] asks for values.
+pub(crate) trait ParameterSource {
+    /// The value of parameter `name` with `D` dimensions, if there is one.
+    fn value<const D: usize>(&mut self, name: &str) -> Option<Tensor<D>>;
+}
+
+impl<F: ParameterSource> Fill<F> {
+    pub fn new(source: F) -> Self {
+        let path = ParameterPath::default();
+        Self { path, source }
+    }
+
+    pub fn into_source(self) -> F {
+        self.source
+    }
+}
+
+impl<F: ParameterSource> ModuleMapper for Fill<F> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        // `val`, `map` and `shape` would run the lazy initialiser first.
+        match self.source.value::<D>(&self.path.name()) {
+            Some(value) => {
+                let id = param.id;
+                param.transform_for_load(value, id)
+            }
+            None => param,
+        }
+    }
+}

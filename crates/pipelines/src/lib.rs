@@ -1,0 +1,12 @@
+//! Tasks over a model and its processors: text in, a result in the task's own terms out.
+//!
+//! [`SentenceTransformer`] turns texts into vectors.
+#![forbid(unsafe_code)]
+
+mod error;
+mod pinned;
+mod sentence_transformer;
+
+pub use error::PipelineError;
+pub use pinned::pinned;
+pub use sentence_transformer::{EmbedOptions, SentenceTransformer, Similarity};

@@ -1,0 +1,12 @@
+//! Chat templates: from a conversation to the text that the model was trained on.
+
+mod budget;
+mod json;
+mod message;
+mod methods;
+mod render;
+mod templates;
+
+pub use message::ChatMessage;
+pub use templates::ChatTemplateOptions;
+pub(crate) use templates::ChatTemplates;

@@ -1,0 +1,40 @@
+//! Text to ids and back, with chat templates.
+//!
+//! [`AutoTokenizer`] reads a tokenizer from a model's files: `tokenizer.json` exactly as it is written, or the metadata
+//! of a GGUF file, with the settings of `tokenizer_config.json` and the chat templates beside it. [`Tokenizer`] does
+//! the rest:
+//!
+//! ```no_run
+//! use transformers_tokenization::{AutoTokenizer, ChatMessage, ChatTemplateOptions};
+//!
+//! let tokenizer = AutoTokenizer::from_pretrained("HuggingFaceTB/SmolLM2-135M-Instruct")?;
+//! let prompt = tokenizer.apply_chat_template(
+//!     &[ChatMessage::user("What is the capital of France?")],
+//!     &ChatTemplateOptions { add_generation_prompt: true, ..Default::default() },
+//! )?;
+//! let ids = tokenizer.encode(&prompt, false)?; // the template wrote the special tokens already
+//! # Ok::<(), transformers_tokenization::TokenizationError>(())
+//! ```
+//!
+//! A model's files are untrusted: a chat template is a program, and runs with a budget (see [`ChatTemplateOptions`]).
+#![forbid(unsafe_code)]
+
+mod added_tokens;
+mod auto;
+mod chat;
+mod cleanup;
+mod decode_stream;
+mod encoding;
+mod error;
+mod gguf;
+mod merges;
+mod save;
+mod settings;
+mod tokenizer;
+
+pub use auto::AutoTokenizer;
+pub use chat::{ChatMessage, ChatTemplateOptions};
+pub use decode_stream::DecodeStream;
+pub use encoding::{BatchEncoding, EncodeOptions, Padding, Side, Truncation};
+pub use error::{Result, TokenizationError};
+pub use tokenizer::Tokenizer;

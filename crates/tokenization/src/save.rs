@@ -1,0 +1,94 @@
+//! Writes a tokenizer: `tokenizer.json`, `tokenizer_config.json` and the chat templates.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::{Result, Side, TokenizationError, Tokenizer};
+
+impl Tokenizer {
+    /// Writes the tokenizer into a folder, which is made if need be. Files appear whole or not at all.
+    pub fn save_pretrained(&self, folder: &Path) -> Result<()> {
+        std::fs::create_dir_all(folder).map_err(|source| io_error("making", folder, source))?;
+        write(folder, "tokenizer.json", &self.backend_json()?)?;
+        write(folder, "tokenizer_config.json", &self.config_json()?)?;
+        for (name, template) in self.chat_templates().iter() {
+            if name == "default" {
+                write(folder, "chat_template.jinja", template)?;
+                continue;
+            }
+            if name.is_empty() || name.contains(['/', '\\']) {
+                return Err(TokenizationError::InvalidOptions(format!(
+                    "the chat template `{name}` cannot be written, because its name is not one of a file; rename it"
+                )));
+            }
+            let folder = folder.join("additional_chat_templates");
+            std::fs::create_dir_all(&folder).map_err(|source| io_error("making", &folder, source))?;
+            write(&folder, &format!("{name}.jinja"), template)?;
+        }
+        Ok(())
+    }
+
+    fn backend_json(&self) -> Result<String> {
+        let mut backend = (*self.backend).clone();
+        backend
+            .with_truncation(self.saved_truncation.clone())
+            .map(|backend| backend.with_padding(self.saved_padding.clone()))
+            .and_then(|backend| backend.to_string(true))
+            .map_err(|error| TokenizationError::Backend {
+                operation: "writing",
+                reason: error.to_string(),
+            })
+    }
+
+    /// The settings as they were read, with what was changed since, keys in order.
+    fn config_json(&self) -> Result<String> {
+        let mut values = self.settings.values.clone();
+        // Written into tokenizer.json, where they count.
+        for key in ["add_bos_token", "add_eos_token", "added_tokens_decoder"] {
+            values.remove(key);
+        }
+        for (name, token) in &self.settings.special_tokens {
+            values.insert(name.clone(), token.clone().into());
+        }
+        let side = |side| match side {
+            Side::Left => "left",
+            Side::Right => "right",
+        };
+        values.insert("padding_side".to_owned(), side(self.padding_side).into());
+        values.insert("truncation_side".to_owned(), side(self.truncation_side).into());
+        // Python reads this number as "none", and fails without one that is a number.
+        let unlimited = json!(1e30);
+        values.insert(
+            "model_max_length".to_owned(),
+            self.model_max_length.map_or(unlimited, Value::from),
+        );
+        let mut entries: Vec<_> = values.into_iter().collect();
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let sorted: Map<String, Value> = entries.into_iter().collect();
+        serde_json::to_string_pretty(&sorted).map_err(|error| TokenizationError::Backend {
+            operation: "writing",
+            reason: error.to_string(),
+        })
+    }
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
+    let path = folder.join(name);
+    let whole = || {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.persist(&path)?;
+        Ok(())
+    };
+    whole().map_err(|source| io_error("writing", &path, source))
+}
+
+fn io_error(operation: &'static str, path: &Path, source: std::io::Error) -> TokenizationError {
+    TokenizationError::Io {
+        operation,
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,271 @@
+//! A model's tensors by name, wherever they are stored: one safetensors file, shards with an index, GGUF, or memory.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use transformers_hub::ModelFiles;
+
+use crate::gguf::GgufFile;
+use crate::index::{ShardIndex, index_error};
+use crate::natural_order;
+use crate::safetensors::SafetensorsFile;
+use crate::{DType, HostTensor, Result, WeightsError};
+
+/// A checkpoint, opened lazily: headers are read and checked, tensors are read when they are asked for.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// For messages.
+    label: String,
+    stores: Vec<Store>,
+    /// In natural order of the names.
+    tensors: Vec<Located>,
+}
+
+/// How to open a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// A variant of the weights: `fp16` selects `model.fp16.safetensors`.
+    pub variant: Option<String>,
+    /// Map files into memory instead of reading them (the default). Mapped tensors are not copied and share the system's
+    /// file cache; reading is for network file systems and for files that are rewritten in place.
+    pub mmap: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            variant: None,
+            mmap: true,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Located {
+    name: String,
+    shape: Vec<usize>,
+    /// Which of the stores.
+    store: usize,
+}
+
+#[derive(Debug)]
+enum Store {
+    Safetensors(SafetensorsFile),
+    Gguf(GgufFile),
+    Memory(BTreeMap<String, HostTensor>),
+}
+
+impl Checkpoint {
+    /// Opens the weights among a model's files: the GGUF file if it is one, else `model.safetensors`, else the shards
+    /// that `model.safetensors.index.json` lists. Files in formats that can run code are never opened.
+    pub fn open(files: &ModelFiles, options: &OpenOptions) -> Result<Self> {
+        if let Some(path) = files.gguf()? {
+            return Self::open_file(&path, options);
+        }
+        let single = with_variant("model", ".safetensors", options);
+        if let Some(path) = files.find(&single)? {
+            return Self::open_file(&path, options);
+        }
+        let index = with_variant("model.safetensors.index", ".json", options);
+        if let Some(path) = files.find(&index)? {
+            return Self::open_shards(files, &path, options);
+        }
+        Err(no_weights(files, &[single, index]))
+    }
+
+    /// Opens one `.gguf` file, or one safetensors file of any name.
+    pub fn open_file(path: &Path, options: &OpenOptions) -> Result<Self> {
+        let store = match path.extension() {
+            Some(extension) if extension.eq_ignore_ascii_case("gguf") => {
+                Store::Gguf(GgufFile::open(path, options.mmap)?)
+            }
+            _ => Store::Safetensors(SafetensorsFile::open(path, options.mmap)?),
+        };
+        Ok(Self::over(
+            path.display().to_string(),
+            vec![store],
+            |_, _| true,
+        ))
+    }
+
+    /// A checkpoint of tensors in memory, for weights that come from elsewhere; of two with one name the last counts.
+    pub fn from_tensors(tensors: impl IntoIterator<Item = (String, HostTensor)>) -> Self {
+        let store = Store::Memory(tensors.into_iter().collect());
+        Self::over("the checkpoint in memory".into(), vec![store], |_, _| true)
+    }
+
+    fn open_shards(files: &ModelFiles, path: &Path, options: &OpenOptions) -> Result<Self> {
+        let index = ShardIndex::read(path)?;
+        let mut shards = BTreeMap::new();
+        for name in index.files() {
+            let shard = files.find(name)?.ok_or_else(|| {
+                let reason = "there is no such file".to_owned();
+                index_error(path, &format!("shard `{name}`"), reason)
+            })?;
+            shards.insert(name, SafetensorsFile::open(&shard, options.mmap)?);
+        }
+        for (tensor, file) in &index.weight_map {
+            if !shards[file.as_str()].contains(tensor) {
+                let reason = format!("it is not in its shard `{file}`");
+                return Err(index_error(path, &format!("tensor `{tensor}`"), reason));
+            }
+        }
+        let (names, stores): (Vec<&str>, Vec<Store>) = shards
+            .into_iter()
+            .map(|(name, shard)| (name, Store::Safetensors(shard)))
+            .unzip();
+        // Shards may hold tensors that the index does not list, and copies of those of other shards.
+        let belongs = |tensor: &str, store: usize| match index.weight_map.get(tensor) {
+            Some(file) => file == names[store],
+            None => true,
+        };
+        Ok(Self::over(path.display().to_string(), stores, belongs))
+    }
+
+    /// Gathers the tensors of `stores` that `belongs` accepts; of two with one name the first counts.
+    fn over(label: String, stores: Vec<Store>, belongs: impl Fn(&str, usize) -> bool) -> Self {
+        let mut tensors: Vec<Located> = Vec::new();
+        for (index, store) in stores.iter().enumerate() {
+            let held = store
+                .tensors()
+                .into_iter()
+                .filter(|(name, _)| belongs(name, index));
+            tensors.extend(held.map(|(name, shape)| Located {
+                name: name.to_owned(),
+                shape: shape.to_vec(),
+                store: index,
+            }));
+        }
+        // Stable: a name's first holder stays first.
+        tensors.sort_by(|a, b| natural_order::compare(&a.name, &b.name));
+        tensors.dedup_by(|later, first| later.name == first.name);
+        Self {
+            label,
+            stores,
+            tensors,
+        }
+    }
+
+    /// The names in natural order: layer 2 before layer 10. Those of a GGUF file are the Hugging Face names; tensors that
+    /// have none keep their own.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.tensors.iter().map(|tensor| tensor.name.as_str())
+    }
+
+    /// Whether there is a tensor `name`.
+    pub fn contains(&self, name: &str) -> bool {
+        self.locate(name).is_ok()
+    }
+
+    /// The shape of the tensor `name`.
+    pub fn shape(&self, name: &str) -> Result<&[usize]> {
+        Ok(&self.locate(name)?.shape)
+    }
+
+    /// The element type of the tensor `name`; f32 for those of a GGUF file.
+    pub fn dtype(&self, name: &str) -> Result<DType> {
+        self.stores[self.locate(name)?.store].dtype(name)
+    }
+
+    /// The tensor `name`: a view of the mapped file where it can be used as it lies, else read, or decoded to f32.
+    pub fn tensor(&self, name: &str) -> Result<HostTensor> {
+        self.stores[self.locate(name)?.store].tensor(name)
+    }
+
+    /// The type of the first floating-point tensor: what the model was saved as, where its configuration does not say.
+    pub fn dtype_hint(&self) -> Option<DType> {
+        self.names()
+            .filter_map(|name| self.dtype(name).ok())
+            .find(|dtype| dtype.is_float())
+    }
+
+    fn locate(&self, name: &str) -> Result<&Located> {
+        self.tensors
+            .binary_search_by(|tensor| natural_order::compare(&tensor.name, name))
+            .map(|position| &self.tensors[position])
+            .map_err(|_| self.no_such_tensor(name))
+    }
+
+    fn no_such_tensor(&self, name: &str) -> WeightsError {
+        let ends_with = |long: &str, short: &str| {
+            long.strip_suffix(short)
+                .is_some_and(|rest| rest.ends_with('.'))
+        };
+        let alike = |other: &&str| ends_with(other, name) || ends_with(name, other);
+        WeightsError::NoSuchTensor {
+            checkpoint: self.label.clone(),
+            name: name.to_owned(),
+            hint: self
+                .names()
+                .find(alike)
+                .map_or_else(String::new, |other| format!("; it has `{other}`")),
+        }
+    }
+}
+
+impl Store {
+    fn tensors(&self) -> Vec<(&str, &[usize])> {
+        match self {
+            Self::Safetensors(file) => file.tensors().collect(),
+            Self::Gguf(file) => file.tensors().collect(),
+            Self::Memory(tensors) => tensors
+                .iter()
+                .map(|(name, tensor)| (name.as_str(), tensor.shape()))
+                .collect(),
+        }
+    }
+
+    fn dtype(&self, name: &str) -> Result<DType> {
+        match self {
+            Self::Safetensors(file) => file.dtype(name),
+            Self::Gguf(_) => Ok(DType::F32),
+            Self::Memory(tensors) => Ok(tensors[name].dtype()),
+        }
+    }
+
+    fn tensor(&self, name: &str) -> Result<HostTensor> {
+        match self {
+            Self::Safetensors(file) => file.tensor(name),
+            Self::Gguf(file) => file.tensor(name),
+            Self::Memory(tensors) => Ok(tensors[name].clone()),
+        }
+    }
+}
+
+fn with_variant(stem: &str, extension: &str, options: &OpenOptions) -> String {
+    match &options.variant {
+        Some(variant) => format!("{stem}.{variant}{extension}"),
+        None => format!("{stem}{extension}"),
+    }
+}
+
+fn no_weights(files: &ModelFiles, looked_for: &[String]) -> WeightsError {
+    let source_name = files.source().to_string();
+    // What is there instead only improves the message: if it cannot be listed, the message stays general.
+    let found = files.list().unwrap_or_default();
+    let pickled: Vec<_> = found
+        .into_iter()
+        .filter(|name| is_pickled_weights(name))
+        .collect();
+    if pickled.is_empty() {
+        return WeightsError::NoWeights {
+            source_name,
+            looked_for: looked_for.join(", "),
+        };
+    }
+    WeightsError::NotSafetensors {
+        source_name,
+        files: pickled.join(", "),
+    }
+}
+
+/// Whether the name is one that PyTorch weights have; optimizer states and the like are not weights.
+fn is_pickled_weights(name: &str) -> bool {
+    let stem_is_weights = ["pytorch_model", "model", "consolidated"]
+        .iter()
+        .any(|stem| name.starts_with(stem));
+    let extension = Path::new(name)
+        .extension()
+        .and_then(|extension| extension.to_str());
+    stem_is_weights && matches!(extension, Some("bin" | "pt" | "pth" | "ckpt"))
+}

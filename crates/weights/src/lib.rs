@@ -1,0 +1,59 @@
+//! Checkpoints to host tensors and back: safetensors, shards, GGUF, name conversions, the load report.
+//!
+//! A [`Checkpoint`] is opened lazily and gives [`HostTensor`]s one at a time, without a copy where the file holds them as
+//! they are used. [`plan()`] decides beforehand which of its tensors fills which parameter, and reports what does not fit.
+//! Nothing here knows a model or a device; formats and names are data and plain bytes.
+//!
+//! ```
+//! use transformers_weights::{Checkpoint, HostTensor, LoadRules, conversion_mapping, plan};
+//!
+//! # fn main() -> transformers_weights::Result<()> {
+//! let gamma = HostTensor::from_vec(vec![1.0_f32, 2.0], vec![2])?;
+//! let checkpoint = Checkpoint::from_tensors([("embeddings.LayerNorm.gamma".to_owned(), gamma)]);
+//! let parameters = [("bert.embeddings.LayerNorm.weight".to_owned(), vec![2])];
+//! let rules = LoadRules {
+//!     base_model_prefix: "bert",
+//!     renamings: &conversion_mapping::renamings("bert"),
+//!     ..LoadRules::default()
+//! };
+//!
+//! let plan = plan(&parameters, &checkpoint, &rules)?;
+//! assert!(plan.report.is_clean(), "{}", plan.report);
+//! for (parameter, tensor) in &plan.sources {
+//!     println!("{parameter}: {:?}", checkpoint.tensor(tensor)?.shape());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+#![deny(unsafe_code)]
+
+mod cast;
+mod checkpoint;
+pub mod conversion_mapping;
+mod dequantize;
+mod dtype;
+mod error;
+mod file_bytes;
+mod gguf;
+mod index;
+mod load_plan;
+mod natural_order;
+mod renaming;
+mod report;
+mod safetensors;
+mod save;
+mod tensor;
+
+pub use checkpoint::{Checkpoint, OpenOptions};
+pub use dtype::{DType, Element};
+pub use error::{Result, WeightsError};
+pub use load_plan::{LoadPlan, LoadRules, plan};
+pub use renaming::WeightRenaming;
+pub use report::{LoadReport, Mismatch};
+pub use save::save_safetensors;
+pub use tensor::HostTensor;
+
+#[cfg(target_endian = "big")]
+compile_error!(
+    "checkpoints are little endian and used where they lie: big-endian targets are not supported"
+);

@@ -1,0 +1,274 @@
+//! Reading GGUF: values equal to the reference's to the last bit, names, reordered heads, and hostile files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use transformers_weights::{Checkpoint, DType, OpenOptions, Result};
+
+use crate::gguf_file::GgufFile;
+use crate::{check_error, golden, read_instead_of_mapping};
+
+const FORMATS: [(&str, u32, u64); 11] = [
+    ("F32", 0, 1),
+    ("F16", 1, 1),
+    ("BF16", 30, 1),
+    ("Q4_0", 2, 32),
+    ("Q4_1", 3, 32),
+    ("Q5_0", 6, 32),
+    ("Q5_1", 7, 32),
+    ("Q8_0", 8, 32),
+    ("Q4_K", 12, 256),
+    ("Q5_K", 13, 256),
+    ("Q6_K", 14, 256),
+];
+
+struct Written {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+fn write(bytes: &[u8]) -> Written {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    fs::write(&path, bytes).unwrap();
+    Written {
+        _folder: folder,
+        path,
+    }
+}
+
+fn open(bytes: &[u8]) -> Result<Checkpoint> {
+    Checkpoint::open_file(&write(bytes).path, &OpenOptions::default())
+}
+
+fn values(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
+    let tensor = checkpoint.tensor(name).unwrap();
+    assert_eq!(tensor.dtype(), DType::F32);
+    tensor.as_slice().unwrap().to_vec()
+}
+
+fn expected_blocks() -> Checkpoint {
+    Checkpoint::open_file(&golden("gguf_blocks.safetensors"), &OpenOptions::default()).unwrap()
+}
+
+#[test]
+fn every_format_equals_the_reference_bit_for_bit() {
+    let expected = expected_blocks();
+    let mut file = GgufFile::new("llama");
+    for (layer, (name, ggml_type, len)) in (0..).zip(FORMATS) {
+        let blocks = expected.tensor(&format!("{name}.blocks")).unwrap();
+        let tensor = format!("blk.{layer}.ffn_up.weight");
+        file = file.tensor(&tensor, &[3, len], ggml_type, blocks.bytes());
+    }
+    for options in [OpenOptions::default(), read_instead_of_mapping()] {
+        let checkpoint = Checkpoint::open_file(&write(&file.bytes()).path, &options).unwrap();
+        for (layer, (name, _, len)) in (0..).zip(FORMATS) {
+            let tensor = format!("model.layers.{layer}.mlp.up_proj.weight");
+            assert_eq!(checkpoint.shape(&tensor).unwrap(), [3, len as usize]);
+            let bits =
+                |values: Vec<f32>| -> Vec<u32> { values.into_iter().map(f32::to_bits).collect() };
+            assert_eq!(
+                bits(values(&checkpoint, &tensor)),
+                bits(values(&expected, &format!("{name}.values"))),
+                "{name}"
+            );
+        }
+        assert_eq!(checkpoint.dtype_hint(), Some(DType::F32));
+    }
+}
+
+#[test]
+fn names_are_those_of_the_gguf_package() {
+    let text = fs::read_to_string(golden("gguf_names.json")).unwrap();
+    let architectures: BTreeMap<String, BTreeMap<String, String>> =
+        serde_json::from_str(&text).unwrap();
+    assert_eq!(architectures.len(), 4);
+    for (architecture, names) in architectures {
+        let architecture: &'static str = architecture.leak();
+        // One head, so that any two rows can be reordered.
+        let mut file =
+            GgufFile::new(architecture).number(&format!("{architecture}.attention.head_count"), 1);
+        for gguf_name in names.values() {
+            file = file.f32s(&format!("{gguf_name}.weight"), &[2, 1], &[1.0, 2.0]);
+        }
+        let checkpoint = open(&file.bytes()).unwrap();
+        let mut expected: Vec<String> = names.keys().map(|name| format!("{name}.weight")).collect();
+        let mut found: Vec<String> = checkpoint.names().map(str::to_owned).collect();
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected, "{architecture}");
+        for name in &expected {
+            let offset = if architecture == "gemma3" && name.contains("norm") {
+                1.0
+            } else {
+                0.0
+            };
+            assert_eq!(
+                values(&checkpoint, name),
+                [1.0 - offset, 2.0 - offset],
+                "{architecture} {name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn heads_of_llama_are_put_back_in_order() {
+    let expected = expected_blocks();
+    let stored = values(&expected, "heads.stored");
+    let restored = values(&expected, "heads.restored");
+    assert_ne!(stored, restored);
+    let file = GgufFile::new("llama")
+        .number("llama.attention.head_count", 3)
+        .f32s("blk.0.attn_q.weight", &[24, 4], &stored)
+        .f32s("blk.0.attn_k.weight", &[24, 4], &stored)
+        .f32s("blk.0.attn_v.weight", &[24, 4], &stored)
+        .f32s("blk.0.attn_q.bias", &[6], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    let check = |file: &GgufFile, name: &str, expected: &[f32]| {
+        let name = format!("model.layers.0.self_attn.{name}");
+        assert_eq!(
+            values(&open(&file.bytes()).unwrap(), &name),
+            expected,
+            "{name}"
+        );
+    };
+    check(&file, "q_proj.weight", &restored);
+    // Without `head_count_kv` there are as many as query heads.
+    check(&file, "k_proj.weight", &restored);
+    check(&file, "v_proj.weight", &stored);
+    check(&file, "q_proj.bias", &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+
+    let file = file.number("llama.attention.head_count_kv", 12);
+    check(&file, "q_proj.weight", &restored);
+    // Heads of two rows each: nothing to reorder.
+    check(&file, "k_proj.weight", &stored);
+
+    for (count, message) in [
+        (5, "24 rows do not divide into 5 heads"),
+        (0, "no usable `attention.head_count`"),
+    ] {
+        let mut file = file.clone();
+        file.numbers[0].1 = count;
+        let result = open(&file.bytes())
+            .unwrap()
+            .tensor("model.layers.0.self_attn.q_proj.weight");
+        check_error(result, &["model.gguf", "blk.0.attn_q.weight", message]);
+    }
+}
+
+#[test]
+fn tensors_without_a_counterpart_keep_their_name() {
+    let file = GgufFile::new("llama").f32s("rope_freqs.weight", &[2], &[1.0, 2.0]);
+    let checkpoint = open(&file.bytes()).unwrap();
+    assert_eq!(values(&checkpoint, "rope_freqs.weight"), [1.0, 2.0]);
+}
+
+#[test]
+fn faulty_files_are_refused() {
+    let sound = GgufFile::new("llama")
+        .f32s("token_embd.weight", &[4, 2], &[0.0; 8])
+        .f32s("output_norm.weight", &[2], &[0.0; 2]);
+    open(&sound.bytes()).unwrap();
+    let check = |change: &dyn Fn(&mut GgufFile), parts: &[&str]| {
+        let mut file = sound.clone();
+        change(&mut file);
+        check_error(open(&file.bytes()), &[parts, &["model.gguf"]].concat());
+    };
+    check(
+        &|file| file.architecture = "clip",
+        &["\"clip\"", "llama, qwen2, qwen3, gemma3"],
+    );
+    check(
+        &|file| file.tensors[0].ggml_type = 23,
+        &["token_embd.weight", "IQ4_XS (23)", "Q4_K"],
+    );
+    check(
+        &|file| file.tensors[0].ggml_type = 99,
+        &["token_embd.weight", "99 (unknown)"],
+    );
+    check(
+        &|file| file.tensors[0].ggml_type = 2,
+        &["token_embd.weight", "whole blocks of 32", "Q4_0"],
+    );
+    check(
+        &|file| file.tensors[1].offset = Some(64),
+        &["output_norm.weight", "does not lie within"],
+    );
+    check(
+        &|file| file.tensors[1].offset = Some(1 << 40),
+        &["output_norm.weight", "does not lie within"],
+    );
+    check(
+        &|file| file.tensors[1].offset = Some(u64::MAX - 31),
+        &["output_norm.weight"],
+    );
+    check(
+        &|file| file.tensors[1].offset = Some(8),
+        &["output_norm.weight", "alignment"],
+    );
+    check(
+        &|file| file.tensors[1].offset = Some(0),
+        &["output_norm.weight", "overlaps", "token_embd.weight"],
+    );
+    check(
+        &|file| file.tensors[0].shape = vec![1 << 20, 1 << 20],
+        &["token_embd.weight"],
+    );
+    check(
+        &|file| file.tensors[0].shape = vec![1 << 33, 1 << 33],
+        &["token_embd.weight"],
+    );
+    check(
+        &|file| file.tensors[0].shape = vec![1 << 62],
+        &["token_embd.weight"],
+    );
+    check(
+        &|file| file.tensors[1].name = "token_embd.weight".into(),
+        &["token_embd.weight", "twice"],
+    );
+    check(
+        &|file| file.tensors[1].name = "model.embed_tokens.weight".into(),
+        &["one tensor of the model"],
+    );
+    let bytes = sound.bytes();
+    check_error(
+        open(&bytes[..bytes.len() - 32]),
+        &["output_norm.weight", "does not lie within"],
+    );
+    check_error(open(&bytes[..40]), &["model.gguf"]);
+    check_error(open(b""), &["model.gguf"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever happens to the bytes, opening and reading gives tensors or errors.
+    #[test]
+    fn damaged_files_never_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        end in any::<prop::sample::Index>(),
+        cut in any::<bool>(),
+    ) {
+        let file = GgufFile::new("llama")
+            .number("llama.attention.head_count", 2)
+            .f32s("blk.0.attn_q.weight", &[4, 2], &[0.5; 8])
+            .tensor("blk.0.ffn_up.weight", &[1, 32], 2, &[7; 18]);
+        let mut bytes = file.bytes();
+        for (index, byte) in changes {
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
+        }
+        if cut {
+            bytes.truncate(end.index(bytes.len()));
+        }
+        if let Ok(checkpoint) = open(&bytes) {
+            for name in checkpoint.names() {
+                if let Ok(tensor) = checkpoint.tensor(name) {
+                    prop_assert_eq!(tensor.shape(), checkpoint.shape(name).unwrap());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+#!/usr/bin/env python3
+"""Write the conformance cases of `cases.py`: tiny random models with the outputs of the reference.
+
+    gen_cases.py OUT [CASE …]       without CASE: all of them, in about a minute
+
+Each case is a folder of `OUT`, as README.md describes. Greedy ids only test something where the runner-up is not
+within rounding of the winner and the model does not repeat one token, so the first seed is kept whose run has a margin
+of 0.01 at every step and four different ids.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import zlib
+from pathlib import Path
+
+from tiny import VERSIONS, randomise, torch  # first: it sets the environment of the reference
+
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, GenerationConfig
+
+from cases import CASES
+
+AUTO_CLASSES = dict(lm=AutoModelForCausalLM, mlm=AutoModelForMaskedLM, textenc=AutoModel)
+
+PROMPT_TOKENS = 11
+NEW_TOKENS = 16
+LEFT_PADDING = 3
+# ids below are kept for special tokens
+FIRST_ORDINARY_ID = 10
+
+SMALLEST_MARGIN = 0.01
+FEWEST_DISTINCT_IDS = 4
+SEEDS = 50
+LARGEST_FOLDER = 100_000
+
+
+def save_model(case, folder, generator):
+    """Build the model, draw its parameters and write the checkpoint and its configuration."""
+    config_file = folder / "config.json"
+    if case.verbatim:
+        config_text = json.dumps(case.config, indent=2) + "\n"
+        config_file.write_text(config_text)
+        config = AutoConfig.from_pretrained(folder)
+    else:
+        config = AutoConfig.for_model(case.model_type, **json.loads(json.dumps(case.config)))
+
+    model = AUTO_CLASSES[case.kind].from_config(config, dtype=torch.float32, **case.model_options).eval()
+    randomise(model, generator)
+    model = model.to(getattr(torch, case.dtype))
+    model.save_pretrained(folder, **({"max_shard_size": case.shards} if case.shards else {}))
+
+    if case.verbatim:
+        config_file.write_text(config_text)
+        (folder / "generation_config.json").unlink()
+    if case.rename_on_disk:
+        file = folder / "model.safetensors"
+        save_file({rename(case, name): tensor for name, tensor in load_file(file).items()}, file, {"format": "pt"})
+    return type(model).__name__, sum(parameter.numel() for parameter in model.parameters())
+
+
+def rename(case, name):
+    for pattern, replacement in case.rename_on_disk:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def load(case, folder, attention, dtype=torch.float32):
+    auto_class = AUTO_CLASSES[case.kind]
+    return auto_class.from_pretrained(folder, attn_implementation=attention, dtype=dtype, **case.model_options).eval()
+
+
+def model_inputs(case, model, generator):
+    """A single prompt for `lm`; else two texts, the second one padded on the right."""
+    vocabulary = model.config.vocab_size
+    if case.kind == "lm":
+        return dict(input_ids=torch.randint(FIRST_ORDINARY_ID, vocabulary, (1, PROMPT_TOKENS), generator=generator))
+    ids = torch.randint(FIRST_ORDINARY_ID, vocabulary, (2, PROMPT_TOKENS), generator=generator)
+    mask = torch.ones_like(ids)
+    mask[1, 7:] = 0
+    ids[1, 7:] = model.config.pad_token_id
+    inputs = dict(input_ids=ids, attention_mask=mask)
+    if types := getattr(model.config, "type_vocab_size", 0):
+        inputs["token_type_ids"] = torch.randint(0, types, ids.shape, generator=generator)
+    return inputs
+
+
+@torch.no_grad()
+def forward(case, model, inputs):
+    """(name of the main output, main output, all outputs by their names in `ref.safetensors`)."""
+    output = model(**inputs, output_hidden_states=True)
+    main = "last_hidden_state" if case.kind == "textenc" else "logits"
+    tensors = {main: output[main]}
+    if output.get("pooler_output") is not None:
+        tensors["pooler_output"] = output.pooler_output
+    tensors |= {f"hidden_states.{i}": state for i, state in enumerate(output.hidden_states)}
+    return main, output[main], tensors
+
+
+@torch.no_grad()
+def left_padded(model, prompt):
+    """The prompt beside a shorter one that is padded on the left, with the positions that `generate` would give."""
+    padding = torch.full((1, LEFT_PADDING), model.config.pad_token_id or 0)
+    ids = torch.cat([prompt, torch.cat([padding, prompt[:, :-LEFT_PADDING]], 1)])
+    mask = torch.ones_like(ids)
+    mask[1, :LEFT_PADDING] = 0
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    logits = model(input_ids=ids, attention_mask=mask, position_ids=positions).logits
+    return dict(padded_input_ids=ids, padded_attention_mask=mask, logits_padded=logits)
+
+
+@torch.no_grad()
+def greedy(case, folder, prompt):
+    """(ids with the prompt, margin between the two best scores at each step, are they the same without a cache).
+
+    Each run gets a model of its own: a dynamic rope remembers the longest input that it has seen.
+    """
+    options = dict(do_sample=False, max_new_tokens=NEW_TOKENS)
+    run = load(case, folder, "eager").generate(prompt, **options, return_dict_in_generate=True, output_scores=True)
+    best = torch.stack(run.scores)[:, 0].float().topk(2, -1).values
+    margins = (best[:, 0] - best[:, 1]).tolist()
+    without_cache = load(case, folder, "eager").generate(prompt, **options, use_cache=False)
+    return run.sequences, margins, run.sequences.tolist() == without_cache.tolist()
+
+
+def add_eos(folder, token):
+    """Make `token` a second end of sequence, as chat models have it."""
+    generation = GenerationConfig.from_pretrained(folder)
+    generation.eos_token_id = [generation.eos_token_id, token]
+    generation.save_pretrained(folder)
+
+
+def distance(a, b, mask):
+    """Largest absolute difference at the positions that count."""
+    difference = (a.float() - b.float()).abs()
+    return difference[mask.bool() if mask is not None else ...].max().item()
+
+
+def make(name, case, folder, seed):
+    """Write one case with one seed; the record that becomes `ref.json`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(seed)
+    architecture, parameters = save_model(case, folder, generator)
+
+    # The reference is the model as loaded from the folder, with eager attention, in f32.
+    eager = load(case, folder, "eager")
+    inputs = model_inputs(case, eager, generator)
+    mask = inputs.get("attention_mask")
+    main, reference, outputs = forward(case, eager, inputs)
+    _, sdpa, _ = forward(case, load(case, folder, "sdpa"), inputs)
+    _, bf16, _ = forward(case, load(case, folder, "eager", torch.bfloat16), inputs)
+    outputs[f"{main}_bf16"] = bf16
+
+    record = dict(
+        kind=case.kind,
+        arch=architecture,
+        model_type=eager.config.model_type,
+        dtype=case.dtype,
+        parameters=parameters,
+        seed=seed,
+        **VERSIONS,
+        absmax=reference.abs().max().item(),
+        sdpa_vs_eager_maxdiff=distance(sdpa, reference, mask),
+        bf16_vs_f32_maxdiff=distance(bf16, reference, mask),
+    )
+    if case.kind == "lm":
+        prompt = inputs["input_ids"]
+        padded = left_padded(eager, prompt)
+        short = reference[0, :-LEFT_PADDING]
+        record["padded_vs_plain_maxdiff"] = distance(padded["logits_padded"][1, LEFT_PADDING:], short, None)
+        ids, margins, cache_equals_nocache = greedy(case, folder, prompt)
+        if case.stop_at_step is not None:
+            add_eos(folder, ids[0, PROMPT_TOKENS + case.stop_at_step].item())
+            ids, margins, cache_equals_nocache = greedy(case, folder, prompt)
+        record |= dict(
+            greedy_ids=ids.tolist(),
+            top2_margins=[round(margin, 6) for margin in margins],
+            cache_equals_nocache=cache_equals_nocache,
+        )
+        outputs |= padded | dict(greedy_ids=ids)
+
+    tensors = {name: tensor.contiguous().clone() for name, tensor in (inputs | outputs).items()}
+    save_file(tensors, folder / "ref.safetensors")
+    (folder / "ref.json").write_text(json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def tells_something(case, record):
+    if case.kind != "lm":
+        return True
+    new_ids = record["greedy_ids"][0][PROMPT_TOKENS:]
+    steps = NEW_TOKENS if case.stop_at_step is None else case.stop_at_step + 1
+    return (
+        len(new_ids) == steps
+        and min(record["top2_margins"]) >= SMALLEST_MARGIN
+        and len(set(new_ids)) >= FEWEST_DISTINCT_IDS
+    )
+
+
+def generate(name, folder):
+    case = CASES[name]
+    first_seed = zlib.crc32(name.encode())
+    for seed in range(first_seed, first_seed + SEEDS):
+        record = make(name, case, folder, seed)
+        if tells_something(case, record):
+            break
+    else:
+        raise SystemExit(f"{name}: no seed of {SEEDS} gives {NEW_TOKENS} greedy ids that tell something")
+
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    if size > LARGEST_FOLDER:
+        raise SystemExit(f"{name}: {size} bytes, more than {LARGEST_FOLDER}: make the model smaller")
+    margin = min(record.get("top2_margins", [float("nan")]))
+    print(
+        f"{name:26} {size:6} B  |out| {record['absmax']:6.2f}  sdpa {record['sdpa_vs_eager_maxdiff']:.1e}"
+        f"  bf16 {record['bf16_vs_f32_maxdiff']:.1e}  padded {record.get('padded_vs_plain_maxdiff', float('nan')):.1e}"
+        f"  margin {margin:.3f}  cache=nocache {record.get('cache_equals_nocache')}  seed +{seed - first_seed}",
+        flush=True,
+    )
+    return size
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("case", nargs="*", help=f"of {', '.join(CASES)}")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.case) - set(CASES))
+    if unknown:
+        sys.exit(f"no such case: {', '.join(unknown)}; there are {', '.join(CASES)}")
+    sizes = [generate(name, arguments.out / name) for name in arguments.case or CASES]
+    print(f"{len(sizes)} cases, {sum(sizes)} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Configurations of today's and older form as the reference saves them, for crates/config/tests/config.rs.
+
+transformers 5.23.0. Run: python golden_config.py ../../crates/config/tests/golden/configs.json
+"""
+
+import copy
+import json
+import logging
+import re
+import sys
+
+from transformers import AutoConfig, GenerationConfig, logging as hf_logging
+
+hf_logging.set_verbosity(logging.ERROR)
+
+TINY = {"vocab_size": 128, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4,
+        "num_attention_heads": 4, "max_position_embeddings": 512}
+GEMMA = {**TINY, "num_key_value_heads": 2, "head_dim": 16, "sliding_window": 64}
+LLAMA3 = {"factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+          "original_max_position_embeddings": 256, "rope_type": "llama3"}
+
+CASES = [
+    {"model_type": "llama"},
+    {"model_type": "mistral"},
+    {"model_type": "qwen2"},
+    {"model_type": "qwen3"},
+    {"model_type": "gemma3_text"},
+    {"model_type": "bert"},
+    # The files of older releases.
+    {"model_type": "llama", **TINY, "torch_dtype": "bfloat16", "rope_theta": 500000.0, "rope_scaling": LLAMA3,
+     "num_key_value_heads": 2, "rms_norm_eps": 1e-05, "architectures": ["LlamaForCausalLM"], "temperature": 0.6,
+     "max_length": 4096, "transformers_version": "4.43.0.dev0", "return_dict": True, "unheard_of": {"b": [1, None]},
+     "eos_token_id": [7, 8], "tie_word_embeddings": True, "is_encoder_decoder": False},
+    {"model_type": "llama", **TINY, "rope_theta": 10000.0, "rope_scaling": {"type": "linear", "factor": 2.0}},
+    {"model_type": "llama", **TINY, "rope_scaling": {"type": "dynamic", "factor": 4.0}, "rope_theta": 20000.0},
+    {"model_type": "llama", **TINY, "rope_scaling": None, "rope_theta": 10000.0, "num_key_value_heads": None,
+     "head_dim": None, "_name_or_path": "x/y", "use_cache": False},
+    {"model_type": "llama", **TINY, "head_dim": 16, "attention_bias": True, "mlp_bias": True, "dtype": "float16",
+     "torch_dtype": "float32", "pad_token_id": 0},
+    {"model_type": "mistral", **TINY, "num_key_value_heads": 2, "sliding_window": None, "rope_theta": 1000000.0,
+     "head_dim": 16, "torch_dtype": "bfloat16", "attention_dropout": 0.0},
+    {"model_type": "mistral", **TINY, "num_key_value_heads": 1, "rope_scaling":
+     {"rope_type": "yarn", "factor": 4.0}},
+    {"model_type": "qwen2", **TINY, "num_key_value_heads": 2, "use_sliding_window": True, "max_window_layers": 3,
+     "sliding_window": 16, "rope_theta": 1000000.0, "rope_scaling":
+     {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}},
+    {"model_type": "qwen2", **TINY, "num_key_value_heads": None, "use_sliding_window": False, "sliding_window": 16},
+    {"model_type": "qwen2", **TINY, "num_key_value_heads": 4, "layer_types": ["attention"] * 4},
+    {"model_type": "qwen3", **TINY, "num_key_value_heads": 2, "head_dim": 16, "rope_theta": 1000000.0,
+     "max_window_layers": 4, "attention_bias": True, "eos_token_id": 5},
+    {"model_type": "gemma3_text", **GEMMA, "num_hidden_layers": 8, "rope_theta": 1000000.0,
+     "rope_local_base_freq": 20000.0, "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+     "cache_implementation": "hybrid"},
+    {"model_type": "gemma3_text", **GEMMA, "sliding_window_pattern": 2, "query_pre_attn_scalar": 16,
+     "final_logit_softcapping": 30.0},
+    {"model_type": "gemma3_text", **GEMMA, "use_bidirectional_attention": True},
+    {"model_type": "bert", **TINY, "position_embedding_type": "absolute", "torch_dtype": "float32",
+     "hidden_dropout_prob": 0.0, "classifier_dropout": None, "gradient_checkpointing": False,
+     "id2label": {"0": "no", "1": "maybe", "2": "yes"}, "label2id": {"no": 0, "maybe": 1, "yes": 2},
+     "problem_type": "single_label_classification"},
+    # Today's form.
+    {"model_type": "llama", **TINY, "dtype": "bfloat16", "rope_parameters": {"rope_theta": 500000.0, **LLAMA3}},
+    {"model_type": "llama", **TINY, "rope_parameters": {"rope_type": "longrope", "rope_theta": 10000.0,
+     "short_factor": [1.0, 1.5, 2.0, 2.5], "long_factor": [1.0, 2.0, 4.0, 8.0], "factor": 2.0,
+     "original_max_position_embeddings": 256}},
+    {"model_type": "mistral", **TINY, "num_key_value_heads": 4, "rope_parameters": {"rope_theta": 50000.0}},
+    {"model_type": "qwen2", **TINY, "num_key_value_heads": 2, "use_sliding_window": True, "sliding_window": 16,
+     "layer_types": ["full_attention", "sliding_attention"] * 2,
+     "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"}},
+    {"model_type": "qwen3", **TINY, "num_key_value_heads": 4, "layer_types": ["full_attention"] * 4,
+     "rope_parameters": {"full_attention": {"rope_theta": 1000000.0, "rope_type": "yarn", "factor": 2.0}}},
+    {"model_type": "gemma3_text", **GEMMA, "layer_types": ["sliding_attention"] * 3 + ["full_attention"],
+     "rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+                         "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}},
+    {"model_type": "gemma3_text", **GEMMA, "num_hidden_layers": 6, "rope_parameters":
+     {"full_attention": {"rope_theta": 5000.0}, "sliding_attention": None}},
+]
+
+# The text models within wrappers.
+WRAPPED = [
+    {"model_type": "gemma3", "text_config": {**GEMMA, "model_type": "gemma3_text", "rope_scaling":
+     {"factor": 8.0, "rope_type": "linear"}}, "vision_config": {"num_hidden_layers": 1}, "torch_dtype": "bfloat16"},
+]
+
+# The generation parameters in files of older releases.
+GENERATION = [
+    {"model_type": "llama", "eos_token_id": [7, 8], "bos_token_id": 1, "temperature": 0.6, "top_p": 0.9,
+     "do_sample": True, "max_length": 4096},
+    {"model_type": "bart", "num_beams": 4, "early_stopping": True, "length_penalty": 2.0, "no_repeat_ngram_size": 3,
+     "forced_eos_token_id": 2, "decoder_start_token_id": 2, "pad_token_id": 1, "vocab_size": 50265,
+     "force_bos_token_to_be_generated": True, "bos_token_id": 0, "max_length": None},
+    {"model_type": "gemma3", "eos_token_id": [1, 106], "text_config": {"pad_token_id": 0, "bos_token_id": 2,
+     "eos_token_id": 1, "use_cache": True}},
+    {"model_type": "gpt2", "output_hidden_states": True, "eos_token_id": 50256,
+     "task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}}},
+]
+
+def typed(config):
+    config = copy.deepcopy(config)
+    return AutoConfig.for_model(config.pop("model_type"), **config)
+
+
+def saved(config):
+    # Traces of how the object was made, which say nothing about the model.
+    return re.sub(r'  "(_sliding_window_pattern|_from_model_config)": \w+,\n', "", config.to_json_string())
+
+
+golden = {
+    "configs": [(case, saved(typed(case))) for case in CASES],
+    "wrapped": [(case, saved(typed(case).text_config)) for case in WRAPPED],
+    "generation": [(case, saved(GenerationConfig.from_model_config(copy.deepcopy(case)))) for case in GENERATION],
+}
+with open(sys.argv[1], "w") as file:
+    parts = []
+    for name, cases in golden.items():
+        lines = [json.dumps({"file": case, "saved": text}) for case, text in cases]
+        parts.append(f'"{name}": [\n' + ",\n".join(lines) + "\n]")
+    file.write("{\n" + ",\n".join(parts) + "\n}\n")

@@ -1,0 +1,96 @@
+"""Golden values for reading GGUF, from the Python package `gguf` and the reference's loader.
+
+Writes into crates/weights/tests/golden:
+  gguf_blocks.safetensors  `<TYPE>.blocks` (three random blocks, u8) and `<TYPE>.values` (f32, dequantised); `heads.stored`
+                           and `heads.restored`, the rows of a llama projection with three heads as a file holds them and
+                           as the model does
+  gguf_names.json          per architecture, the GGUF name of each parameter name
+
+Pinned: transformers 5.23.0, gguf 0.19.0, numpy 2.3.5, safetensors 0.8.0.
+"""
+
+import json
+from pathlib import Path
+
+import gguf
+import numpy as np
+from gguf import GGMLQuantizationType as T
+from safetensors.numpy import save_file
+from transformers.modeling_gguf_pytorch_utils import LlamaTensorProcessor
+
+OUT = Path(__file__).resolve().parents[2] / "crates/weights/tests/golden"
+
+# Where the f16 scales of a block lie: random bits there would be infinite or not a number now and then.
+TYPES = {
+    T.F32: None,
+    T.F16: [0],
+    T.BF16: None,
+    T.Q4_0: [0],
+    T.Q4_1: [0, 2],
+    T.Q5_0: [0],
+    T.Q5_1: [0, 2],
+    T.Q8_0: [0],
+    T.Q4_K: [0, 2],
+    T.Q5_K: [0, 2],
+    T.Q6_K: [208],
+}
+BLOCKS = 3
+
+
+def blocks(rng, kind, scales):
+    _, size = gguf.GGML_QUANT_SIZES[kind]
+    if kind == T.F32:
+        return rng.standard_normal(BLOCKS).astype(np.float32).view(np.uint8).reshape(BLOCKS, size)
+    if kind == T.BF16:
+        values = rng.standard_normal(BLOCKS).astype(np.float32)
+        return gguf.quants.quantize(values, kind).view(np.uint8).reshape(BLOCKS, size)
+    data = rng.integers(0, 256, (BLOCKS, size), dtype=np.uint8)
+    for offset in scales:
+        scale = rng.standard_normal((BLOCKS, 1)).astype(np.float16)
+        scale[0] = np.float16(3e-7)  # subnormal
+        data[:, offset : offset + 2] = scale.view(np.uint8)
+    return data
+
+
+def write_blocks():
+    rng = np.random.default_rng(2)
+    tensors = {}
+    for kind, scales in TYPES.items():
+        data = blocks(rng, kind, scales)
+        values = gguf.quants.dequantize(data, kind).reshape(-1)
+        assert values.dtype == np.float32 and np.isfinite(values).all()
+        tensors[f"{kind.name}.blocks"] = data.copy()
+        tensors[f"{kind.name}.values"] = values.copy()
+    tensors["heads.stored"] = rng.standard_normal((3 * 8, 4)).astype(np.float32)
+    restored = LlamaTensorProcessor()._reverse_permute_weights(tensors["heads.stored"], 3, 3)
+    tensors["heads.restored"] = np.ascontiguousarray(restored)
+    save_file(tensors, OUT / "gguf_blocks.safetensors")
+
+
+STEMS = ["model.embed_tokens", "model.norm", "lm_head"] + [
+    f"model.layers.17.{stem}"
+    for stem in [
+        "input_layernorm",
+        "post_attention_layernorm",
+        "pre_feedforward_layernorm",
+        "post_feedforward_layernorm",
+        *(f"self_attn.{part}" for part in ["q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm"]),
+        *(f"mlp.{part}_proj" for part in ["gate", "up", "down"]),
+    ]
+]
+
+
+def write_names():
+    architectures = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}
+    names = {}
+    for name in ["llama", "qwen2", "qwen3", "gemma3"]:
+        table = gguf.get_tensor_name_map(architectures[name], 18)
+        pairs = {stem: table.get_name(stem) for stem in STEMS}
+        names[name] = {stem: gguf_name for stem, gguf_name in pairs.items() if gguf_name is not None}
+    (OUT / "gguf_names.json").write_text(json.dumps(names, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    OUT.mkdir(parents=True, exist_ok=True)
+    write_blocks()
+    write_names()

@@ -1,0 +1,7 @@
+//! Conformance with the reference: cases on disk, and how our outputs are compared with them.
+#![forbid(unsafe_code)]
+
+mod case;
+pub mod conformance;
+
+pub use case::{Case, CaseError, Kind, Reference, ReferenceTensors};

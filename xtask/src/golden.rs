@@ -1,0 +1,85 @@
+//! Makes the committed cases and golden files again, with the scripts of `tests/oracle`.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use crate::Result;
+use crate::packages::{MINILM, SMOLLM2};
+use crate::project::{self, root};
+
+/// The scripts of `tests/oracle`, and what they are told to write; those without an argument know it themselves.
+const SCRIPTS: &[(&str, Option<&str>)] = &[
+    ("gen_cases.py", Some("tests/cases")),
+    ("golden_training.py", Some("tests/golden/train_llama")),
+    (
+        "golden_processors.py",
+        Some("tests/golden/logits_processors.json"),
+    ),
+    (
+        "golden_config.py",
+        Some("crates/config/tests/golden/configs.json"),
+    ),
+    (
+        "golden_rope.py",
+        Some("crates/config/tests/golden/rope.json"),
+    ),
+    ("golden_gguf.py", None),
+    ("golden_weights.py", None),
+];
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The Python that `tests/oracle/setup.sh` installed
+    #[arg(long, env = "ORACLE_PYTHON", value_name = "PATH")]
+    python: Option<PathBuf>,
+    /// Also run the reference on the two real models (fetches them)
+    #[arg(long)]
+    real: bool,
+    /// Only these conformance cases; without: every case and golden file
+    cases: Vec<String>,
+}
+
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let python = arguments.python.as_ref().ok_or(
+        "where is the reference? Install it with `tests/oracle/setup.sh DIR` (3 minutes, 2 GB), \
+         then give --python DIR/bin/python or set ORACLE_PYTHON",
+    )?;
+    let script = |name: &str, output: Option<&str>| {
+        let mut command = Command::new(python);
+        command
+            .arg("-B")
+            .arg(root().join("tests/oracle").join(name));
+        command.args(output.map(|output| root().join(output)));
+        command
+    };
+
+    let scripts = if arguments.cases.is_empty() {
+        SCRIPTS
+    } else {
+        &SCRIPTS[..1]
+    };
+    for (name, output) in scripts {
+        project::run(script(name, *output).args(&arguments.cases))?;
+    }
+    if arguments.real {
+        let models = [SMOLLM2.fetch()?, MINILM.fetch()?];
+        project::run(script("golden_real.py", Some("tests/golden/real")).args(models))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_golden_script_is_run() {
+        let entries = std::fs::read_dir(root().join("tests/oracle")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        for name in names.filter(|name| name.starts_with("golden_")) {
+            let run = SCRIPTS.iter().any(|(script, _)| *script == name) || name == "golden_real.py";
+            assert!(run, "{name} is not in SCRIPTS");
+        }
+    }
+}

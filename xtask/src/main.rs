@@ -1,0 +1,61 @@
+//! `cargo xtask`: the project's own tasks.
+//!
+//! It depends on none of the workspace's crates and runs their binaries instead, so that `tidy` and the download of a
+//! model never wait for burn to compile.
+#![forbid(unsafe_code)]
+
+mod conformance;
+mod demo;
+mod golden;
+mod packages;
+mod project;
+mod support;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "The project's own tasks"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build in release, fetch a small chat model once, and let it answer
+    Demo(demo::Arguments),
+    /// Check the rules of ARCHITECTURE.md that a program can check
+    Tidy,
+    /// Compare every model family with the reference's outputs
+    Conformance(conformance::Arguments),
+    /// Make the committed cases and golden files again, where the reference is installed
+    Golden(golden::Arguments),
+    /// Fetch two real models and compare with the reference's answers on them
+    Real,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Demo(arguments) => demo::run(&arguments),
+        Task::Tidy => tidy::run(),
+        Task::Conformance(arguments) => conformance::run(&arguments),
+        Task::Golden(arguments) => golden::run(&arguments),
+        Task::Real => demo::run_real_checks(),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The support table of the docs, rendered from what the conformance binary found.
+//!
+//! The binary's `--json FILE` is an array with one object per case: `case`, `model_type`, `arch`, and `checks`, an
+//! object from the check's name to true (passed), false (missed) or null (the case does not have it). Distances are left
+//! out of the table: they differ from machine to machine in the last digits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use crate::Result;
+
+/// Where the table is kept.
+pub const FILE: &str = "docs/src/support.md";
+
+const INTRODUCTION: &str = "\
+# What is supported
+
+<!-- Written by `cargo xtask conformance --write-support`; do not edit. -->
+
+Every row below is a tiny model whose outputs were compared with those of Python transformers. What is compared, and how
+closely, is in [How models are checked](conformance.md).
+";
+
+struct Row {
+    case: String,
+    model_type: String,
+    class: String,
+    checks: Map<String, Value>,
+}
+
+/// The page for the result of one run; an error if a case missed.
+pub fn render(json: &str) -> Result<String> {
+    let rows = rows(json)?;
+    Ok(format!(
+        "{INTRODUCTION}\n## Families\n\n{}\n## Cases\n\n{}",
+        families(&rows),
+        cases(&rows)?
+    ))
+}
+
+fn rows(json: &str) -> Result<Vec<Row>> {
+    let value: Value = serde_json::from_str(json)?;
+    let cases = value
+        .as_array()
+        .ok_or("the conformance result is not an array")?;
+    cases.iter().map(row).collect()
+}
+
+fn row(value: &Value) -> Result<Row> {
+    let text = |key: &str| {
+        let text = value[key].as_str().map(str::to_owned);
+        text.ok_or_else(|| format!("a case of the conformance result has no `{key}`: {value}"))
+    };
+    let checks = value["checks"].as_object().cloned();
+    Ok(Row {
+        case: text("case")?,
+        model_type: text("model_type")?,
+        class: text("arch")?,
+        checks: checks
+            .ok_or_else(|| format!("a case of the conformance result has no `checks`: {value}"))?,
+    })
+}
+
+fn families(rows: &[Row]) -> String {
+    let mut families: BTreeMap<&str, (BTreeSet<String>, usize)> = BTreeMap::new();
+    for row in rows {
+        let (classes, cases) = families.entry(&row.model_type).or_default();
+        classes.insert(format!("`{}`", row.class));
+        *cases += 1;
+    }
+    let mut table = String::from("| `model_type` | classes | cases |\n|---|---|---|\n");
+    for (model_type, (classes, cases)) in families {
+        let classes = Vec::from_iter(classes).join(", ");
+        table += &format!("| `{model_type}` | {classes} | {cases} |\n");
+    }
+    table
+}
+
+fn cases(rows: &[Row]) -> Result<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in rows.iter().flat_map(|row| row.checks.keys()) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    let mut table = format!(
+        "| case | class | {} |\n|---|---|{}\n",
+        names.join(" | "),
+        "---|".repeat(names.len())
+    );
+    for row in rows {
+        let marks = names
+            .iter()
+            .map(|name| mark(row, name))
+            .collect::<Result<Vec<_>>>()?;
+        table += &format!(
+            "| {} | `{}` | {} |\n",
+            row.case,
+            row.class,
+            marks.join(" | ")
+        );
+    }
+    Ok(table)
+}
+
+fn mark(row: &Row, check: &str) -> Result<&'static str> {
+    match row.checks.get(check) {
+        Some(Value::Bool(true)) => Ok("✓"),
+        None | Some(Value::Null) => Ok("·"),
+        Some(_) => Err(format!(
+            "case {} missed {check}: the support table is written when every case passes",
+            row.case
+        )
+        .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const TWO_CASES: &str = r#"[
+        {"case": "llama", "model_type": "llama", "arch": "LlamaForCausalLM", "checks": {"logits": true, "greedy": true}},
+        {"case": "bert", "model_type": "bert", "arch": "BertModel", "checks": {"logits": true, "pooler": true, "greedy": null}}
+    ]"#;
+
+    #[test]
+    fn one_row_per_family_and_per_case() {
+        let page = render(TWO_CASES).unwrap();
+        for line in [
+            "| `bert` | `BertModel` | 1 |",
+            "| case | class | logits | greedy | pooler |",
+            "| llama | `LlamaForCausalLM` | ✓ | ✓ | · |",
+            "| bert | `BertModel` | ✓ | · | ✓ |",
+        ] {
+            assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_miss_is_never_written_down_as_support() {
+        let error = render(&TWO_CASES.replacen("true", "false", 1))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("case llama missed logits"), "{error}");
+    }
+}
