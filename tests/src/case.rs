@@ -136,7 +136,10 @@ impl ReferenceTensors {
             return Err(wrong());
         };
         let convert = |value: &i64| T::try_from(*value).map_err(|_| wrong());
-        values.chunks(seq).map(|row| row.iter().map(convert).collect()).collect()
+        values
+            .chunks(seq)
+            .map(|row| row.iter().map(convert).collect())
+            .collect()
     }
 }
 
@@ -167,7 +170,11 @@ impl Case {
             serde_json::from_str(&text).map_err(|source| CaseError::Json { path, source })?;
         Ok(Self {
             dir: dir.to_owned(),
-            name: dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            name: dir
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
             reference,
             tensors: ReferenceTensors::open(&dir.join("ref.safetensors"))?,
         })

@@ -44,7 +44,10 @@ impl Outcome {
         match *self {
             // Written so that NaN fails.
             Self::Distance { found, limit } => found <= limit,
-            Self::Ids { compared, differs_at } => compared > 0 && differs_at.is_none(),
+            Self::Ids {
+                compared,
+                differs_at,
+            } => compared > 0 && differs_at.is_none(),
         }
     }
 }
@@ -57,16 +60,23 @@ impl std::fmt::Display for Outcome {
                 format!("{found:.1e}")
             }
             Self::Distance { found, limit } => format!("{found:.1e} > {limit:.1e}"),
-            Self::Ids { compared, differs_at: None } => format!("{compared} ids"),
-            Self::Ids { differs_at: Some(step), .. } => format!("differs at {step}"),
+            Self::Ids {
+                compared,
+                differs_at: None,
+            } => format!("{compared} ids"),
+            Self::Ids {
+                differs_at: Some(step),
+                ..
+            } => format!("differs at {step}"),
         };
         f.pad(&text)
     }
 }
 
 /// The columns of the table, in order.
-pub const CHECKS: [&str; 7] =
-    ["logits", "hidden", "pooler", "padded", "bf16", "greedy", "no cache"];
+pub const CHECKS: [&str; 7] = [
+    "logits", "hidden", "pooler", "padded", "bf16", "greedy", "no cache",
+];
 
 /// Runs every comparison that the case has outputs for.
 ///
@@ -140,7 +150,9 @@ fn forward_checks(case: &Case, model: &dyn PreTrainedModel) -> Result<Vec<Check>
         checks.push(distance("logits", found, limit));
     }
     let states = output.hidden_states.unwrap_or_default();
-    let reference = (0..).take_while(|i| case.tensors.has(&format!("hidden_states.{i}"))).count();
+    let reference = (0..)
+        .take_while(|i| case.tensors.has(&format!("hidden_states.{i}")))
+        .count();
     if states.len() != reference {
         return Err(CaseError::Length {
             name: "hidden_states".to_owned(),
@@ -159,7 +171,9 @@ fn forward_checks(case: &Case, model: &dyn PreTrainedModel) -> Result<Vec<Check>
     }
     checks.push(distance("hidden", worst.0, worst.1));
     if case.tensors.has("pooler_output") {
-        let ours = output.pooler_output.map(|pooled| pooled.unsqueeze_dim::<3>(1));
+        let ours = output
+            .pooler_output
+            .map(|pooled| pooled.unsqueeze_dim::<3>(1));
         let ours = ours.ok_or(transformers_modeling::ModelError::NoOutput {
             name: "pooler_output",
         })?;
@@ -215,7 +229,12 @@ fn greedy_check(
     let reference = &reference.row(0)[prompt_len..];
     // From a near-tie on, the reference's own noise decides.
     let limit = 10.0 * tolerance(case, largest(&case.tensors.values("logits")?));
-    let sure = case.reference.top2_margins.iter().take_while(|margin| **margin >= limit).count();
+    let sure = case
+        .reference
+        .top2_margins
+        .iter()
+        .take_while(|margin| **margin >= limit)
+        .count();
     let compared = sure.min(reference.len());
     let ours = ours.new_tokens(0);
     let differs_at = (0..compared).find(|step| ours.get(*step) != Some(&reference[*step]));
@@ -267,7 +286,11 @@ fn compare(
 }
 
 fn largest(values: &[f32]) -> f64 {
-    f64::from(values.iter().fold(0.0f32, |max, value| max.max(value.abs())))
+    f64::from(
+        values
+            .iter()
+            .fold(0.0f32, |max, value| max.max(value.abs())),
+    )
 }
 
 fn tolerance(case: &Case, largest: f64) -> f64 {

@@ -16,7 +16,9 @@ use transformers_tests::ReferenceTensors;
 const RELATIVE: f32 = 1e-4;
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/train_llama").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("golden/train_llama")
+        .join(name)
 }
 
 fn load(dir: &Path) -> AutoModelForCausalLM {
@@ -24,7 +26,9 @@ fn load(dir: &Path) -> AutoModelForCausalLM {
         device: DeviceSpec::Cpu,
         ..LoadOptions::default()
     };
-    AutoModelForCausalLM::from_pretrained_with(dir, &options).unwrap().train()
+    AutoModelForCausalLM::from_pretrained_with(dir, &options)
+        .unwrap()
+        .train()
 }
 
 fn inputs(tensors: &ReferenceTensors) -> ModelInputs {
@@ -55,16 +59,25 @@ impl ModuleVisitor for Gradients<'_> {
     }
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = self.path.name();
-        let grad = self.grads.get::<D>(param.id).unwrap_or_else(|| panic!("{name}: no gradient"));
-        self.found.insert(name, grad.into_data().iter::<f32>().collect());
+        let grad = self
+            .grads
+            .get::<D>(param.id)
+            .unwrap_or_else(|| panic!("{name}: no gradient"));
+        self.found
+            .insert(name, grad.into_data().iter::<f32>().collect());
     }
 }
 
 fn assert_close(name: &str, ours: &[f32], reference: &[f32]) {
     assert_eq!(ours.len(), reference.len(), "{name}");
-    let scale = reference.iter().fold(0.0f32, |max, value| max.max(value.abs()));
+    let scale = reference
+        .iter()
+        .fold(0.0f32, |max, value| max.max(value.abs()));
     for (a, b) in ours.iter().zip(reference) {
-        assert!((a - b).abs() <= RELATIVE * scale, "{name}: {a} instead of {b}, scale {scale}");
+        assert!(
+            (a - b).abs() <= RELATIVE * scale,
+            "{name}: {a} instead of {b}, scale {scale}"
+        );
     }
 }
 
@@ -75,7 +88,11 @@ fn loss_and_every_gradient_equal_the_reference() {
         let tensors = ReferenceTensors::open(&dir.join("ref.safetensors")).unwrap();
         let model = load(&dir);
         let loss = loss(&model, &inputs(&tensors));
-        assert_close("loss", &[loss.clone().into_scalar()], &tensors.values("loss").unwrap());
+        assert_close(
+            "loss",
+            &[loss.clone().into_scalar()],
+            &tensors.values("loss").unwrap(),
+        );
 
         let grads = GradientsParams::from_grads(loss.backward(), &model);
         let mut visitor = Gradients {
@@ -85,9 +102,17 @@ fn loss_and_every_gradient_equal_the_reference() {
         };
         model.visit(&mut visitor);
         let names: Vec<String> = tensors.names_after("grad.");
-        assert_eq!(visitor.found.keys().cloned().collect::<Vec<_>>(), names, "{variant}");
+        assert_eq!(
+            visitor.found.keys().cloned().collect::<Vec<_>>(),
+            names,
+            "{variant}"
+        );
         for (name, ours) in &visitor.found {
-            assert_close(name, ours, &tensors.values(&format!("grad.{name}")).unwrap());
+            assert_close(
+                name,
+                ours,
+                &tensors.values(&format!("grad.{name}")).unwrap(),
+            );
         }
     }
 }
@@ -108,8 +133,12 @@ fn ten_adamw_steps_follow_the_reference() {
             .with_epsilon(setting("eps"))
             .with_weight_decay(setting("weight_decay"))
             .init();
-        let reference: Vec<f64> =
-            json["losses"].as_array().unwrap().iter().map(|loss| loss.as_f64().unwrap()).collect();
+        let reference: Vec<f64> = json["losses"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|loss| loss.as_f64().unwrap())
+            .collect();
         assert_eq!(reference.len(), 11);
 
         let mut model = load(&dir);
@@ -121,7 +150,7 @@ fn ten_adamw_steps_follow_the_reference() {
                 "{variant}, step {step}: {value} instead of {expected}"
             );
             let grads = GradientsParams::from_grads(loss.backward(), &model);
-            model = optimizer.step(setting("lr").into(), model, grads);
+            model = optimizer.step(f64::from(setting("lr")), model, grads);
         }
     }
 }

@@ -123,18 +123,14 @@ impl From<Vec<u32>> for TokenIds {
     }
 }
 
-/// A token id; configurations on the Hub say -1 for "there is none".
-pub(crate) fn token_id<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<u32>, D::Error> {
+/// Reads a token id; configurations on the Hub say -1 for "there is none". For `#[serde(deserialize_with)]`.
+pub fn token_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     let id = Option::<i64>::deserialize(deserializer)?;
     id.filter(|&id| id >= 0).map(to_id).transpose()
 }
 
-/// One token id, or a list; negative ones are dropped.
-pub(crate) fn token_ids<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<TokenIds>, D::Error> {
+/// Reads one token id or a list; negative ones are dropped. For `#[serde(deserialize_with)]`.
+pub fn token_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TokenIds>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a token id or a list of token ids")]
     enum Ids {

@@ -130,6 +130,14 @@ impl ConfigError {
         }
     }
 
+    /// A failure to read.
+    pub(crate) fn reading(source: std::io::Error) -> Self {
+        Self::Io {
+            operation: "reading",
+            source,
+        }
+    }
+
     /// The error without the file's name around it, to match on.
     pub fn cause(&self) -> &ConfigError {
         match self {

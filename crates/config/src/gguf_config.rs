@@ -68,9 +68,10 @@ pub(crate) fn read_rope_divisors(
         .checked_add(tensor.offset)
         .ok_or_else(|| invalid("its offset overflows"))?;
     let mut bytes = vec![0; count * size_of::<f32>()];
-    let mut file = File::open(path).map_err(reading)?;
-    file.seek(SeekFrom::Start(start)).map_err(reading)?;
-    file.read_exact(&mut bytes).map_err(reading)?;
+    let mut file = File::open(path).map_err(ConfigError::reading)?;
+    file.seek(SeekFrom::Start(start))
+        .map_err(ConfigError::reading)?;
+    file.read_exact(&mut bytes).map_err(ConfigError::reading)?;
     let (divisors, _) = bytes.as_chunks();
     let divisors: Vec<f32> = divisors
         .iter()
@@ -384,11 +385,4 @@ fn unexpected(key: &str, value: &GgufValue, expected: &str) -> ConfigError {
         None => format!("{value:?}"),
     };
     ConfigError::invalid(key, format!("expected {expected}, found {found}"))
-}
-
-fn reading(source: std::io::Error) -> ConfigError {
-    ConfigError::Io {
-        operation: "reading",
-        source,
-    }
 }

@@ -20,10 +20,7 @@ const FLOAT_TAG: &str = "__float__";
 /// Reads the object in the file at `path`; errors name the file.
 pub(crate) fn read_object(path: &Path) -> Result<Map<String, Value>> {
     let read = || {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Io {
-            operation: "reading",
-            source,
-        })?;
+        let text = fs::read_to_string(path).map_err(ConfigError::reading)?;
         object(parse(&text)?)
     };
     read().map_err(|error| error.in_file(path))

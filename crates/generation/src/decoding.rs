@@ -11,9 +11,7 @@ use transformers_tokenization::Tokenizer;
 use crate::processors::LogitsProcessor;
 use crate::settings::Settings;
 use crate::stopping::{RowStop, StopStrings};
-use crate::{
-    CancelToken, FinishReason, GenerateError, Generated, Prompt, Streamer, Timing,
-};
+use crate::{CancelToken, FinishReason, GenerateError, Generated, Prompt, Streamer, Timing};
 
 /// What a generation may use beside its config.
 #[derive(Default)]
@@ -67,7 +65,14 @@ impl<M: PreTrainedModel + ?Sized> Generate for M {
     ) -> Result<Generated, GenerateError> {
         let prompt = prompt.into();
         let seed = options.seed.unwrap_or(0);
-        let settings = Settings::new(config, self.info(), &prompt, options.processors, seed)?;
+        let settings = Settings::new(
+            config,
+            &self.info().generation_config,
+            self.context_length(),
+            &prompt,
+            options.processors,
+            seed,
+        )?;
         let batch = Batch::new(&settings, &prompt, options.tokenizer)?;
         if options.streamer.is_some() && batch.rows.len() > 1 {
             let count = batch.rows.len();
@@ -78,7 +83,11 @@ impl<M: PreTrainedModel + ?Sized> Generate for M {
             false => None,
         };
         let mut steps = Steps { model: self, cache };
-        batch.run(&mut steps, options.streamer, options.cancel.unwrap_or_default())
+        batch.run(
+            &mut steps,
+            options.streamer,
+            options.cancel.unwrap_or_default(),
+        )
     }
 }
 
@@ -95,7 +104,10 @@ impl<M: PreTrainedModel + ?Sized> Steps<'_, M> {
             Some(_) => new,
             None => rows[0].ids.len(),
         };
-        let ids: Vec<&[u32]> = rows.iter().map(|row| &row.ids[row.ids.len() - new..]).collect();
+        let ids: Vec<&[u32]> = rows
+            .iter()
+            .map(|row| &row.ids[row.ids.len() - new..])
+            .collect();
         let padded = rows.iter().any(|row| row.padding > 0);
         let masks: Vec<Vec<u32>> = rows.iter().map(Row::mask).collect();
         let inputs = ModelInputs {
@@ -104,7 +116,10 @@ impl<M: PreTrainedModel + ?Sized> Steps<'_, M> {
             logits_to_keep: Some(1),
             ..ModelInputs::default()
         };
-        let cache = self.cache.as_deref_mut().map(|cache| cache as &mut dyn Cache);
+        let cache = self
+            .cache
+            .as_deref_mut()
+            .map(|cache| cache as &mut dyn Cache);
         Ok(to_rows(self.model.forward(&inputs, cache)?.logits()?))
     }
 }
@@ -128,7 +143,9 @@ struct Row<'a> {
 
 impl Row<'_> {
     fn mask(&self) -> Vec<u32> {
-        (0..self.ids.len()).map(|column| u32::from(column >= self.padding)).collect()
+        (0..self.ids.len())
+            .map(|column| u32::from(column >= self.padding))
+            .collect()
     }
 }
 
@@ -220,7 +237,8 @@ impl<'a> Batch<'a> {
                 return Err(GenerateError::NotFinite { step });
             }
             let real = &row.ids[row.padding..];
-            self.settings.process(real, self.prompt_len - row.padding, scores);
+            self.settings
+                .process(real, self.prompt_len - row.padding, scores);
             if scores.iter().all(|score| *score == f32::NEG_INFINITY) {
                 return Err(GenerateError::NotFinite { step });
             }

@@ -21,7 +21,11 @@ impl LogitsProcessor for RepetitionPenalty {
         seen.dedup();
         for id in seen {
             if let Some(score) = scores.get_mut(id as usize) {
-                *score = if *score < 0.0 { *score * self.0 } else { *score / self.0 };
+                *score = if *score < 0.0 {
+                    *score * self.0
+                } else {
+                    *score / self.0
+                };
             }
         }
     }
@@ -84,7 +88,11 @@ impl LogitsProcessor for TopP {
         let probs = softmax(scores);
         // Ascending, as the reference sorts: what is dropped is a prefix of at most 1 - p; the last one always stays.
         let mut order: Vec<usize> = (0..scores.len()).filter(|i| probs[*i] > 0.0).collect();
-        order.sort_by(|a, b| scores[*a].partial_cmp(&scores[*b]).unwrap_or(Ordering::Equal));
+        order.sort_by(|a, b| {
+            scores[*a]
+                .partial_cmp(&scores[*b])
+                .unwrap_or(Ordering::Equal)
+        });
         order.pop();
         let mut cumulative = 0.0f32;
         for index in order {

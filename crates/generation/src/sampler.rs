@@ -10,7 +10,9 @@ use crate::processors::softmax;
 pub(crate) enum Sampler {
     Greedy,
     /// Draws by probability. A row's stream depends on the seed, the row and the step alone.
-    Multinomial { seed: u64 },
+    Multinomial {
+        seed: u64,
+    },
 }
 
 impl Sampler {

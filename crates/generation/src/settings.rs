@@ -1,7 +1,6 @@
 //! What applies to one call: the generation config resolved, checked against the model, and turned into parts.
 
 use transformers_config::GenerationConfig;
-use transformers_modeling::ModelInfo;
 
 use crate::processors::{
     LogitsProcessor, MinNewTokens, MinP, RepetitionPenalty, Temperature, TopK, TopP,
@@ -28,14 +27,16 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// `model`: its own generation config; `context`: the most tokens it can attend to.
     pub fn new(
         call: &GenerationConfig,
-        model: &ModelInfo,
+        model: &GenerationConfig,
+        context: Option<usize>,
         prompt: &Prompt,
         custom: Vec<Box<dyn LogitsProcessor>>,
         seed: u64,
     ) -> Result<Self, GenerateError> {
-        let config = GenerationConfig::resolve(call, &model.generation_config)?;
+        let config = GenerationConfig::resolve(call, model)?;
         refuse_unsupported(&config)?;
         let [batch, prompt_len] = prompt.input_ids.dims();
         if batch == 0 || prompt_len == 0 {
@@ -45,7 +46,7 @@ impl Settings {
         // As the reference: rows that end early are filled with the first eos where there is no pad token.
         let pad = config.pad_token_id.or(eos.first().copied()).unwrap_or(0);
         Ok(Self {
-            max_new_tokens: max_new_tokens(call, model, prompt_len)?,
+            max_new_tokens: max_new_tokens(call, model, context, prompt_len)?,
             num_return_sequences: config.num_return_sequences.unwrap_or(1),
             use_cache: config.use_cache.unwrap_or(true),
             stop_strings: config
@@ -81,7 +82,9 @@ impl Settings {
             Some(mask) => mask[index] == 0,
             None => Some(ids[index]) == self.inferred_padding,
         };
-        let padding = (0..ids.len()).take_while(|index| is_padding(*index)).count();
+        let padding = (0..ids.len())
+            .take_while(|index| is_padding(*index))
+            .count();
         let holes = mask.is_some() && (padding..ids.len()).any(is_padding);
         if padding == ids.len() {
             return Err(GenerateError::EmptyPrompt);
@@ -95,16 +98,15 @@ impl Settings {
 
 fn max_new_tokens(
     call: &GenerationConfig,
-    model: &ModelInfo,
+    model: &GenerationConfig,
+    context: Option<usize>,
     prompt_len: usize,
 ) -> Result<usize, GenerateError> {
-    let context = model.config.get("max_position_embeddings").and_then(|value| value.as_u64());
-    let context = context.map_or(usize::MAX, |max| max as usize);
+    let context = context.unwrap_or(usize::MAX);
     if prompt_len >= context {
         let (len, max) = (prompt_len, context);
         return Err(GenerateError::PromptTooLong { len, max });
     }
-    let model = &model.generation_config;
     // A limit that the call sets outranks any that the model's file sets.
     for level in [call, model] {
         if let Some(new) = level.max_new_tokens {
@@ -166,23 +168,50 @@ fn refuse_unsupported(config: &GenerationConfig) -> Result<(), GenerateError> {
         ("num_beams", above(config.num_beams, 1)),
         ("top_h", samples && config.top_h.is_some()),
         ("typical_p", samples && differs(config.typical_p, 1.0)),
-        ("epsilon_cutoff", samples && differs(config.epsilon_cutoff, 0.0)),
+        (
+            "epsilon_cutoff",
+            samples && differs(config.epsilon_cutoff, 0.0),
+        ),
         ("eta_cutoff", samples && differs(config.eta_cutoff, 0.0)),
-        ("encoder_repetition_penalty", differs(config.encoder_repetition_penalty, 1.0)),
-        ("no_repeat_ngram_size", above(config.no_repeat_ngram_size, 0)),
-        ("bad_words_ids", config.bad_words_ids.as_ref().is_some_and(|words| !words.is_empty())),
+        (
+            "encoder_repetition_penalty",
+            differs(config.encoder_repetition_penalty, 1.0),
+        ),
+        (
+            "no_repeat_ngram_size",
+            above(config.no_repeat_ngram_size, 0),
+        ),
+        (
+            "bad_words_ids",
+            config
+                .bad_words_ids
+                .as_ref()
+                .is_some_and(|words| !words.is_empty()),
+        ),
         ("forced_bos_token_id", config.forced_bos_token_id.is_some()),
         ("forced_eos_token_id", config.forced_eos_token_id.is_some()),
-        ("exponential_decay_length_penalty", config.exponential_decay_length_penalty.is_some()),
+        (
+            "exponential_decay_length_penalty",
+            config.exponential_decay_length_penalty.is_some(),
+        ),
         ("suppress_tokens", filled(&config.suppress_tokens)),
-        ("begin_suppress_tokens", filled(&config.begin_suppress_tokens)),
+        (
+            "begin_suppress_tokens",
+            filled(&config.begin_suppress_tokens),
+        ),
         ("sequence_bias", config.sequence_bias.is_some()),
         ("token_healing", config.token_healing == Some(true)),
         ("guidance_scale", differs(config.guidance_scale, 1.0)),
         ("watermarking_config", config.watermarking_config.is_some()),
-        ("remove_invalid_values", config.remove_invalid_values == Some(true)),
+        (
+            "remove_invalid_values",
+            config.remove_invalid_values == Some(true),
+        ),
         ("max_time", config.max_time.is_some()),
-        ("prompt_lookup_num_tokens", config.prompt_lookup_num_tokens.is_some()),
+        (
+            "prompt_lookup_num_tokens",
+            config.prompt_lookup_num_tokens.is_some(),
+        ),
         ("penalty_alpha", config.penalty_alpha.is_some()),
         ("dola_layers", config.dola_layers.is_some()),
         ("constraints", config.constraints.is_some()),

@@ -21,7 +21,11 @@ impl<'a> RowStop<'a> {
     }
 
     /// Whether the row ends with `token`, its `count`th new one.
-    pub fn check(&mut self, token: u32, count: usize) -> Result<Option<FinishReason>, GenerateError> {
+    pub fn check(
+        &mut self,
+        token: u32,
+        count: usize,
+    ) -> Result<Option<FinishReason>, GenerateError> {
         if self.eos.contains(&token) {
             return Ok(Some(FinishReason::Eos));
         }
@@ -55,7 +59,10 @@ impl<'a> StopStrings<'a> {
         if let Some(text) = self.stream.push(token)? {
             self.tail.push_str(&text);
         }
-        let found = self.strings.iter().any(|stop| self.tail.contains(stop.as_str()));
+        let found = self
+            .strings
+            .iter()
+            .any(|stop| self.tail.contains(stop.as_str()));
         let longest = self.strings.iter().map(String::len).max().unwrap_or(0);
         let mut cut = self.tail.len().saturating_sub(longest);
         while !self.tail.is_char_boundary(cut) {

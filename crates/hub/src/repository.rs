@@ -25,7 +25,7 @@ pub(crate) struct Repository {
 
 /// The hub, or why it is not asked.
 enum Hub {
-    Online(Remote),
+    Online(Box<Remote>),
     Offline(Offline),
 }
 
@@ -170,10 +170,10 @@ fn ask(
     force: bool,
 ) -> Result<(Hub, String), HubError> {
     if is_commit(revision) {
-        return Ok((Hub::Online(remote), revision.to_owned()));
+        return Ok((Hub::Online(Box::new(remote)), revision.to_owned()));
     }
     match remote.commit(revision) {
-        Ok(commit) => Ok((Hub::Online(remote), commit)),
+        Ok(commit) => Ok((Hub::Online(Box::new(remote)), commit)),
         // The hub knows the repository and says no: what the cache has is of the past.
         Err(error @ HubError::RevisionNotFound { .. }) => Err(error),
         Err(error) => match cache.commit_of(revision).filter(|_| !force) {

@@ -30,6 +30,11 @@ pub trait Forward {
     fn new_cache(&self) -> Option<Box<dyn Cache>> {
         None
     }
+
+    /// The most tokens that the model can attend to; `None` where its positions have no end.
+    fn context_length(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// What came with a model's weights.
@@ -57,6 +62,9 @@ pub trait PreTrainedModel: Debug + Send + Sync {
 
     /// See [`Forward::new_cache`].
     fn new_cache(&self) -> Option<Box<dyn Cache>>;
+
+    /// See [`Forward::context_length`].
+    fn context_length(&self) -> Option<usize>;
 
     /// What came with the weights.
     fn info(&self) -> &ModelInfo;
@@ -134,6 +142,10 @@ impl<M: Module + Forward + Sync + 'static> PreTrainedModel for Pretrained<M> {
 
     fn new_cache(&self) -> Option<Box<dyn Cache>> {
         self.module.new_cache()
+    }
+
+    fn context_length(&self) -> Option<usize> {
+        self.module.context_length()
     }
 
     fn info(&self) -> &ModelInfo {

@@ -1,3 +1,5 @@
+//! Hugging Face transformers in Rust, on [burn]: models, tokenizers and generation, from the files that Python uses.
+//!
 #![doc = include_str!("front_page.md")]
 #![forbid(unsafe_code)]
 

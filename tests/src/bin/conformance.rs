@@ -48,7 +48,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut families = BTreeSet::new();
     for dir in &cases {
         let case = Case::open(dir);
-        let family = case.as_ref().map_or(String::new(), |case| case.reference.model_type.clone());
+        let family = case
+            .as_ref()
+            .map_or(String::new(), |case| case.reference.model_type.clone());
         if arguments.device != DeviceSpec::Cpu && !families.insert(family) {
             continue;
         }
@@ -70,7 +72,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn name(dir: &Path) -> String {
-    dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    dir.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn find_cases(folder: &Path, cases: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {

@@ -4,7 +4,18 @@
 //! whatever the one they are started from: `main` starts itself again without them.
 #![allow(clippy::unwrap_used)]
 
-mod cases;
+/// The cases of a file; one that is forgotten is dead code.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        /// Every case of this file, by its name.
+        pub const ALL: &[(&str, fn())] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+mod case;
+mod download;
+mod failures;
+mod hostile;
 mod server;
 
 use std::process::{Command, ExitCode};
@@ -24,9 +35,10 @@ fn main() -> ExitCode {
         .filter(|name| name.to_str().is_some_and(foreign))
         .collect();
     if foreign.is_empty() {
-        let trials = cases::ALL
-            .iter()
-            .map(|(name, case)| Trial::test(*name, || Ok(case())));
+        let cases = [download::ALL, failures::ALL, hostile::ALL].concat();
+        let trials = cases
+            .into_iter()
+            .map(|(name, case)| Trial::test(name, move || Ok(case())));
         return libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code();
     }
     let mut again = Command::new(std::env::current_exe().unwrap());

@@ -289,6 +289,10 @@ impl Forward for BertModel {
             ..ModelOutput::default()
         })
     }
+
+    fn context_length(&self) -> Option<usize> {
+        Some(self.max_position_embeddings)
+    }
 }
 
 #[derive(Module, Debug)]
@@ -376,6 +380,10 @@ impl Forward for BertForMaskedLM {
             hidden_states,
             ..ModelOutput::default()
         })
+    }
+
+    fn context_length(&self) -> Option<usize> {
+        Some(self.bert.max_position_embeddings)
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
-use transformers_config::{LayerType, ModelConfig, RopeParameters};
+use transformers_config::{LayerType, ModelConfig, RopeParameters, RopeType};
 
 use super::{
     Cache, DynamicCache, Embedding, Init, Linear, Mask, MaskPattern, RmsNorm, RotaryEmbedding,
@@ -96,6 +96,16 @@ impl DecoderOptions {
             true => MaskPattern::Bidirectional { window },
             false => MaskPattern::Causal { window },
         }
+    }
+
+    /// A dynamic rotation stretches with the sequence; every other one was made for a length.
+    fn context_length(&self) -> Option<usize> {
+        let stretches = |kind: &LayerType| {
+            let rope = self.rope_parameters.for_layer(*kind);
+            rope.is_some_and(|rope| rope.rope_type == RopeType::Dynamic)
+        };
+        let any = self.layer_types.iter().any(stretches);
+        (!any).then_some(self.max_position_embeddings)
     }
 
     fn rotary(&self) -> Result<BTreeMap<LayerType, RotaryEmbedding>, ModelError> {
@@ -250,6 +260,10 @@ impl<L: DecoderLayer> Forward for Decoder<L> {
     fn new_cache(&self) -> Option<Box<dyn Cache>> {
         Some(self.new_cache())
     }
+
+    fn context_length(&self) -> Option<usize> {
+        self.options.context_length()
+    }
 }
 
 /// A decoder with an output head.
@@ -322,5 +336,9 @@ impl<L: DecoderLayer> Forward for CausalLM<L> {
 
     fn new_cache(&self) -> Option<Box<dyn Cache>> {
         Some(self.model.new_cache())
+    }
+
+    fn context_length(&self) -> Option<usize> {
+        self.model.options.context_length()
     }
 }

@@ -1,0 +1,246 @@
+//! `transformers generate`: a model continues a text or answers a question.
+
+use std::io::{self, IsTerminal, Read};
+use std::process::{self, ExitCode};
+use std::time::Instant;
+
+use clap::Args;
+use transformers::pipelines::pinned;
+use transformers::prelude::*;
+
+use crate::failure::{Failure, Result};
+use crate::model::ModelArguments;
+use crate::output::print;
+use crate::stats::{self, Stats};
+
+/// The longest answer where nobody says how long.
+const DEFAULT_NEW_TOKENS: usize = 256;
+
+/// What a shell expects of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// Continue a text, or answer a message, token by token.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --prompt and --chat the prompt is read from stdin. Ctrl-C ends the answer.
+
+Examples:
+  transformers generate --model HuggingFaceTB/SmolLM2-135M-Instruct --chat 'What is the capital of France?'
+  transformers generate --model Qwen/Qwen3-0.6B --chat 'Write a haiku.' --temperature 0.7 --top-p 0.9 --seed 1
+  transformers generate --model ./model.gguf --prompt 'Once upon a time' --max-new-tokens 100 --stop '\\n' --stats
+  transformers generate --model unsloth/SmolLM2-135M-Instruct-GGUF:SmolLM2-135M-Instruct-Q4_K_M.gguf < story.txt")]
+pub struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// The text to continue, as it is
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "chat")]
+    prompt: Option<String>,
+
+    /// The message to answer, put into the model's chat template
+    #[arg(short, long, value_name = "MESSAGE")]
+    chat: Option<String>,
+
+    /// The system message before it
+    #[arg(long, value_name = "MESSAGE", requires = "chat")]
+    system: Option<String>,
+
+    #[command(flatten)]
+    sampling: Sampling,
+
+    /// Compute everything anew for every token (slow; for comparison)
+    #[arg(long)]
+    no_cache: bool,
+
+    /// Say at the end, on stderr, which file was used, how long it took and how much memory
+    #[arg(long)]
+    stats: bool,
+}
+
+/// How tokens are chosen. What is not given here comes from the model's `generation_config.json`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Generation")]
+struct Sampling {
+    /// The largest number of new tokens [default: the model's, or 256]
+    #[arg(long, value_name = "N")]
+    max_new_tokens: Option<usize>,
+
+    /// The smallest number of new tokens
+    #[arg(long, value_name = "N")]
+    min_new_tokens: Option<usize>,
+
+    /// Draw tokens by probability (`--do-sample=false`: take the likeliest) [default: the model's, or true with
+    /// --temperature, --top-k, --top-p or --min-p]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    do_sample: Option<bool>,
+
+    /// Divides the logits: below 1 is more predictable, above 1 less
+    #[arg(long, value_name = "T")]
+    temperature: Option<f64>,
+
+    /// Draw from the K likeliest tokens; 0 is all
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+
+    /// Draw from the likeliest tokens that together have probability P
+    #[arg(long, value_name = "P")]
+    top_p: Option<f64>,
+
+    /// Draw from tokens with at least P times the likeliest one's probability
+    #[arg(long, value_name = "P")]
+    min_p: Option<f64>,
+
+    /// Above 1 makes tokens that were there already less likely
+    #[arg(long, value_name = "FACTOR")]
+    repetition_penalty: Option<f64>,
+
+    /// The same seed gives the same tokens
+    #[arg(long, value_name = "N", default_value_t)]
+    seed: u64,
+
+    /// A text that ends the answer; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+}
+
+impl Sampling {
+    fn config(&self) -> GenerationConfig {
+        let filters = [self.temperature, self.top_p, self.min_p];
+        let asks_to_sample = filters.iter().any(Option::is_some) || self.top_k.is_some();
+        GenerationConfig {
+            max_new_tokens: self.max_new_tokens,
+            min_new_tokens: self.min_new_tokens,
+            do_sample: self.do_sample.or(asks_to_sample.then_some(true)),
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            stop_strings: (!self.stop.is_empty()).then(|| StopStrings::Many(self.stop.clone())),
+            ..GenerationConfig::default()
+        }
+    }
+}
+
+pub fn run(arguments: &Arguments, start: Instant) -> Result {
+    let text = text(arguments)?;
+    let begin = Instant::now();
+    let options = arguments.model.load_options();
+    let files = ModelFiles::resolve(&arguments.model.model, &options.hub)?;
+    let tokenizer = AutoTokenizer::from_files(&files)?;
+    let ids = text.encode(&tokenizer)?;
+    let model = AutoModelForCausalLM::from_pretrained_with(pinned(&files), &options)?;
+    let stats = Stats {
+        start,
+        location: stats::location(&files)?,
+        load: begin.elapsed(),
+        generate: Instant::now(),
+    };
+    let generated = stream(arguments, &ids, &tokenizer, &model)?;
+    if arguments.stats {
+        stats.report(&generated);
+    }
+    Ok(match generated.finish_reasons.contains(&FinishReason::Cancelled) {
+        true => ExitCode::from(INTERRUPTED),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// What the model gets to read.
+enum Text<'a> {
+    Raw(String),
+    Chat { system: Option<&'a str>, user: &'a str },
+}
+
+fn text(arguments: &Arguments) -> Result<Text<'_>> {
+    if let Some(user) = &arguments.chat {
+        let system = arguments.system.as_deref();
+        return Ok(Text::Chat { system, user });
+    }
+    if let Some(prompt) = &arguments.prompt {
+        return Ok(Text::Raw(prompt.clone()));
+    }
+    if io::stdin().is_terminal() {
+        return Err(Failure::Usage("there is no prompt: give --prompt or --chat, or pipe a text in".to_owned()));
+    }
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text)?;
+    // The line break that ends the last line is the pipe's, not the prompt's.
+    let end = text.trim_end_matches(['\r', '\n']).len();
+    text.truncate(end);
+    Ok(Text::Raw(text))
+}
+
+impl Text<'_> {
+    fn encode(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+        let (system, user) = match self {
+            Self::Raw(text) => return Ok(tokenizer.encode(text, true)?),
+            Self::Chat { system, user } => (system, user),
+        };
+        if !tokenizer.has_chat_template() {
+            return Err("the model has no chat template, so it is not a chat model: use --prompt".into());
+        }
+        let system = system.map(ChatMessage::system);
+        let messages: Vec<ChatMessage> = system.into_iter().chain([ChatMessage::user(*user)]).collect();
+        let options = ChatTemplateOptions {
+            add_generation_prompt: true,
+            ..ChatTemplateOptions::default()
+        };
+        // The template writes the special tokens itself.
+        let text = tokenizer.apply_chat_template(&messages, &options)?;
+        Ok(tokenizer.encode(&text, false)?)
+    }
+}
+
+/// Generates, and prints the text as it comes.
+fn stream(
+    arguments: &Arguments,
+    ids: &[u32],
+    tokenizer: &Tokenizer,
+    model: &AutoModelForCausalLM,
+) -> Result<Generated> {
+    let cancel = cancel_on_interrupt()?;
+    let mut printed = Ok(());
+    let mut streamer = TextStreamer::new(tokenizer, |piece| {
+        if printed.is_ok() {
+            printed = print(piece);
+        }
+        if printed.is_err() {
+            cancel.cancel();
+        }
+    });
+    let options = GenerateOptions {
+        tokenizer: Some(tokenizer),
+        streamer: Some(&mut streamer),
+        cancel: Some(cancel.clone()),
+        seed: arguments.sampling.seed,
+        ..GenerateOptions::default()
+    };
+    let generated = model.generate_with(ids, &config(arguments, model), options)?;
+    printed?;
+    print("\n")?;
+    Ok(generated)
+}
+
+fn config(arguments: &Arguments, model: &AutoModelForCausalLM) -> GenerationConfig {
+    let mut config = arguments.sampling.config();
+    let of_model = &model.info().generation_config;
+    if of_model.max_new_tokens.is_none() && of_model.max_length.is_none() {
+        config.max_new_tokens.get_or_insert(DEFAULT_NEW_TOKENS);
+    }
+    config.use_cache = arguments.no_cache.then_some(false);
+    config
+}
+
+/// The first Ctrl-C ends the generation after its current token, the second one the process.
+fn cancel_on_interrupt() -> Result<CancelToken> {
+    let cancel = CancelToken::default();
+    let token = cancel.clone();
+    ctrlc::set_handler(move || {
+        if token.is_cancelled() {
+            process::exit(INTERRUPTED.into());
+        }
+        token.cancel();
+    })?;
+    Ok(cancel)
+}

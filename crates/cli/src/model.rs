@@ -1,0 +1,83 @@
+//! Which model, from where, and how it is loaded: the arguments that commands share.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use transformers::prelude::*;
+
+use crate::progress::Bars;
+
+/// The model and how it is loaded.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArguments {
+    /// A folder, a hub id (`org/name`, `org/name@revision`), a `.gguf` file, or `org/name:file.gguf`
+    #[arg(short, long, value_name = "MODEL")]
+    pub model: String,
+
+    /// Where it runs: auto, cpu, wgpu[:N] or cuda[:N]. auto is the first GPU, or the CPU where there is none
+    #[arg(long, default_value_t)]
+    device: DeviceSpec,
+
+    /// The dtype of its weights: auto (the checkpoint's), float32, float16 or bfloat16
+    #[arg(long, default_value_t)]
+    dtype: Dtype,
+
+    /// Branch, tag or commit of a hub id
+    #[arg(long)]
+    revision: Option<String>,
+
+    /// Access token for private and gated repositories
+    #[arg(long, env = "HF_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+
+    /// The folder that downloads are kept in, instead of HF_HUB_CACHE
+    #[arg(long, value_name = "FOLDER")]
+    cache_dir: Option<PathBuf>,
+
+    /// Use what is in the cache and open no socket
+    #[arg(long)]
+    local_files_only: bool,
+
+    /// Download again what is in the cache
+    #[arg(long, conflicts_with = "local_files_only")]
+    force_download: bool,
+
+    /// The folder inside the repository that holds the model
+    #[arg(long, value_name = "FOLDER")]
+    subfolder: Option<String>,
+
+    /// Load `model.VARIANT.safetensors`
+    #[arg(long)]
+    variant: Option<String>,
+
+    /// Read weights into memory instead of mapping the file
+    #[arg(long)]
+    no_mmap: bool,
+}
+
+impl ModelArguments {
+    /// As the library takes them, with progress bars where someone watches.
+    pub fn load_options(&self) -> LoadOptions {
+        let watched = std::io::stderr().is_terminal();
+        LoadOptions {
+            hub: HubOptions {
+                revision: self.revision.clone(),
+                token: self.token.clone(),
+                cache_dir: self.cache_dir.clone(),
+                local_files_only: self.local_files_only,
+                force_download: self.force_download,
+                subfolder: self.subfolder.clone(),
+                progress: watched.then(|| Arc::new(Bars::default()) as _),
+                ..HubOptions::default()
+            },
+            dtype: self.dtype,
+            device: self.device,
+            variant: self.variant.clone(),
+            mmap: !self.no_mmap,
+            ..LoadOptions::default()
+        }
+    }
+}
