@@ -79,7 +79,7 @@ CASES = [
     case("dense", rest=[DENSE], files=dense(activation_function="torch.nn.modules.activation.Tanh")),
     case(
         "dense without activation, then normalize",
-        rest=[DENSE, NORMALIZE | dict(idx=3, path="3_Normalize")],
+        rest=[DENSE, NORMALIZE | dict(idx=3, name="3", path="3_Normalize")],
         files=dense(activation_function="torch.nn.modules.linear.Identity"),
     ),
     case("dense, gelu", rest=[DENSE], files=dense(activation_function="torch.nn.modules.activation.GELU")),

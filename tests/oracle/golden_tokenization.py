@@ -211,7 +211,7 @@ def gguf(name, tokenizer, kind, pre, types, **flags):
     writer.add_tokenizer_model(kind)
     writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
-    writer.add_token_types([types(token) for token in tokens])
+    writer.add_token_types([types(*entry) for entry in enumerate(tokens)])
     if kind == "gpt2":
         writer.add_token_merges([" ".join(merge) for merge in state["model"]["merges"]])
     else:  # as SentencePiece has them: the earlier merged, the better
@@ -271,12 +271,12 @@ def tokenization():
         "sentence_piece", spm, {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>", "truncation_side": "left"},
     ))
 
-    def byte_level_type(token):
-        return 4 if token == "<tool>" else 3 if token.startswith("<|") else 1
+    def byte_level_type(index, token):
+        return 4 if token == "<tool>" else 3 if index < 3 else 1
     unsplit = byte_level(split=False)
     gguf("byte_level.gguf", unsplit, "gpt2", "smollm", byte_level_type, bos_token_id=1, eos_token_id=2, unk_token_id=0, pad_token_id=2,
          add_bos_token=False, add_space_prefix=False)
-    def sentence_piece_type(token):
+    def sentence_piece_type(index, token):
         return 2 if token == "<unk>" else 3 if token in ("<s>", "</s>") else 6 if token.startswith("<0x") else 1
     gguf("sentence_piece.gguf", spm, "llama", "default", sentence_piece_type, bos_token_id=1, eos_token_id=2, unk_token_id=0)
 

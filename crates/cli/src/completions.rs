@@ -22,7 +22,12 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut crate::Arguments::command(), "transformers", &mut script);
+    clap_complete::generate(
+        arguments.shell,
+        &mut crate::Arguments::command(),
+        "transformers",
+        &mut script,
+    );
     print(String::from_utf8(script)?)?;
     Ok(ExitCode::SUCCESS)
 }

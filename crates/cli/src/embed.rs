@@ -54,7 +54,10 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result {
     let texts = texts(arguments)?;
-    let model = SentenceTransformer::from_pretrained_with(&arguments.model.model, &arguments.model.load_options())?;
+    let model = SentenceTransformer::from_pretrained_with(
+        &arguments.model.model,
+        &arguments.model.load_options(),
+    )?;
     let options = EmbedOptions {
         prompt_name: arguments.prompt_name.clone(),
         prompt: arguments.prompt.clone(),
@@ -78,7 +81,9 @@ fn texts(arguments: &Arguments) -> Result<Vec<String>> {
         return Ok(arguments.texts.clone());
     }
     if io::stdin().is_terminal() {
-        return Err(Failure::Usage("there is no text: give some as arguments, or pipe lines in".to_owned()));
+        return Err(Failure::Usage(
+            "there is no text: give some as arguments, or pipe lines in".to_owned(),
+        ));
     }
     Ok(io::stdin().lines().collect::<io::Result<_>>()?)
 }

@@ -36,23 +36,41 @@ pub fn run(Arguments {}: &Arguments) -> Result {
     let line = |name: &str, value: &str| print(format_args!("{name:<13} {value}\n"));
     line("version", env!("CARGO_PKG_VERSION"))?;
     line("features", &features().join(", "))?;
-    line("system", &format!("{} {}", env::consts::OS, env::consts::ARCH))?;
-    line("cpu", &format!("{} threads; {}", threads(), cpu_features().join(", ")))?;
+    line(
+        "system",
+        &format!("{} {}", env::consts::OS, env::consts::ARCH),
+    )?;
+    line(
+        "cpu",
+        &format!("{} threads; {}", threads(), cpu_features().join(", ")),
+    )?;
     for device in available_devices() {
         line("device", &device.to_string())?;
     }
-    line("cache", &cache_folder().map_or_else(|| "none".to_owned(), |folder| folder.display().to_string()))?;
+    line(
+        "cache",
+        &cache_folder().map_or_else(|| "none".to_owned(), |folder| folder.display().to_string()),
+    )?;
     for name in VARIABLES {
         if let Some(value) = set(name) {
-            line("variable", &format!("{name}={}", if is_secret(name) { "(set)" } else { &value }))?;
+            line(
+                "variable",
+                &format!("{name}={}", if is_secret(name) { "(set)" } else { &value }),
+            )?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn features() -> Vec<&'static str> {
-    let all = [("http", cfg!(feature = "http")), ("wgpu", cfg!(feature = "wgpu")), ("cuda", cfg!(feature = "cuda"))];
-    all.into_iter().filter_map(|(name, on)| on.then_some(name)).collect()
+    let all = [
+        ("http", cfg!(feature = "http")),
+        ("wgpu", cfg!(feature = "wgpu")),
+        ("cuda", cfg!(feature = "cuda")),
+    ];
+    all.into_iter()
+        .filter_map(|(name, on)| on.then_some(name))
+        .collect()
 }
 
 fn threads() -> usize {
@@ -73,13 +91,18 @@ fn cpu_features() -> Vec<&'static str> {
     #[cfg(target_arch = "aarch64")]
     let all = [
         ("neon", std::arch::is_aarch64_feature_detected!("neon")),
-        ("dotprod", std::arch::is_aarch64_feature_detected!("dotprod")),
+        (
+            "dotprod",
+            std::arch::is_aarch64_feature_detected!("dotprod"),
+        ),
         ("i8mm", std::arch::is_aarch64_feature_detected!("i8mm")),
         ("bf16", std::arch::is_aarch64_feature_detected!("bf16")),
     ];
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let all: [(&str, bool); 0] = [];
-    all.into_iter().filter_map(|(name, on)| on.then_some(name)).collect()
+    all.into_iter()
+        .filter_map(|(name, on)| on.then_some(name))
+        .collect()
 }
 
 /// Where downloads are kept, by the variables.
@@ -87,7 +110,9 @@ fn cache_folder() -> Option<PathBuf> {
     let path = |name: &str| set(name).map(PathBuf::from);
     let cache = || path("XDG_CACHE_HOME").or_else(|| Some(env::home_dir()?.join(".cache")));
     let home = || path("HF_HOME").or_else(|| Some(cache()?.join("huggingface")));
-    path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE")).or_else(|| Some(home()?.join("hub")))
+    path("HF_HUB_CACHE")
+        .or_else(|| path("HUGGINGFACE_HUB_CACHE"))
+        .or_else(|| Some(home()?.join("hub")))
 }
 
 fn set(name: &str) -> Option<String> {

@@ -1,5 +1,6 @@
 //! `transformers generate`: a model continues a text or answers a question.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, IsTerminal, Read};
 use std::process::{self, ExitCode};
 use std::time::Instant;
@@ -42,7 +43,12 @@ pub struct Arguments {
     chat: Option<String>,
 
     /// The system message before it
-    #[arg(long, value_name = "MESSAGE", requires = "chat")]
+    #[arg(
+        long,
+        value_name = "MESSAGE",
+        requires = "chat",
+        conflicts_with = "prompt"
+    )]
     system: Option<String>,
 
     #[command(flatten)]
@@ -94,9 +100,9 @@ struct Sampling {
     #[arg(long, value_name = "FACTOR")]
     repetition_penalty: Option<f64>,
 
-    /// The same seed gives the same tokens
-    #[arg(long, value_name = "N", default_value_t)]
-    seed: u64,
+    /// The same seed draws the same tokens [default: another seed each time]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 
     /// A text that ends the answer; may be given several times
     #[arg(long, value_name = "TEXT")]
@@ -140,16 +146,21 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result {
     if arguments.stats {
         stats.report(&generated);
     }
-    Ok(match generated.finish_reasons.contains(&FinishReason::Cancelled) {
-        true => ExitCode::from(INTERRUPTED),
-        false => ExitCode::SUCCESS,
-    })
+    Ok(
+        match generated.finish_reasons.contains(&FinishReason::Cancelled) {
+            true => ExitCode::from(INTERRUPTED),
+            false => ExitCode::SUCCESS,
+        },
+    )
 }
 
 /// What the model gets to read.
 enum Text<'a> {
     Raw(String),
-    Chat { system: Option<&'a str>, user: &'a str },
+    Chat {
+        system: Option<&'a str>,
+        user: &'a str,
+    },
 }
 
 fn text(arguments: &Arguments) -> Result<Text<'_>> {
@@ -161,7 +172,9 @@ fn text(arguments: &Arguments) -> Result<Text<'_>> {
         return Ok(Text::Raw(prompt.clone()));
     }
     if io::stdin().is_terminal() {
-        return Err(Failure::Usage("there is no prompt: give --prompt or --chat, or pipe a text in".to_owned()));
+        return Err(Failure::Usage(
+            "there is no prompt: give --prompt or --chat, or pipe a text in".to_owned(),
+        ));
     }
     let mut text = String::new();
     io::stdin().read_to_string(&mut text)?;
@@ -178,10 +191,15 @@ impl Text<'_> {
             Self::Chat { system, user } => (system, user),
         };
         if !tokenizer.has_chat_template() {
-            return Err("the model has no chat template, so it is not a chat model: use --prompt".into());
+            return Err(
+                "the model has no chat template, so it is not a chat model: use --prompt".into(),
+            );
         }
         let system = system.map(ChatMessage::system);
-        let messages: Vec<ChatMessage> = system.into_iter().chain([ChatMessage::user(*user)]).collect();
+        let messages: Vec<ChatMessage> = system
+            .into_iter()
+            .chain([ChatMessage::user(*user)])
+            .collect();
         let options = ChatTemplateOptions {
             add_generation_prompt: true,
             ..ChatTemplateOptions::default()
@@ -213,7 +231,7 @@ fn stream(
         tokenizer: Some(tokenizer),
         streamer: Some(&mut streamer),
         cancel: Some(cancel.clone()),
-        seed: arguments.sampling.seed,
+        seed: Some(arguments.sampling.seed.unwrap_or_else(random_seed)),
         ..GenerateOptions::default()
     };
     let generated = model.generate_with(ids, &config(arguments, model), options)?;
@@ -230,6 +248,11 @@ fn config(arguments: &Arguments, model: &AutoModelForCausalLM) -> GenerationConf
     }
     config.use_cache = arguments.no_cache.then_some(false);
     config
+}
+
+fn random_seed() -> u64 {
+    // The keys of a hash map are the randomness that the standard library has.
+    RandomState::new().build_hasher().finish()
 }
 
 /// The first Ctrl-C ends the generation after its current token, the second one the process.

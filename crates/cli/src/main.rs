@@ -19,8 +19,6 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 
-use crate::failure::Result;
-
 /// Runs Hugging Face models: text generation and embeddings, from a folder, a hub id or a GGUF file.
 #[derive(Debug, Parser)]
 #[command(
@@ -68,10 +66,16 @@ fn start_logging() {
     use std::io::Write;
 
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(log::LevelFilter::Warn).parse_default_env();
+    builder
+        .filter_level(log::LevelFilter::Warn)
+        .parse_default_env();
     builder.format(|out, record| {
         let level = record.level().as_str().to_lowercase();
-        let level = if level == "warn" { "warning".to_owned() } else { level };
+        let level = if level == "warn" {
+            "warning".to_owned()
+        } else {
+            level
+        };
         writeln!(out, "{level}: {}", record.args())
     });
     builder.init();

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use transformers::hub::Progress;
 
-const TEMPLATE: &str = "{msg:28!} {bar:30} {bytes:>11} of {total_bytes:11} {bytes_per_sec:>13} {eta:>4}";
+const TEMPLATE: &str =
+    "{msg:28!} {bar:30} {bytes:>11} of {total_bytes:11} {bytes_per_sec:>13} {eta:>4}";
 
 /// The bars on stderr.
 #[derive(Debug, Default)]
@@ -18,14 +19,18 @@ pub struct Bars {
 impl Bars {
     fn with(&self, file: &str, act: impl FnOnce(&ProgressBar)) {
         let bars = self.by_file.lock().unwrap_or_else(PoisonError::into_inner);
-        bars.get(file).into_iter().for_each(act);
+        if let Some(bar) = bars.get(file) {
+            act(bar);
+        }
     }
 }
 
 impl Progress for Bars {
     fn start(&self, file: &str, bytes: Option<u64>) {
         let style = ProgressStyle::with_template(TEMPLATE).expect("the template is well-formed");
-        let bar = self.all.add(ProgressBar::new(bytes.unwrap_or(0)).with_style(style));
+        let bar = self
+            .all
+            .add(ProgressBar::new(bytes.unwrap_or(0)).with_style(style));
         bar.set_message(file.to_owned());
         let mut bars = self.by_file.lock().unwrap_or_else(PoisonError::into_inner);
         bars.insert(file.to_owned(), bar);

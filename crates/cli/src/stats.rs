@@ -31,8 +31,17 @@ impl Stats {
         line("file", self.location.display().to_string());
         line("load", seconds(self.load));
         line("prompt", rate(timing.prompt_tokens, timing.prefill_rate()));
-        line("generated", rate(generated.new_tokens(0).len(), timing.decode_rate()));
-        line("first token", format!("{} after the start", seconds(self.generate - self.start + timing.prefill)));
+        line(
+            "generated",
+            rate(generated.new_tokens(0).len(), timing.decode_rate()),
+        );
+        line(
+            "first token",
+            format!(
+                "{} after the start",
+                seconds(self.generate - self.start + timing.prefill)
+            ),
+        );
         if let Some(bytes) = peak_memory() {
             line("peak memory", format!("{} MiB", bytes >> 20));
         }
@@ -51,7 +60,9 @@ pub fn location(files: &ModelFiles) -> Result<PathBuf, HubError> {
 /// The most memory that the process held at once, where the system tells (Linux).
 fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes << 10)
 }

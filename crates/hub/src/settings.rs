@@ -11,7 +11,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// What holds for one [`ModelFiles`](crate::ModelFiles).
 #[cfg_attr(
     not(feature = "http"),
-    expect(dead_code, reason = "the rest is for requests")
+    allow(dead_code, reason = "the rest is for requests")
 )]
 pub(crate) struct Settings {
     pub(crate) endpoint: String,

@@ -121,18 +121,18 @@ impl DeviceSpec {
 
 /// The devices of this machine that this build can use; the CPU comes first.
 pub fn available_devices() -> Vec<AvailableDevice> {
-    let mut found = vec![AvailableDevice {
+    let cpu = AvailableDevice {
         spec: DeviceSpec::Cpu,
         description: "burn-flex".to_owned(),
         software: false,
         device: Device::flex(),
-    }];
+    };
+    let found = std::iter::once(cpu);
     #[cfg(feature = "cuda")]
-    found.extend(gpu::cuda());
+    let found = found.chain(gpu::cuda());
     #[cfg(feature = "wgpu")]
-    found.extend(gpu::wgpu());
-    found.shrink_to_fit();
-    found
+    let found = found.chain(gpu::wgpu());
+    found.collect()
 }
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
@@ -159,15 +159,19 @@ mod gpu {
     }
 
     fn describe(device: Device, spec: DeviceSpec) -> AvailableDevice {
-        let name = device.identity().map(|identity| identity.name);
-        let description = name.unwrap_or_else(|| format!("{device:?}"));
-        let lower = format!("{description} {device:?}").to_lowercase();
+        let identity = device.identity();
+        // Software renderers know their name but stand for no card.
+        let software = identity
+            .as_ref()
+            .is_none_or(|identity| identity.physical.is_none());
+        let description = match identity {
+            Some(identity) => identity.name,
+            None => format!("{device:?}"),
+        };
         AvailableDevice {
             spec,
-            software: ["llvmpipe", "lavapipe", "swiftshader", "cpu"]
-                .iter()
-                .any(|name| lower.contains(name)),
             description,
+            software,
             device,
         }
     }

@@ -11,10 +11,11 @@ use transformers_weights::{
 };
 
 use crate::device::DeviceSpec;
+use crate::erased::Restore;
 use crate::nn::Init;
 use crate::parameters::{Fill, ParameterSource, Shapes};
-use crate::registry::{Head, family};
-use crate::{ModelError, ModelInfo, PreTrainedModel};
+use crate::registry::{Family, Head, family};
+use crate::{ModelError, PreTrainedModel};
 
 /// The dtype to load in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,13 +109,13 @@ pub(crate) fn from_pretrained(
     options: &LoadOptions,
 ) -> Result<Box<dyn PreTrainedModel>, ModelError> {
     let files = ModelFiles::resolve(source, &options.hub)?;
-    let mut config = match &options.config {
+    let config = match &options.config {
         Some(config) => config.clone(),
         None => AutoConfig::from_files(&files)?,
     };
     // Before the weights are opened: what the config rules out needs no download.
     let family = family(&config)?;
-    let builder = family.builder(head)?;
+    family.builder(head)?;
     if let Some(method) = config.quantization_method() {
         let method = method.to_owned();
         return Err(ModelError::UnsupportedQuantization { method });
@@ -125,28 +126,14 @@ pub(crate) fn from_pretrained(
         mmap: options.mmap,
     };
     let checkpoint = Checkpoint::open(&files, &open)?;
-    let tied = tied_weights(&mut config, family.tied_weights(), &checkpoint)?;
     let device = options.device.resolve()?;
     let dtype = LoadDtype::choose(options.dtype, &checkpoint, &device);
     let init = Init {
         dtype: dtype.compute,
         ..Init::new(device.clone())
     };
-    let model = builder(&config, &init)?;
-
-    let mut shapes = Shapes::default();
-    model.visit_parameters(&mut crate::erased::Restore(&mut shapes));
-    let plan = plan(
-        &shapes.found,
-        &checkpoint,
-        &LoadRules {
-            base_model_prefix: family.base_model_prefix(),
-            renamings: &conversion_mapping::renamings(family.model_type()),
-            key_mapping: &options.key_mapping,
-            tied: &tied,
-            ignore_unexpected: &[r"rotary_emb\.inv_freq$", r"position_ids$"],
-        },
-    )?;
+    let (model, plan) = build(&family, head, config, &init, &checkpoint, options)
+        .map_err(|error| in_config_file(error, &files))?;
     if !plan.report.mismatched.is_empty() && !options.ignore_mismatched_sizes {
         let report = plan.report;
         return Err(ModelError::CheckpointMismatch { report });
@@ -154,42 +141,67 @@ pub(crate) fn from_pretrained(
     let mut model = fill(model, &checkpoint, &plan, dtype, &device)?;
     if !plan.report.missing.is_empty() || !plan.report.mismatched.is_empty() {
         log::warn!(
-            "some parameters of the model are not in the checkpoint and were initialised\n{}",
+            "parameters that are not in the checkpoint were initialised\n{}",
             plan.report
         );
     }
-    *model.info_mut() = ModelInfo {
-        generation_config: GenerationConfig::from_files(&files, &config)?,
-        config,
-        loading_info: plan.report,
-    };
+    let info = model.info_mut();
+    info.generation_config = GenerationConfig::from_files(&files, &info.config)?;
+    info.loading_info = plan.report;
     Ok(model)
 }
 
-/// The ties that hold. A checkpoint that stores both sides with different values is not tied, whatever its config says.
-fn tied_weights(
-    config: &mut AutoConfig,
-    declared: &[(&str, &str)],
+/// Says which file holds the config value that is wrong.
+fn in_config_file(error: ModelError, files: &ModelFiles) -> ModelError {
+    let path = files
+        .gguf()
+        .ok()
+        .flatten()
+        .or_else(|| files.find("config.json").ok().flatten());
+    match (error, path) {
+        (ModelError::Config(error), Some(path)) => ModelError::Config(error.in_file(&path)),
+        (error, _) => error,
+    }
+}
+
+/// The model with empty parameters, and what of the checkpoint fills which.
+///
+/// A checkpoint that stores both sides of a tie with different values is not tied, whatever its config says: the model is
+/// then built anew without the tie.
+fn build(
+    family: &Family,
+    head: Head,
+    mut config: AutoConfig,
+    init: &Init,
     checkpoint: &Checkpoint,
-) -> Result<Vec<(String, String)>, ModelError> {
-    if !config.tie_word_embeddings() {
-        return Ok(Vec::new());
-    }
-    for (target, source) in declared {
-        if checkpoint.contains(target) && checkpoint.contains(source) {
-            let differs = checkpoint.tensor(target)?.bytes() != checkpoint.tensor(source)?.bytes();
-            if differs {
-                log::warn!(
-                    "`{target}` and `{source}` differ in the checkpoint: they are not tied, although \
-                     `tie_word_embeddings` is true"
-                );
-                config.set("tie_word_embeddings", false);
-                return Ok(Vec::new());
-            }
-        }
-    }
+    options: &LoadOptions,
+) -> Result<(Box<dyn PreTrainedModel>, LoadPlan), ModelError> {
     let owned = |(target, source): &(&str, &str)| ((*target).to_owned(), (*source).to_owned());
-    Ok(declared.iter().map(owned).collect())
+    loop {
+        let tied: Vec<(String, String)> = match config.tie_word_embeddings() {
+            true => family.tied_weights().iter().map(owned).collect(),
+            false => Vec::new(),
+        };
+        let model = family.builder(head)?(&config, init)?;
+        let mut shapes = Shapes::default();
+        model.visit_parameters(&mut Restore(&mut shapes));
+        let rules = LoadRules {
+            base_model_prefix: family.base_model_prefix(),
+            renamings: &conversion_mapping::renamings(family.model_type()),
+            key_mapping: &options.key_mapping,
+            tied: &tied,
+            ignore_unexpected: conversion_mapping::FORMER_BUFFERS,
+        };
+        let plan = plan(&shapes.found, checkpoint, &rules)?;
+        if plan.report.untied.is_empty() {
+            return Ok((model, plan));
+        }
+        log::warn!(
+            "`tie_word_embeddings` is true, but the checkpoint is not tied\n{}",
+            plan.report
+        );
+        config.set("tie_word_embeddings", false);
+    }
 }
 
 /// The dtype that weights are rounded to, and the one that they are then kept and computed in.
@@ -240,7 +252,7 @@ fn fill(
         device,
         error: None,
     });
-    let model = model.map_parameters(&mut crate::erased::Restore(&mut fill));
+    let model = model.map_parameters(&mut Restore(&mut fill));
     match fill.into_source().error {
         Some(error) => Err(error),
         None => Ok(model),

@@ -29,7 +29,11 @@ fn model(base: &str, files: &Value) -> TempDir {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content.to_string()).unwrap();
         if name.contains("Dense") {
-            fs::copy(golden().join("dense.safetensors"), path.with_file_name("model.safetensors")).unwrap();
+            fs::copy(
+                golden().join("dense.safetensors"),
+                path.with_file_name("model.safetensors"),
+            )
+            .unwrap();
         }
     }
     folder
@@ -40,7 +44,9 @@ fn options(of: &Value) -> EmbedOptions {
     EmbedOptions {
         prompt_name: text("prompt_name"),
         prompt: text("prompt"),
-        normalize: of.get("normalize_embeddings").map(|value| value.as_bool().unwrap()),
+        normalize: of
+            .get("normalize_embeddings")
+            .map(|value| value.as_bool().unwrap()),
         // Not the reference's, so that padding differs too.
         batch_size: 3,
     }
@@ -56,13 +62,21 @@ fn equals_the_reference() {
         let name = &case["name"];
         let folder = model(case["base"].as_str().unwrap(), &case["files"]);
         let model = SentenceTransformer::from_pretrained(folder.path()).unwrap();
-        let texts: Vec<&str> = case["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+        let texts: Vec<&str> = case["texts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|text| text.as_str().unwrap())
+            .collect();
         let found = model.encode(&texts, &options(&case["options"])).unwrap();
         let expected: Vec<Vec<f32>> = serde_json::from_value(case["embeddings"].clone()).unwrap();
         for (row, (found, expected)) in found.iter().zip(&expected).enumerate() {
             assert_eq!(found.len(), expected.len(), "{name}, text {row}");
             for (a, b) in found.iter().zip(expected) {
-                assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{name}, text {row}: {a} and {b}");
+                assert!(
+                    (a - b).abs() <= 1e-5 * b.abs().max(1.0),
+                    "{name}, text {row}: {a} and {b}"
+                );
             }
         }
         assert_eq!(found.len(), expected.len(), "{name}");
@@ -82,10 +96,17 @@ fn without_modules_it_is_mean_and_unit_length() {
     });
     let folder = model("bert", &files);
     let with_modules = SentenceTransformer::from_pretrained(folder.path()).unwrap();
-    let encode = |model: &SentenceTransformer| model.encode(&["the cat", "rates"], &EmbedOptions::default()).unwrap();
+    let encode = |model: &SentenceTransformer| {
+        model
+            .encode(&["the cat", "rates"], &EmbedOptions::default())
+            .unwrap()
+    };
     assert_eq!(encode(&plain), encode(&with_modules));
     let cosines = plain.similarity(&encode(&plain), &encode(&plain));
-    assert!((cosines[0][0] - 1.0).abs() < 1e-6 && cosines[0][1] < 0.999, "{cosines:?}");
+    assert!(
+        (cosines[0][0] - 1.0).abs() < 1e-6 && cosines[0][1] < 0.999,
+        "{cosines:?}"
+    );
     assert_eq!(plain.max_length(), Some(24));
 
     let not_normalized = EmbedOptions {
@@ -107,20 +128,42 @@ fn the_transformer_may_lie_in_a_folder() {
         {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
     ]);
     fs::write(folder.path().join("modules.json"), modules.to_string()).unwrap();
-    fs::write(inner.join("sentence_bert_config.json"), r#"{"max_seq_length": 7}"#).unwrap();
+    fs::write(
+        inner.join("sentence_bert_config.json"),
+        r#"{"max_seq_length": 7}"#,
+    )
+    .unwrap();
     fs::create_dir(folder.path().join("1_Pooling")).unwrap();
     fs::write(folder.path().join("1_Pooling/config.json"), "{}").unwrap();
 
     let model = SentenceTransformer::from_pretrained(folder.path()).unwrap();
     assert_eq!(model.max_length(), Some(7));
-    assert_eq!(model.encode(&["the cat"], &EmbedOptions::default()).unwrap()[0].len(), 16);
-    assert!(model.encode(&[], &EmbedOptions::default()).unwrap().is_empty());
+    assert_eq!(
+        model
+            .encode(&["the cat"], &EmbedOptions::default())
+            .unwrap()[0]
+            .len(),
+        16
+    );
+    assert!(
+        model
+            .encode(&[], &EmbedOptions::default())
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[track_caller]
-fn check_error(base: &str, files: &Value, texts: &[&str], options: &EmbedOptions, expected: &[&str]) {
+fn check_error(
+    base: &str,
+    files: &Value,
+    texts: &[&str],
+    options: &EmbedOptions,
+    expected: &[&str],
+) {
     let folder = model(base, files);
-    let result = SentenceTransformer::from_pretrained(folder.path()).and_then(|model| model.encode(texts, options));
+    let result = SentenceTransformer::from_pretrained(folder.path())
+        .and_then(|model| model.encode(texts, options));
     let error = result.unwrap_err().to_string();
     for part in expected {
         assert!(error.contains(part), "{part} is not in: {error}");
@@ -135,12 +178,29 @@ fn modules(types: &[&str]) -> Value {
 
 #[test]
 fn wrong_folders_are_errors() {
-    let check = |files: Value, expected: &[&str]| check_error("bert", &files, &["cat"], &EmbedOptions::default(), expected);
-    check(json!({"modules.json": {}}), &["modules.json", "expected a sequence"]);
-    check(json!({"modules.json": []}), &["modules.json", "Pooling", "is missing"]);
-    check(json!({"modules.json": modules(&["Transformer", "CNN"])}), &["modules.json", "models.CNN", "is not known"]);
-    check(json!({"modules.json": modules(&["Pooling", "Transformer"])}), &["models.Pooling", "is not in its place"]);
-    check(json!({"modules.json": modules(&["Transformer", "Pooling"])}), &["1_Pooling/config.json"]);
+    let check = |files: Value, expected: &[&str]| {
+        check_error("bert", &files, &["cat"], &EmbedOptions::default(), expected)
+    };
+    check(
+        json!({"modules.json": {}}),
+        &["modules.json", "expected a sequence"],
+    );
+    check(
+        json!({"modules.json": []}),
+        &["modules.json", "Pooling", "is missing"],
+    );
+    check(
+        json!({"modules.json": modules(&["Transformer", "CNN"])}),
+        &["modules.json", "models.CNN", "is not known"],
+    );
+    check(
+        json!({"modules.json": modules(&["Pooling", "Transformer"])}),
+        &["models.Pooling", "is not in its place"],
+    );
+    check(
+        json!({"modules.json": modules(&["Transformer", "Pooling"])}),
+        &["1_Pooling/config.json"],
+    );
     check(
         json!({
             "modules.json": modules(&["Transformer", "Pooling"]),
@@ -171,8 +231,14 @@ fn dense_layers_that_do_not_fit_are_errors() {
         });
         check_error("bert", &files, &["cat"], &EmbedOptions::default(), expected);
     };
-    check(json!({"in_features": 16, "out_features": 8}), &["takes 16 features and gets 32"]);
-    check(json!({"in_features": 16, "out_features": 9}), &["linear.weight", "[8, 16]", "[9, 16]", "2_Dense"]);
+    check(
+        json!({"in_features": 16, "out_features": 8}),
+        &["takes 16 features and gets 32"],
+    );
+    check(
+        json!({"in_features": 16, "out_features": 9}),
+        &["linear.weight", "[8, 16]", "[9, 16]", "2_Dense"],
+    );
     check(json!({"in_features": 16}), &["2_Dense", "out_features"]);
     check(
         json!({"in_features": 16, "out_features": 8, "activation_function": "os.system"}),
@@ -198,5 +264,11 @@ fn wrong_calls_are_errors() {
     };
     check_error("bert", &json!({}), &["cat"], &none, &["batch size"]);
     // This tokenizer adds nothing around a text.
-    check_error("llama", &json!({}), &["I", ""], &EmbedOptions::default(), &["text 1 has no tokens"]);
+    check_error(
+        "llama",
+        &json!({}),
+        &["I", ""],
+        &EmbedOptions::default(),
+        &["text 1 has no tokens"],
+    );
 }

@@ -22,10 +22,14 @@ pub(crate) fn clean_up_spaces(text: &str) -> String {
 }
 
 /// Where a text that still grows can be cut, so that cleaning the parts gives what cleaning the whole would: before the
-/// last space, unless that is the second one of " ' ". Everything else that is removed begins with its only space.
+/// last space that no removal can reach across. All but one of them begin with their only space; " ' " joins what is on
+/// its sides, which can make " n't" of " n ' t", or " 's" of two spaces and "' s".
 pub(crate) fn safe_cut(text: &str) -> usize {
     text.rmatch_indices(' ')
         .map(|(position, _)| position)
-        .find(|&position| !text[..position].ends_with(" '"))
+        .find(|&position| {
+            let word = text[..position].rsplit(' ').next();
+            !matches!(word, Some("" | "'" | "n"))
+        })
         .unwrap_or(0)
 }

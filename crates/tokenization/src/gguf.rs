@@ -9,15 +9,14 @@ mod split;
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokenizers::models::bpe::Merges;
-use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, PostProcessorWrapper};
 use transformers_config::gguf::{GgufHeader, GgufValue};
 
 use crate::chat::ChatTemplates;
 use crate::settings::Settings;
-use crate::{Result, TokenizationError, Tokenizer, merges};
+use crate::{Result, TokenizationError, Tokenizer, merges, surround};
 
 /// The named special tokens, and the keys that hold their ids.
 const SPECIAL_TOKENS: [(&str, &str); 4] = [
@@ -243,37 +242,8 @@ impl<'a> Source<'a> {
         };
         let bos = token("bos_token", flag("tokenizer.ggml.add_bos_token", sentencepiece));
         let eos = token("eos_token", flag("tokenizer.ggml.add_eos_token", false));
-        template_processing(bos, eos)
-            .map_err(|reason| self.invalid("tokenizer.ggml.add_bos_token", reason.to_string()))
+        surround::template(bos, eos).map_err(|reason| {
+            self.invalid("tokenizer.ggml.add_bos_token", reason.to_string())
+        })
     }
-}
-
-/// `bos A eos`, and `bos A eos bos B eos` for a pair. Built from JSON, because a token may hold the characters that the
-/// builder's short form gives a meaning.
-fn template_processing(
-    bos: Option<(String, u32)>,
-    eos: Option<(String, u32)>,
-) -> serde_json::Result<PostProcessorWrapper> {
-    let piece = |token: &Option<(String, u32)>, segment: u32| {
-        token
-            .as_ref()
-            .map(|(token, _)| json!({"SpecialToken": {"id": token, "type_id": segment}}))
-    };
-    let sequence = |name: &str, segment: u32| {
-        let text = json!({"Sequence": {"id": name, "type_id": segment}});
-        [piece(&bos, segment), Some(text), piece(&eos, segment)]
-            .into_iter()
-            .flatten()
-    };
-    let special: serde_json::Map<String, Value> = [&bos, &eos]
-        .into_iter()
-        .flatten()
-        .map(|(token, id)| (token.clone(), json!({"id": token, "ids": [id], "tokens": [token]})))
-        .collect();
-    let template: TemplateProcessing = serde_json::from_value(json!({
-        "single": sequence("A", 0).collect::<Vec<_>>(),
-        "pair": sequence("A", 0).chain(sequence("B", 1)).collect::<Vec<_>>(),
-        "special_tokens": special,
-    }))?;
-    Ok(template.into())
 }

@@ -30,6 +30,7 @@ mod gguf;
 mod merges;
 mod save;
 mod settings;
+mod surround;
 mod tokenizer;
 
 pub use auto::AutoTokenizer;

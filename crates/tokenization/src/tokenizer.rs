@@ -10,7 +10,7 @@ use crate::encoding::encoding_failed;
 use crate::settings::Settings;
 use crate::{
     ChatMessage, ChatTemplateOptions, DecodeStream, Result, Side, TokenizationError, added_tokens,
-    cleanup,
+    cleanup, surround,
 };
 
 /// Text to ids and back. Cheap to clone: the vocabulary is shared.
@@ -51,6 +51,10 @@ impl Tokenizer {
             settings.name_token("pad_token", AddedToken::from(&*padding.pad_token, true));
         }
         added_tokens::add(&mut backend, &settings)?;
+        if backend.get_post_processor().is_none() {
+            // So that the second text of a pair has its type.
+            backend.with_post_processor(Some(surround::template(None, None)?));
+        }
         Ok(Self {
             backend: Arc::new(backend),
             saved_truncation,

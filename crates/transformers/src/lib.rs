@@ -17,16 +17,17 @@ pub mod prelude {
 
     pub use crate::config::{AutoConfig, GenerationConfig, StopStrings};
     pub use crate::generation::{
-        CancelToken, FinishReason, Generate, GenerateOptions, Generated, Prompt, Streamer, TextStreamer,
+        CancelToken, FinishReason, Generate, GenerateOptions, Generated, Prompt, Streamer,
+        TextStreamer,
     };
     pub use crate::hub::{HubOptions, ModelFiles, ModelSource};
     pub use crate::modeling::{
-        AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, DeviceSpec, Dtype, LoadOptions, ModelInputs,
-        ModelOutput, PreTrainedModel, Rows,
+        AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, DeviceSpec, Dtype, LoadOptions,
+        ModelInputs, ModelOutput, PreTrainedModel, Rows,
     };
     pub use crate::pipelines::{EmbedOptions, SentenceTransformer};
     pub use crate::tokenization::{
-        AutoTokenizer, BatchEncoding, ChatMessage, ChatTemplateOptions, EncodeOptions, Padding, Side, Tokenizer,
-        Truncation,
+        AutoTokenizer, BatchEncoding, ChatMessage, ChatTemplateOptions, EncodeOptions, Padding,
+        Side, Tokenizer, Truncation,
     };
 }

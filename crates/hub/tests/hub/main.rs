@@ -36,9 +36,12 @@ fn main() -> ExitCode {
         .collect();
     if foreign.is_empty() {
         let cases = [download::ALL, failures::ALL, hostile::ALL].concat();
-        let trials = cases
-            .into_iter()
-            .map(|(name, case)| Trial::test(name, move || Ok(case())));
+        let trials = cases.into_iter().map(|(name, case)| {
+            Trial::test(name, move || {
+                case();
+                Ok(())
+            })
+        });
         return libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code();
     }
     let mut again = Command::new(std::env::current_exe().unwrap());

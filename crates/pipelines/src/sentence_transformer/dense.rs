@@ -65,7 +65,10 @@ impl Dense {
         let projection = |name| weights.tensor(name, [output, input]);
         Ok(Self {
             weight: projection("linear.weight")?,
-            bias: config.bias.then(|| weights.tensor("linear.bias", [output])).transpose()?,
+            bias: config
+                .bias
+                .then(|| weights.tensor("linear.bias", [output]))
+                .transpose()?,
             activation: activation(&config, &path)?,
             residual: match config.use_residual {
                 false => Residual::None,
@@ -101,16 +104,27 @@ fn activation(config: &Config, path: &Path) -> Result<Option<Activation>, Pipeli
         key,
         reason,
     };
-    if let Some(name) = config.module_input_name.as_deref().filter(|name| *name != "sentence_embedding") {
-        let reason = format!("{name:?} is not supported; only a dense layer over \"sentence_embedding\" is");
+    if let Some(name) = config
+        .module_input_name
+        .as_deref()
+        .filter(|name| *name != "sentence_embedding")
+    {
+        let reason =
+            format!("{name:?} is not supported; only a dense layer over \"sentence_embedding\" is");
         return Err(invalid("module_input_name", reason));
     }
-    let class = config.activation_function.rsplit('.').next().unwrap_or_default();
+    let class = config
+        .activation_function
+        .rsplit('.')
+        .next()
+        .unwrap_or_default();
     if class == "Identity" {
         return Ok(None);
     }
     let activation = Activation::from_name("activation_function", &class.to_lowercase());
-    activation.map(Some).map_err(|error| invalid("activation_function", error.to_string()))
+    activation
+        .map(Some)
+        .map_err(|error| invalid("activation_function", error.to_string()))
 }
 
 struct Weights<'a> {
@@ -130,7 +144,11 @@ impl<'a> Weights<'a> {
     }
 
     /// A small tensor, copied and as f32: what follows the pooling is computed in it.
-    fn tensor<const D: usize>(&self, name: &'static str, shape: [usize; D]) -> Result<Tensor<D>, PipelineError> {
+    fn tensor<const D: usize>(
+        &self,
+        name: &'static str,
+        shape: [usize; D],
+    ) -> Result<Tensor<D>, PipelineError> {
         let tensor = self.checkpoint.tensor(name)?.cast(DType::F32)?.aligned();
         if tensor.shape() != shape {
             return Err(PipelineError::WeightShape {
@@ -140,7 +158,13 @@ impl<'a> Weights<'a> {
                 expected: shape.to_vec(),
             });
         }
-        let values = tensor.as_slice::<f32>().expect("an aligned f32 tensor is a slice of f32").to_vec();
-        Ok(Tensor::from_data(TensorData::new(values, shape), self.device))
+        let values = tensor
+            .as_slice::<f32>()
+            .expect("an aligned f32 tensor is a slice of f32")
+            .to_vec();
+        Ok(Tensor::from_data(
+            TensorData::new(values, shape),
+            self.device,
+        ))
     }
 }

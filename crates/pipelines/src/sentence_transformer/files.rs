@@ -24,12 +24,21 @@ const TRANSFORMER_CONFIGS: [&str; 7] = [
 /// Reads the JSON file at `path`.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, PipelineError> {
     let path = || path.to_path_buf();
-    let text = fs::read_to_string(path()).map_err(|source| PipelineError::Io { path: path(), source })?;
-    serde_json::from_str(&text).map_err(|source| PipelineError::Json { path: path(), source })
+    let text = fs::read_to_string(path()).map_err(|source| PipelineError::Io {
+        path: path(),
+        source,
+    })?;
+    serde_json::from_str(&text).map_err(|source| PipelineError::Json {
+        path: path(),
+        source,
+    })
 }
 
 /// Reads the file `name` of the model, if it is there.
-pub(crate) fn find_json<T: DeserializeOwned>(files: &ModelFiles, name: &str) -> Result<Option<T>, PipelineError> {
+pub(crate) fn find_json<T: DeserializeOwned>(
+    files: &ModelFiles,
+    name: &str,
+) -> Result<Option<T>, PipelineError> {
     files.find(name)?.map(|path| read_json(&path)).transpose()
 }
 

@@ -11,7 +11,6 @@ mod similarity;
 use std::path::PathBuf;
 
 use burn::tensor::{DType, Tensor};
-use serde_json::Value;
 use transformers_hub::{ModelFiles, ModelSource};
 use transformers_modeling::{AutoModel, LoadOptions, ModelInputs, Rows};
 use transformers_tokenization::{AutoTokenizer, EncodeOptions, Tokenizer, Truncation};
@@ -98,7 +97,11 @@ impl SentenceTransformer {
         let transformer = TransformerConfig::find(&files, folder)?;
         let (tokenizer, model) = load_transformer(&files, folder, options)?;
         let config: ModelConfig = find_json(&files, ModelConfig::FILE)?.unwrap_or_default();
-        let similarity = config.similarity_fn_name.as_deref().map(str::parse).transpose()?;
+        let similarity = config
+            .similarity_fn_name
+            .as_deref()
+            .map(str::parse)
+            .transpose()?;
         let (pooling, steps) = match &modules {
             Some(modules) => load_head(&files, modules, &model)?,
             None => (Pooling::default(), vec![Step::Normalize]),
@@ -119,7 +122,11 @@ impl SentenceTransformer {
     ///
     /// # Errors
     /// An unknown prompt, a batch size of 0, or a text without a single token.
-    pub fn encode(&self, texts: &[&str], options: &EmbedOptions) -> Result<Vec<Vec<f32>>, PipelineError> {
+    pub fn encode(
+        &self,
+        texts: &[&str],
+        options: &EmbedOptions,
+    ) -> Result<Vec<Vec<f32>>, PipelineError> {
         if options.batch_size == 0 {
             return Err(PipelineError::BatchSize);
         }
@@ -130,7 +137,10 @@ impl SentenceTransformer {
             false => self.prompt_length(prompt)?,
         };
         if let Some(index) = rows.iter().position(|row| row.len() <= skip) {
-            return Err(PipelineError::NoTokens { index, prompt: skip > 0 });
+            return Err(PipelineError::NoTokens {
+                index,
+                prompt: skip > 0,
+            });
         }
 
         // Texts of about one length share a batch, so that little of it is padding.
@@ -167,19 +177,28 @@ impl SentenceTransformer {
         if let Some(prompt) = &options.prompt {
             return Ok(prompt);
         }
-        let Some(name) = options.prompt_name.as_ref().or(self.config.default_prompt_name.as_ref()) else {
+        let Some(name) = options
+            .prompt_name
+            .as_ref()
+            .or(self.config.default_prompt_name.as_ref())
+        else {
             return Ok("");
         };
         let prompt = self.config.prompts.get(name);
-        prompt.map(|prompt| prompt.as_str().unwrap_or_default()).ok_or_else(|| PipelineError::UnknownPrompt {
-            name: name.clone(),
-            known: self.prompt_names().collect::<Vec<_>>().join(", "),
-        })
+        prompt
+            .map(|prompt| prompt.as_str().unwrap_or_default())
+            .ok_or_else(|| PipelineError::UnknownPrompt {
+                name: name.clone(),
+                known: self.prompt_names().collect::<Vec<_>>().join(", "),
+            })
     }
 
     /// The ids of every text after `prompt`, not padded.
     fn tokenize(&self, prompt: &str, texts: &[&str]) -> Result<Vec<Vec<u32>>, PipelineError> {
-        let texts: Vec<String> = texts.iter().map(|text| self.cased(&format!("{prompt}{text}"))).collect();
+        let texts: Vec<String> = texts
+            .iter()
+            .map(|text| self.cased(&format!("{prompt}{text}")))
+            .collect();
         let options = EncodeOptions {
             truncation: Truncation::OnlyFirst,
             max_length: self.max_length,
@@ -202,15 +221,28 @@ impl SentenceTransformer {
             return Ok(0);
         }
         let ids = &self.tokenize(prompt, &[""])?[0];
-        let ended = ids.last().is_some_and(|id| self.tokenizer.is_special_id(*id));
+        let ended = ids
+            .last()
+            .is_some_and(|id| self.tokenizer.is_special_id(*id));
         Ok(ids.len() - usize::from(ended))
     }
 
     /// The vectors of one batch; the first `skip` tokens of each row are not pooled.
-    fn embed(&self, rows: &[&[u32]], skip: usize, normalize: Option<bool>) -> Result<Vec<Vec<f32>>, PipelineError> {
+    fn embed(
+        &self,
+        rows: &[&[u32]],
+        skip: usize,
+        normalize: Option<bool>,
+    ) -> Result<Vec<Vec<f32>>, PipelineError> {
         let inputs = self.inputs(rows)?;
         let states = self.model.forward(&inputs, None)?.last_hidden_state()?;
-        let spans: Vec<Span> = rows.iter().map(|row| Span { start: skip, end: row.len() }).collect();
+        let spans: Vec<Span> = rows
+            .iter()
+            .map(|row| Span {
+                start: skip,
+                end: row.len(),
+            })
+            .collect();
         let mut x = self.pooling.forward(states.cast(DType::F32), &spans);
         for step in &self.steps {
             x = match step {
@@ -237,7 +269,10 @@ impl SentenceTransformer {
             row
         };
         let ids: Vec<Vec<u32>> = rows.iter().map(|row| padded(row, pad)).collect();
-        let mask: Vec<Vec<u32>> = rows.iter().map(|row| padded(&vec![1; row.len()], 0)).collect();
+        let mask: Vec<Vec<u32>> = rows
+            .iter()
+            .map(|row| padded(&vec![1; row.len()], 0))
+            .collect();
         Ok(ModelInputs {
             input_ids: Rows::new(&ids)?,
             attention_mask: Some(Rows::new(&mask)?),
@@ -259,7 +294,10 @@ fn load_transformer(
     }
     let source = pinned(files);
     let tokenizer = AutoTokenizer::from_pretrained_with(source.clone(), &options.hub)?;
-    Ok((tokenizer, AutoModel::from_pretrained_with(source, &options)?))
+    Ok((
+        tokenizer,
+        AutoModel::from_pretrained_with(source, &options)?,
+    ))
 }
 
 /// What follows the transformer.
@@ -270,19 +308,25 @@ fn load_head(
 ) -> Result<(Pooling, Vec<Step>), PipelineError> {
     let path: PathBuf = files.require(&inside(&modules.pooling, "config.json"))?;
     let pooling = Pooling::from_config(&read_json(&path)?, &path)?;
-    let device = model.collect_devices(Vec::new()).into_iter().next().unwrap_or_default();
+    let device = model
+        .collect_devices(Vec::new())
+        .into_iter()
+        .next()
+        .unwrap_or_default();
     let step = |(kind, folder): &(Kind, String)| match kind {
         Kind::Dense => Dense::load(files, folder, &device).map(Step::Dense),
         _ => Ok(Step::Normalize),
     };
-    Ok((pooling, modules.rest.iter().map(step).collect::<Result<_, _>>()?))
+    Ok((
+        pooling,
+        modules.rest.iter().map(step).collect::<Result<_, _>>()?,
+    ))
 }
 
-/// What the model's files allow, and never more than it has positions.
+/// What the model's files say, and never more than it has positions.
 fn max_length(stated: Option<usize>, tokenizer: &Tokenizer, model: &AutoModel) -> Option<usize> {
-    let positions = model.info().config.get("max_position_embeddings").and_then(Value::as_u64);
-    let positions = positions.and_then(|positions| usize::try_from(positions).ok());
-    stated.or(tokenizer.model_max_length()).into_iter().chain(positions).min()
+    let stated = stated.or(tokenizer.model_max_length());
+    stated.into_iter().chain(model.context_length()).min()
 }
 
 /// Each row over its length.

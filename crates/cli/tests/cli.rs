@@ -1,0 +1,492 @@
+//! The binary as a user runs it, on a model small enough to be committed.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+const QUESTION: &str = "What is the capital of France?";
+const ANSWER: &str = "The capital of France is Paris.\n";
+
+fn tiny() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../transformers/tests/tiny")
+}
+
+fn case(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/cases")
+        .join(name)
+}
+
+/// The binary with a clean environment; `MODEL` among the arguments is the tiny model.
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_transformers"));
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("HF_") || name == "RUST_LOG")
+    {
+        command.env_remove(name);
+    }
+    command.env("HF_HUB_OFFLINE", "1").stdin(Stdio::null());
+    command.args(arguments.iter().map(|argument| match *argument {
+        "MODEL" => tiny().into_os_string(),
+        argument => argument.into(),
+    }));
+    command
+}
+
+fn with_stdin(arguments: &[&str], stdin: &str) -> Output {
+    let mut command = command(arguments);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(stdin.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[track_caller]
+fn stdout(output: &Output) -> String {
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        output.status,
+        text(&output.stderr)
+    );
+    text(&output.stdout)
+}
+
+#[track_caller]
+fn check(arguments: &[&str], expected: &str) {
+    assert_eq!(stdout(&command(arguments).output().unwrap()), expected);
+}
+
+/// One line on stderr with every one of `expected`, nothing on stdout, and the exit code.
+#[track_caller]
+fn check_error(arguments: &[&str], code: i32, expected: &[&str]) {
+    let output = command(arguments).output().unwrap();
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(
+        stderr.starts_with("error: ") && output.stdout.is_empty(),
+        "{stderr}"
+    );
+    assert!(code == 2 || stderr.lines().count() == 1, "{stderr}");
+    for part in expected {
+        assert!(stderr.contains(part), "{part} is not in: {stderr}");
+    }
+}
+
+#[test]
+fn a_message_is_answered() {
+    check(
+        &["generate", "--model", "MODEL", "--chat", QUESTION],
+        ANSWER,
+    );
+    check(
+        &[
+            "generate",
+            "-m",
+            "MODEL",
+            "-c",
+            QUESTION,
+            "--no-cache",
+            "--no-mmap",
+            "--device",
+            "cpu",
+        ],
+        ANSWER,
+    );
+}
+
+#[test]
+fn a_prompt_is_continued() {
+    check(
+        &["generate", "--model", "MODEL", "--prompt", "The capital of"],
+        " France is Paris.\n",
+    );
+    let stopped = [
+        "generate",
+        "--model",
+        "MODEL",
+        "--prompt",
+        "The capital",
+        "--stop",
+        "xyz",
+        "--stop",
+        "is",
+    ];
+    check(&stopped, " of France is\n");
+    let limited = stdout(
+        &command(&[
+            "generate",
+            "-m",
+            "MODEL",
+            "-p",
+            "The",
+            "--max-new-tokens",
+            "1",
+        ])
+        .output()
+        .unwrap(),
+    );
+    assert!(
+        ANSWER.starts_with(&format!("The{}", limited.trim_end())) && limited.len() < ANSWER.len(),
+        "{limited}"
+    );
+}
+
+#[test]
+fn a_prompt_comes_from_stdin() {
+    let output = with_stdin(&["generate", "--model", "MODEL"], "The capital of\n");
+    assert_eq!(stdout(&output), " France is Paris.\n");
+}
+
+#[test]
+fn a_seed_repeats_a_draw() {
+    let draw = |seed: &str| {
+        let arguments = [
+            "generate",
+            "-m",
+            "MODEL",
+            "-p",
+            "The",
+            "--temperature",
+            "5",
+            "--seed",
+            seed,
+        ];
+        stdout(
+            &command(&arguments)
+                .args(["--max-new-tokens", "20"])
+                .output()
+                .unwrap(),
+        )
+    };
+    assert_eq!(draw("1"), draw("1"));
+    assert_ne!(draw("1"), draw("2"));
+    let greedy = [
+        "generate",
+        "-m",
+        "MODEL",
+        "--chat",
+        QUESTION,
+        "--temperature",
+        "5",
+        "--do-sample=false",
+    ];
+    check(&greedy, ANSWER);
+}
+
+#[test]
+fn stats_are_told_at_the_end() {
+    let output = command(&[
+        "generate", "--model", "MODEL", "--chat", QUESTION, "--stats",
+    ])
+    .output()
+    .unwrap();
+    assert_eq!(stdout(&output), ANSWER);
+    let stats = text(&output.stderr);
+    for part in [
+        "tests/tiny",
+        "load ",
+        "prompt ",
+        "generated ",
+        " tokens/s",
+        "first token ",
+    ] {
+        assert!(stats.contains(part), "{part} is not in: {stats}");
+    }
+    assert!(
+        !cfg!(target_os = "linux") || stats.contains("MiB"),
+        "{stats}"
+    );
+}
+
+#[test]
+fn wrong_models_are_errors() {
+    let generate = |model: &str, code, expected: &[&str]| {
+        check_error(
+            &["generate", "--model", model, "--prompt", "x"],
+            code,
+            expected,
+        );
+    };
+    generate("/no/such/folder", 1, &["/no/such/folder"]);
+    generate("./no-such.gguf", 1, &["no-such.gguf"]);
+    generate(
+        "org/not-in-the-cache",
+        1,
+        &["org/not-in-the-cache", "HF_HUB_OFFLINE"],
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    generate(path, 1, &[path]);
+    for file in [
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "model.safetensors",
+    ] {
+        fs::copy(tiny().join(file), folder.path().join(file)).unwrap();
+    }
+    generate(path, 1, &["config.json"]);
+    fs::write(
+        folder.path().join("config.json"),
+        r#"{"model_type": "frobnicator"}"#,
+    )
+    .unwrap();
+    generate(path, 1, &["frobnicator", "llama"]);
+    check_error(
+        &["generate", "-m", path, "--chat", "x"],
+        1,
+        &["no chat template", "--prompt"],
+    );
+}
+
+#[test]
+fn wrong_arguments_are_errors() {
+    let generate = |arguments: &[&str], code, expected: &[&str]| {
+        check_error(
+            &[&["generate", "--model", "MODEL"], arguments].concat(),
+            code,
+            expected,
+        );
+    };
+    generate(&["--frob"], 2, &["--frob"]);
+    generate(&["--prompt", "a", "--chat", "b"], 2, &["--chat"]);
+    generate(
+        &["--prompt", "a", "--system", "b"],
+        2,
+        &["--system", "--prompt"],
+    );
+    generate(&["--system", "b"], 2, &["--chat"]);
+    generate(&["--prompt", "a", "--device", "tpu"], 2, &["tpu", "wgpu"]);
+    generate(
+        &["--prompt", "a", "--dtype", "int3"],
+        2,
+        &["int3", "bfloat16"],
+    );
+    generate(
+        &["--prompt", "a", "--device", "cuda:7"],
+        1,
+        &["cuda:7", "Found: cpu"],
+    );
+    generate(
+        &["--prompt", "a", "--temperature", "nan"],
+        1,
+        &["temperature"],
+    );
+    generate(
+        &["--prompt", "a", "--max-new-tokens", "0"],
+        1,
+        &["max_new_tokens"],
+    );
+    generate(&["--prompt", ""], 1, &["prompt is empty"]);
+    generate(&["--prompt", &"capital ".repeat(200)], 1, &["64"]);
+    check_error(&["generate", "--prompt", "a"], 2, &["--model"]);
+    check_error(&["frob"], 2, &["frob"]);
+}
+
+fn vectors(output: &Output) -> Vec<(Value, Vec<f64>)> {
+    let line = |line: &str| {
+        let mut value: Value = serde_json::from_str(line).unwrap();
+        let embedding = serde_json::from_value(value["embedding"].take()).unwrap();
+        (value, embedding)
+    };
+    stdout(output).lines().map(line).collect()
+}
+
+#[test]
+fn texts_become_vectors() {
+    let texts = ["Who are you?", "The capital of France", "The"];
+    let arguments = [
+        "embed",
+        "--model",
+        "MODEL",
+        "--batch-size",
+        "2",
+        "--with-text",
+    ];
+    let by_argument = vectors(&command(&arguments).args(texts).output().unwrap());
+    assert_eq!(by_argument.len(), 3);
+    for (index, (line, vector)) in by_argument.iter().enumerate() {
+        assert_eq!(
+            (line["index"].as_u64(), line["text"].as_str()),
+            (Some(index as u64), Some(texts[index]))
+        );
+        let length: f64 = vector.iter().map(|x| x * x).sum();
+        assert!(
+            vector.len() == 24 && (length - 1.0).abs() < 1e-5,
+            "{length}"
+        );
+    }
+
+    let by_line = vectors(&with_stdin(
+        &["embed", "-m", "MODEL", "--batch-size", "3"],
+        &texts.join("\n"),
+    ));
+    for ((line, vector), (_, expected)) in by_line.iter().zip(&by_argument) {
+        assert!(line.get("text").is_none());
+        let distance = vector
+            .iter()
+            .zip(expected)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f64::max);
+        assert!(distance < 1e-5, "{distance}");
+    }
+    assert_eq!(by_line.len(), 3);
+
+    let raw = vectors(
+        &command(&["embed", "-m", "MODEL", "--no-normalize", "The"])
+            .output()
+            .unwrap(),
+    );
+    let length: f64 = raw[0].1.iter().map(|x| x * x).sum();
+    assert!((length - 1.0).abs() > 0.01, "{length}");
+
+    check_error(
+        &["embed", "-m", "MODEL", "--prompt-name", "query", "a"],
+        1,
+        &["no prompt `query`"],
+    );
+    check_error(
+        &["embed", "-m", "MODEL", "--batch-size", "0", "a"],
+        2,
+        &["--batch-size"],
+    );
+    check_error(
+        &["embed", "-m", case("llama").to_str().unwrap(), "a"],
+        1,
+        &["tokenizer.json"],
+    );
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    for arguments in [
+        ["generate", "-m", "MODEL", "--chat", QUESTION].as_slice(),
+        &["completions", "bash"],
+    ] {
+        let mut child = command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_generation() {
+    use std::io::Read;
+
+    // Without an eos token and with a context to fill, it goes on for long.
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(tiny()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    let config = fs::read_to_string(tiny().join("config.json")).unwrap();
+    let long = config.replace(
+        "\"max_position_embeddings\": 64",
+        "\"max_position_embeddings\": 1000000",
+    );
+    assert_ne!(config, long);
+    fs::write(folder.path().join("config.json"), long).unwrap();
+    let arguments = [
+        "generate",
+        "-p",
+        "The",
+        "--max-new-tokens",
+        "900000",
+        "--min-new-tokens",
+        "900000",
+        "-m",
+    ];
+    let mut child = command(&arguments)
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+
+    let mut first = [0];
+    child
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut first)
+        .unwrap();
+    let interrupt = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(interrupt.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn the_machine_is_described() {
+    let output = command(&["env"])
+        .env("HF_TOKEN", "hf_secret")
+        .env("HF_HUB_CACHE", "/some/cache")
+        .output()
+        .unwrap();
+    let output = stdout(&output);
+    for part in [
+        env!("CARGO_PKG_VERSION"),
+        "http",
+        "cpu",
+        "HF_HUB_OFFLINE=1",
+        "HF_TOKEN=(set)",
+        "/some/cache",
+    ] {
+        assert!(output.contains(part), "{part} is not in: {output}");
+    }
+    assert!(!output.contains("hf_secret"), "{output}");
+}
+
+#[test]
+fn small_commands() {
+    check(
+        &["version"],
+        concat!("transformers ", env!("CARGO_PKG_VERSION"), "\n"),
+    );
+    check(
+        &["--version"],
+        concat!("transformers ", env!("CARGO_PKG_VERSION"), "\n"),
+    );
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let script = stdout(&command(&["completions", shell]).output().unwrap());
+        assert!(
+            script.contains("generate") && script.contains("max-new-tokens"),
+            "{shell}"
+        );
+    }
+    check_error(&["completions", "cobol"], 2, &["cobol", "bash"]);
+    for command_name in ["generate", "embed", "env", "version", "completions"] {
+        let help = stdout(&command(&["help", command_name]).output().unwrap());
+        let teaches = !["generate", "embed", "completions"].contains(&command_name)
+            || help.contains("Examples:");
+        assert!(help.contains("Usage:") && teaches, "{help}");
+    }
+}

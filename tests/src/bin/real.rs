@@ -1,0 +1,160 @@
+//! Two real, trained models against the reference's answers (`tests/golden/real`): a chat model in GGUF and a sentence
+//! encoder in safetensors. `cargo xtask real` fetches them and runs this.
+#![allow(clippy::print_stdout)]
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use transformers_config::GenerationConfig;
+use transformers_generation::Generate;
+use transformers_modeling::{AutoModelForCausalLM, DeviceSpec, LoadOptions};
+use transformers_pipelines::{EmbedOptions, SentenceTransformer};
+use transformers_tokenization::{
+    AutoTokenizer, ChatMessage, ChatTemplateOptions, EncodeOptions, Truncation,
+};
+
+/// Below this distance of the two best scores, rounding decides.
+const SURE_MARGIN: f64 = 1e-2;
+const COSINE_TOLERANCE: f32 = 1e-5;
+
+/// Compare two real models with the reference.
+#[derive(Parser)]
+struct Arguments {
+    /// `SmolLM2-135M-Instruct.Q4_1.gguf`.
+    #[arg(long)]
+    smollm2: PathBuf,
+    /// The folder of all-MiniLM-L6-v2.
+    #[arg(long)]
+    minilm: PathBuf,
+    /// Where the models run.
+    #[arg(long, default_value = "cpu")]
+    device: DeviceSpec,
+}
+
+#[derive(Deserialize)]
+struct ChatGolden {
+    cases: Vec<ChatCase>,
+}
+
+#[derive(Deserialize)]
+struct ChatCase {
+    prompt: String,
+    rendered: String,
+    prompt_ids: Vec<u32>,
+    greedy_ids: Vec<u32>,
+    top2_margins: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct EmbedGolden {
+    sentences: Vec<String>,
+    token_counts: Vec<usize>,
+    first_8_dims: Vec<Vec<f32>>,
+    cosine: Vec<Vec<f32>>,
+}
+
+/// Counts and prints what was compared.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+impl Tally {
+    fn check(&mut self, what: &str, wrong: Option<String>) {
+        match wrong {
+            None => {
+                self.passed += 1;
+                println!("ok      {what}");
+            }
+            Some(wrong) => {
+                self.failed += 1;
+                println!("FAILED  {what}: {wrong}");
+            }
+        }
+    }
+}
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    let options = LoadOptions {
+        device: arguments.device,
+        ..LoadOptions::default()
+    };
+    let mut tally = Tally::default();
+    chat(&arguments.smollm2, &options, &mut tally)?;
+    embed(&arguments.minilm, &options, &mut tally)?;
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(ExitCode::from(u8::from(tally.failed > 0)))
+}
+
+fn golden<T: DeserializeOwned>(name: &str) -> Result<T, Box<dyn Error>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/real").join(name);
+    Ok(serde_json::from_str(&std::fs::read_to_string(path)?)?)
+}
+
+fn chat(model: &Path, options: &LoadOptions, tally: &mut Tally) -> Result<(), Box<dyn Error>> {
+    let tokenizer = AutoTokenizer::from_pretrained(model)?;
+    let model = AutoModelForCausalLM::from_pretrained_with(model, options)?;
+    let template = ChatTemplateOptions {
+        add_generation_prompt: true,
+        ..ChatTemplateOptions::default()
+    };
+    for case in golden::<ChatGolden>("smollm2.json")?.cases {
+        let prompt = case.prompt.as_str();
+        let rendered = tokenizer.apply_chat_template(&[ChatMessage::user(prompt)], &template)?;
+        tally.check(&format!("rendered: {prompt}"), differs(&rendered, &case.rendered));
+        let ids = tokenizer.encode(&rendered, false)?;
+        tally.check(&format!("prompt ids: {prompt}"), differs(&ids, &case.prompt_ids));
+
+        let greedy = GenerationConfig {
+            max_new_tokens: Some(case.greedy_ids.len()),
+            do_sample: Some(false),
+            ..GenerationConfig::default()
+        };
+        let generated = model.generate(&case.prompt_ids, &greedy)?;
+        let sure = case.top2_margins.iter().take_while(|margin| **margin >= SURE_MARGIN).count();
+        let ours = generated.new_tokens(0);
+        let wrong = differs(&&ours[..sure.min(ours.len())], &&case.greedy_ids[..sure]);
+        tally.check(&format!("{sure} greedy ids: {prompt}"), wrong);
+    }
+    Ok(())
+}
+
+fn embed(folder: &Path, options: &LoadOptions, tally: &mut Tally) -> Result<(), Box<dyn Error>> {
+    let golden: EmbedGolden = golden("minilm.json")?;
+    let texts: Vec<&str> = golden.sentences.iter().map(String::as_str).collect();
+    let model = SentenceTransformer::from_pretrained_with(folder, options)?;
+
+    let encode = EncodeOptions {
+        truncation: Truncation::LongestFirst,
+        max_length: model.max_length(),
+        ..EncodeOptions::default()
+    };
+    let encoded = AutoTokenizer::from_pretrained(folder)?.encode_batch(&texts, &encode)?;
+    let counts: Vec<usize> = encoded.input_ids.iter().map(Vec::len).collect();
+    tally.check("token counts", differs(&counts, &golden.token_counts));
+
+    let embeddings = model.encode(&texts, &EmbedOptions::default())?;
+    let firsts: Vec<Vec<f32>> = embeddings.iter().map(|embedding| embedding[..8].to_vec()).collect();
+    tally.check("first dimensions", farther(&firsts, &golden.first_8_dims));
+    let cosines = model.similarity(&embeddings, &embeddings);
+    tally.check("cosines", farther(&cosines, &golden.cosine));
+    Ok(())
+}
+
+fn differs<T: PartialEq + std::fmt::Debug>(ours: &T, reference: &T) -> Option<String> {
+    (ours != reference).then(|| format!("{ours:?} instead of {reference:?}"))
+}
+
+fn farther(ours: &[Vec<f32>], reference: &[Vec<f32>]) -> Option<String> {
+    let pairs = ours.iter().flatten().zip(reference.iter().flatten());
+    let largest = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    println!("        largest difference {largest:.1e}");
+    (largest.is_nan() || largest > COSINE_TOLERANCE).then(|| format!("{largest:.1e} is too far"))
+}
