@@ -55,7 +55,10 @@ impl Scratch {
     fn with_header(self, from: &str, to: &str) -> Self {
         assert_eq!(from.len(), to.len());
         self.with_weights(|bytes| {
-            let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+            let at = bytes
+                .windows(from.len())
+                .position(|window| window == from.as_bytes())
+                .unwrap();
             bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
         })
     }
@@ -83,14 +86,20 @@ fn check<T, E: std::error::Error>(result: Result<T, E>, parts: &[&str]) {
 
 #[test]
 fn missing_folder() {
-    check(load(Path::new("./no/such/folder")), &["no/such/folder", "give a folder"]);
+    check(
+        load(Path::new("./no/such/folder")),
+        &["no/such/folder", "give a folder"],
+    );
 }
 
 #[test]
 fn no_config() {
     let scratch = Scratch::of("llama");
     fs::remove_file(scratch.path().join("config.json")).unwrap();
-    check(load(scratch.path()), &["has no config.json", "name a folder"]);
+    check(
+        load(scratch.path()),
+        &["has no config.json", "name a folder"],
+    );
 }
 
 #[test]
@@ -103,7 +112,15 @@ fn config_that_is_not_json() {
 #[test]
 fn unknown_model_type_lists_the_supported_ones() {
     let scratch = Scratch::of("llama").with_config(|config| config["model_type"] = json!("llamma"));
-    let families = ["`llamma`", "bert", "gemma3_text", "llama", "mistral", "qwen2", "qwen3"];
+    let families = [
+        "`llamma`",
+        "bert",
+        "gemma3_text",
+        "llama",
+        "mistral",
+        "qwen2",
+        "qwen3",
+    ];
     check(load(scratch.path()), &families);
 }
 
@@ -120,13 +137,19 @@ fn remote_code_is_never_run() {
 fn quantisation_that_is_not_supported() {
     let scratch = Scratch::of("llama")
         .with_config(|config| config["quantization_config"] = json!({"quant_method": "awq"}));
-    check(load(scratch.path()), &["`awq`", "quantization_config", "unquantised"]);
+    check(
+        load(scratch.path()),
+        &["`awq`", "quantization_config", "unquantised"],
+    );
 }
 
 #[test]
 fn auto_class_that_the_family_lacks() {
     let result = AutoModelForMaskedLM::from_pretrained(cases().join("llama"));
-    check(result, &["`llama`", "AutoModelForMaskedLM", "AutoModelForCausalLM"]);
+    check(
+        result,
+        &["`llama`", "AutoModelForMaskedLM", "AutoModelForCausalLM"],
+    );
 }
 
 #[test]
@@ -135,7 +158,10 @@ fn heads_that_do_not_divide() {
         config["num_attention_heads"] = json!(4);
         config["num_key_value_heads"] = json!(3);
     });
-    check(load(scratch.path()), &["config.json", "num_key_value_heads"]);
+    check(
+        load(scratch.path()),
+        &["config.json", "num_key_value_heads"],
+    );
 }
 
 #[test]
@@ -152,14 +178,20 @@ fn pickled_weights_only() {
         scratch.path().join("pytorch_model.bin"),
     )
     .unwrap();
-    check(load(scratch.path()), &["pytorch_model.bin", "safetensors", "save_pretrained"]);
+    check(
+        load(scratch.path()),
+        &["pytorch_model.bin", "safetensors", "save_pretrained"],
+    );
 }
 
 #[test]
 fn no_weights() {
     let scratch = Scratch::of("llama");
     fs::remove_file(scratch.path().join("model.safetensors")).unwrap();
-    check(load(scratch.path()), &["holds no weights", "model.safetensors"]);
+    check(
+        load(scratch.path()),
+        &["holds no weights", "model.safetensors"],
+    );
 }
 
 #[test]
@@ -196,7 +228,9 @@ fn damaged_safetensors() {
     let edits: [(&str, Edit); 4] = [
         ("cut in the header", |bytes| bytes.truncate(100)),
         ("cut in the data", |bytes| bytes.truncate(bytes.len() - 10)),
-        ("header longer than the file", |bytes| bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes())),
+        ("header longer than the file", |bytes| {
+            bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes())
+        }),
         ("empty", Vec::clear),
     ];
     for (what, edit) in edits {
@@ -213,7 +247,11 @@ fn index_that_leaves_the_folder() {
     let scratch = Scratch::of("llama");
     fs::remove_file(scratch.path().join("model.safetensors")).unwrap();
     let index = json!({"weight_map": {"model.norm.weight": "../outside.safetensors"}});
-    fs::write(scratch.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
+    fs::write(
+        scratch.path().join("model.safetensors.index.json"),
+        index.to_string(),
+    )
+    .unwrap();
     check(load(scratch.path()), &["../outside.safetensors"]);
 }
 
@@ -221,7 +259,11 @@ fn index_that_leaves_the_folder() {
 fn gguf_that_is_cut() {
     let scratch = Scratch::of("llama");
     let path = scratch.path().join("model.gguf");
-    fs::write(&path, b"GGUF\x03\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\x7f\x01\x00").unwrap();
+    fs::write(
+        &path,
+        b"GGUF\x03\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\x7f\x01\x00",
+    )
+    .unwrap();
     check(load(&path), &["model.gguf"]);
 }
 
@@ -242,12 +284,18 @@ fn attention_mask_of_another_shape() {
         attention_mask: Some(vec![1, 1, 1].into()),
         ..ModelInputs::new(vec![3, 4])
     };
-    check(llama().forward(&inputs, None), &["attention_mask", "[1, 3]", "[1, 2]"]);
+    check(
+        llama().forward(&inputs, None),
+        &["attention_mask", "[1, 3]", "[1, 2]"],
+    );
 }
 
 #[test]
 fn empty_prompt() {
-    check(llama().generate(Vec::new(), &GenerationConfig::default()), &["empty", "at least one token"]);
+    check(
+        llama().generate(Vec::new(), &GenerationConfig::default()),
+        &["empty", "at least one token"],
+    );
     check(llama().forward(&ModelInputs::default(), None), &["empty"]);
 }
 
@@ -264,7 +312,10 @@ fn prompt_longer_than_the_context() {
 fn text_longer_than_learned_positions() {
     let model = AutoModel::from_pretrained(cases().join("bert_encoder")).unwrap();
     let max = model.context_length().unwrap();
-    check(model.forward(&ModelInputs::new(vec![3; max + 1]), None), &["positions", "truncate"]);
+    check(
+        model.forward(&ModelInputs::new(vec![3; max + 1]), None),
+        &["positions", "truncate"],
+    );
 }
 
 #[test]
@@ -278,12 +329,27 @@ fn generation_values_out_of_range() {
         edit(&mut config);
         model.generate(vec![3], &config)
     };
-    check(try_with(|config| config.temperature = Some(f64::NAN)), &["temperature"]);
-    check(try_with(|config| config.temperature = Some(0.0)), &["temperature", "do_sample"]);
+    check(
+        try_with(|config| config.temperature = Some(f64::NAN)),
+        &["temperature"],
+    );
+    check(
+        try_with(|config| config.temperature = Some(0.0)),
+        &["temperature", "do_sample"],
+    );
     check(try_with(|config| config.top_p = Some(1.5)), &["top_p"]);
-    check(try_with(|config| config.max_new_tokens = Some(0)), &["max_new_tokens"]);
-    check(try_with(|config| config.num_beams = Some(3)), &["num_beams", "not supported yet"]);
-    check(try_with(|config| config.max_length = Some(1)), &["max_length", "max_new_tokens"]);
+    check(
+        try_with(|config| config.max_new_tokens = Some(0)),
+        &["max_new_tokens"],
+    );
+    check(
+        try_with(|config| config.num_beams = Some(3)),
+        &["num_beams", "not supported yet"],
+    );
+    check(
+        try_with(|config| config.max_length = Some(1)),
+        &["max_length", "max_new_tokens"],
+    );
 }
 
 #[test]
@@ -292,7 +358,10 @@ fn stop_strings_without_a_tokenizer() {
         stop_strings: Some(transformers_config::StopStrings::One("x".to_owned())),
         ..GenerationConfig::default()
     };
-    check(llama().generate(vec![3], &config), &["stop_strings", "tokenizer"]);
+    check(
+        llama().generate(vec![3], &config),
+        &["stop_strings", "tokenizer"],
+    );
 }
 
 #[test]
@@ -309,5 +378,8 @@ fn device_that_is_not_there() {
 #[test]
 fn a_model_without_a_cache_does_not_decode() {
     let model = AutoModelForMaskedLM::from_pretrained(cases().join("bert")).unwrap();
-    check(model.generate(vec![3], &GenerationConfig::default()), &["does not decode"]);
+    check(
+        model.generate(vec![3], &GenerationConfig::default()),
+        &["does not decode"],
+    );
 }

@@ -6,27 +6,23 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
-use transformers::prelude::*;
+use transformers_pipelines::{EmbedOptions, SentenceTransformer};
 
 use crate::failure::{Failure, Result};
 use crate::model::ModelArguments;
 use crate::output::print;
 
-/// Turn texts into vectors.
-///
-/// Pooling, dense layers, normalisation, prompts and the maximum length are what the model's `modules.json` and its
-/// folders say. A model without that file, encoder or decoder, gets mean pooling and vectors of length 1.
+/// Turn texts into vectors
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Each text becomes a line of JSON: {\"index\": 0, \"embedding\": [0.098, …]}
+Pooling, dense layers, normalisation, prompts and the maximum length are what the model's
+`modules.json` says. A model without that file gets mean pooling and vectors of length 1.
 
 Examples:
-  transformers embed --model sentence-transformers/all-MiniLM-L6-v2 'A cat sleeps.' 'The kitten is napping.'
-  transformers embed --model intfloat/e5-small-v2 --prompt 'query: ' --with-text < questions.txt > vectors.jsonl")]
+  transformers embed --model sentence-transformers/all-MiniLM-L6-v2 'A cat sleeps.' 'It naps.'
+  transformers embed --model intfloat/e5-small-v2 --prompt 'query: ' < questions.txt > vectors.jsonl")]
 pub struct Arguments {
-    #[command(flatten)]
-    model: ModelArguments,
-
     /// The texts; without any, each line of stdin is one
     #[arg(value_name = "TEXT")]
     texts: Vec<String>,
@@ -50,6 +46,9 @@ pub struct Arguments {
     /// Repeat the text in its line
     #[arg(long)]
     with_text: bool,
+
+    #[command(flatten)]
+    model: ModelArguments,
 }
 
 pub fn run(arguments: &Arguments) -> Result {

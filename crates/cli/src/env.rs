@@ -1,11 +1,12 @@
 //! `transformers env`: what a bug report needs.
 
+use std::collections::BTreeMap;
 use std::env;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use transformers::modeling::available_devices;
+use transformers_hub::cache_folder;
+use transformers_modeling::available_devices;
 
 use crate::failure::Result;
 use crate::output::print;
@@ -14,23 +15,8 @@ use crate::output::print;
 #[derive(Debug, Args)]
 pub struct Arguments {}
 
-/// Variables that the hub reads.
-const VARIABLES: [&str; 14] = [
-    "HF_HOME",
-    "HF_HUB_CACHE",
-    "HUGGINGFACE_HUB_CACHE",
-    "HF_ENDPOINT",
-    "HF_HUB_OFFLINE",
-    "TRANSFORMERS_OFFLINE",
-    "HF_HUB_DOWNLOAD_TIMEOUT",
-    "HF_HUB_DISABLE_IMPLICIT_TOKEN",
-    "HF_TOKEN",
-    "HUGGING_FACE_HUB_TOKEN",
-    "HF_TOKEN_PATH",
-    "XDG_CACHE_HOME",
-    "HTTPS_PROXY",
-    "RUST_LOG",
-];
+/// What variables that matter begin with.
+const PREFIXES: [&str; 3] = ["HF_", "HUGGING", "TRANSFORMERS_"];
 
 pub fn run(Arguments {}: &Arguments) -> Result {
     let line = |name: &str, value: &str| print(format_args!("{name:<13} {value}\n"));
@@ -49,15 +35,13 @@ pub fn run(Arguments {}: &Arguments) -> Result {
     }
     line(
         "cache",
-        &cache_folder().map_or_else(|| "none".to_owned(), |folder| folder.display().to_string()),
+        &cache_folder().map_or_else(
+            |error| error.to_string(),
+            |folder| folder.display().to_string(),
+        ),
     )?;
-    for name in VARIABLES {
-        if let Some(value) = set(name) {
-            line(
-                "variable",
-                &format!("{name}={}", if is_secret(name) { "(set)" } else { &value }),
-            )?;
-        }
+    for (name, value) in variables() {
+        line("variable", &format!("{name}={value}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -105,21 +89,13 @@ fn cpu_features() -> Vec<&'static str> {
         .collect()
 }
 
-/// Where downloads are kept, by the variables.
-fn cache_folder() -> Option<PathBuf> {
-    let path = |name: &str| set(name).map(PathBuf::from);
-    let cache = || path("XDG_CACHE_HOME").or_else(|| Some(env::home_dir()?.join(".cache")));
-    let home = || path("HF_HOME").or_else(|| Some(cache()?.join("huggingface")));
-    path("HF_HUB_CACHE")
-        .or_else(|| path("HUGGINGFACE_HUB_CACHE"))
-        .or_else(|| Some(home()?.join("hub")))
-}
-
-fn set(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// Tokens, and proxies, whose address may hold a password.
-fn is_secret(name: &str) -> bool {
-    name.ends_with("TOKEN") || name.ends_with("PROXY")
+/// The variables that are set, in order, with no token's value.
+fn variables() -> BTreeMap<String, String> {
+    let named = env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value));
+    let ours = named.filter(|(name, _)| PREFIXES.iter().any(|prefix| name.starts_with(prefix)));
+    let shown = ours.map(|(name, value)| match name.ends_with("TOKEN") {
+        true => (name, "(set)".to_owned()),
+        false => (name, value.to_string_lossy().into_owned()),
+    });
+    shown.collect()
 }

@@ -6,8 +6,13 @@ use std::process::{self, ExitCode};
 use std::time::Instant;
 
 use clap::Args;
-use transformers::pipelines::pinned;
-use transformers::prelude::*;
+use transformers_config::{GenerationConfig, StopStrings};
+use transformers_generation::{
+    CancelToken, FinishReason, Generate, GenerateOptions, Generated, TextStreamer,
+};
+use transformers_hub::ModelFiles;
+use transformers_modeling::AutoModelForCausalLM;
+use transformers_tokenization::{AutoTokenizer, ChatMessage, ChatTemplateOptions, Tokenizer};
 
 use crate::failure::{Failure, Result};
 use crate::model::ModelArguments;
@@ -26,14 +31,11 @@ const INTERRUPTED: u8 = 130;
 Without --prompt and --chat the prompt is read from stdin. Ctrl-C ends the answer.
 
 Examples:
-  transformers generate --model HuggingFaceTB/SmolLM2-135M-Instruct --chat 'What is the capital of France?'
-  transformers generate --model Qwen/Qwen3-0.6B --chat 'Write a haiku.' --temperature 0.7 --top-p 0.9 --seed 1
-  transformers generate --model ./model.gguf --prompt 'Once upon a time' --max-new-tokens 100 --stop '\\n' --stats
-  transformers generate --model unsloth/SmolLM2-135M-Instruct-GGUF:SmolLM2-135M-Instruct-Q4_K_M.gguf < story.txt")]
+  transformers generate --model HuggingFaceTB/SmolLM2-135M-Instruct --chat 'Who wrote Emma?'
+  transformers generate --model Qwen/Qwen3-0.6B --chat 'Write a haiku.' --temperature 0.7 --seed 1
+  transformers generate --model ./model.gguf --prompt 'Once upon a time' --stop '.' --stats
+  transformers generate --model org/name-GGUF:name-Q4_K_M.gguf --max-new-tokens 100 < story.txt")]
 pub struct Arguments {
-    #[command(flatten)]
-    model: ModelArguments,
-
     /// The text to continue, as it is
     #[arg(short, long, value_name = "TEXT", conflicts_with = "chat")]
     prompt: Option<String>,
@@ -51,16 +53,15 @@ pub struct Arguments {
     )]
     system: Option<String>,
 
-    #[command(flatten)]
-    sampling: Sampling,
-
-    /// Compute everything anew for every token (slow; for comparison)
-    #[arg(long)]
-    no_cache: bool,
-
     /// Say at the end, on stderr, which file was used, how long it took and how much memory
     #[arg(long)]
     stats: bool,
+
+    #[command(flatten)]
+    model: ModelArguments,
+
+    #[command(flatten)]
+    sampling: Sampling,
 }
 
 /// How tokens are chosen. What is not given here comes from the model's `generation_config.json`.
@@ -107,6 +108,10 @@ struct Sampling {
     /// A text that ends the answer; may be given several times
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
+
+    /// Compute everything anew for every token (slow; for comparison)
+    #[arg(long)]
+    no_cache: bool,
 }
 
 impl Sampling {
@@ -122,6 +127,7 @@ impl Sampling {
             top_p: self.top_p,
             min_p: self.min_p,
             repetition_penalty: self.repetition_penalty,
+            use_cache: self.no_cache.then_some(false),
             stop_strings: (!self.stop.is_empty()).then(|| StopStrings::Many(self.stop.clone())),
             ..GenerationConfig::default()
         }
@@ -135,7 +141,7 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result {
     let files = ModelFiles::resolve(&arguments.model.model, &options.hub)?;
     let tokenizer = AutoTokenizer::from_files(&files)?;
     let ids = text.encode(&tokenizer)?;
-    let model = AutoModelForCausalLM::from_pretrained_with(pinned(&files), &options)?;
+    let model = AutoModelForCausalLM::from_pretrained_with(&files, &options)?;
     let stats = Stats {
         start,
         location: stats::location(&files)?,
@@ -246,7 +252,6 @@ fn config(arguments: &Arguments, model: &AutoModelForCausalLM) -> GenerationConf
     if of_model.max_new_tokens.is_none() && of_model.max_length.is_none() {
         config.max_new_tokens.get_or_insert(DEFAULT_NEW_TOKENS);
     }
-    config.use_cache = arguments.no_cache.then_some(false);
     config
 }
 

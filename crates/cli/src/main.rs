@@ -26,9 +26,9 @@ use clap::{Parser, Subcommand};
     version,
     after_help = "\
 Examples:
-  transformers generate --model HuggingFaceTB/SmolLM2-135M-Instruct --chat 'What is the capital of France?'
+  transformers generate --model HuggingFaceTB/SmolLM2-135M-Instruct --chat 'Who wrote Emma?'
   transformers generate --model ./SmolLM2-135M-Instruct.Q4_1.gguf --prompt 'Once upon a time'
-  transformers embed --model sentence-transformers/all-MiniLM-L6-v2 'A cat sleeps.' 'The kitten is napping.'
+  transformers embed --model sentence-transformers/all-MiniLM-L6-v2 'A cat sleeps.' 'It naps.'
   transformers env
 
 `transformers help COMMAND` explains a command."
@@ -65,18 +65,11 @@ fn main() -> ExitCode {
 fn start_logging() {
     use std::io::Write;
 
-    let mut builder = env_logger::Builder::new();
-    builder
-        .filter_level(log::LevelFilter::Warn)
-        .parse_default_env();
-    builder.format(|out, record| {
-        let level = record.level().as_str().to_lowercase();
-        let level = if level == "warn" {
-            "warning".to_owned()
-        } else {
-            level
-        };
-        writeln!(out, "{level}: {}", record.args())
+    let filter = env_logger::Env::default().default_filter_or("warn");
+    let mut builder = env_logger::Builder::from_env(filter);
+    builder.format(|out, record| match record.level().as_str() {
+        "WARN" => writeln!(out, "warning: {}", record.args()),
+        level => writeln!(out, "{}: {}", level.to_lowercase(), record.args()),
     });
     builder.init();
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use transformers::prelude::*;
+use transformers_hub::HubOptions;
+use transformers_modeling::{DeviceSpec, Dtype, LoadOptions};
 
 use crate::progress::Bars;
 
@@ -29,8 +30,8 @@ pub struct ModelArguments {
     #[arg(long)]
     revision: Option<String>,
 
-    /// Access token for private and gated repositories
-    #[arg(long, env = "HF_TOKEN", hide_env_values = true)]
+    /// Access token for private and gated repositories, instead of HF_TOKEN
+    #[arg(long)]
     token: Option<String>,
 
     /// The folder that downloads are kept in, instead of HF_HUB_CACHE

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use transformers::hub::Progress;
+use transformers_hub::Progress;
 
 const TEMPLATE: &str =
     "{msg:28!} {bar:30} {bytes:>11} of {total_bytes:11} {bytes_per_sec:>13} {eta:>4}";

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use transformers::generation::Generated;
-use transformers::hub::{HubError, ModelFiles};
+use transformers_generation::Generated;
+use transformers_hub::{HubError, ModelFiles};
 
 /// Collected on the way.
 #[derive(Debug)]

@@ -222,3 +222,48 @@ fn refuse_unsupported(config: &GenerationConfig) -> Result<(), GenerateError> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Golden {
+        cases: Vec<Case>,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        config: GenerationConfig,
+        input_ids: Vec<u32>,
+        logits: Vec<f32>,
+        /// `null` is minus infinity.
+        scores: Vec<Option<f32>>,
+    }
+
+    #[test]
+    fn processors_equal_the_reference() {
+        let golden = include_str!("../../../tests/golden/logits_processors.json");
+        let golden: Golden = serde_json::from_str(golden).unwrap();
+        assert!(!golden.cases.is_empty());
+        for case in golden.cases {
+            let config = GenerationConfig::resolve(&case.config, &GenerationConfig::default());
+            let mut ours = case.logits;
+            for processor in processors(&config.unwrap(), &[], 0, Vec::new()) {
+                processor.process(&case.input_ids, case.input_ids.len(), &mut ours);
+            }
+            for (index, (ours, reference)) in ours.iter().zip(&case.scores).enumerate() {
+                let reference = reference.unwrap_or(f32::NEG_INFINITY);
+                let same = *ours == reference || (ours - reference).abs() <= 1e-6 * reference.abs();
+                assert!(
+                    same,
+                    "{:?}, token {index}: {ours} instead of {reference}",
+                    case.config
+                );
+            }
+        }
+    }
+}

@@ -212,6 +212,18 @@ fn prefix(options: &HubOptions) -> Result<String, HubError> {
 }
 
 /// As an error message names it.
+/// The source with the commit that the files are of as its revision: what is loaded from it belongs together with what was
+/// loaded before, even if the repository changes in between.
+impl From<&ModelFiles> for ModelSource {
+    fn from(files: &ModelFiles) -> Self {
+        let mut source = files.source().clone();
+        if let Self::Hub { revision, .. } | Self::HubFile { revision, .. } = &mut source {
+            *revision = files.commit().map(str::to_owned);
+        }
+        source
+    }
+}
+
 impl fmt::Display for ModelFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {

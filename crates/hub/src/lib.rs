@@ -75,4 +75,5 @@ mod source;
 pub use error::{HubError, Offline};
 pub use files::ModelFiles;
 pub use options::{HubOptions, Progress};
+pub use settings::cache_folder;
 pub use source::ModelSource;

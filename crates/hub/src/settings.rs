@@ -55,6 +55,14 @@ impl Settings {
     }
 }
 
+/// The folder that downloads are kept in where no option names another: `HF_HUB_CACHE`, else `hub` in `HF_HOME`.
+///
+/// # Errors
+/// [`HubError::NoHome`].
+pub fn cache_folder() -> Result<PathBuf, HubError> {
+    Settings::new(&HubOptions::default()).map(|settings| settings.cache)
+}
+
 fn offline(options: &HubOptions, env: &Env) -> Option<Offline> {
     if options.local_files_only {
         return Some(Offline::LocalFilesOnly);

@@ -123,7 +123,7 @@ impl<M: Module + Forward + Sync + 'static> Pretrained<M> {
         Box::new(Self { module, info })
     }
 
-    fn map_module(self: Box<Self>, f: impl FnOnce(M) -> M) -> Box<dyn PreTrainedModel> {
+    fn map_module(self, f: impl FnOnce(M) -> M) -> Box<dyn PreTrainedModel> {
         Box::new(Self {
             module: f(self.module),
             info: self.info,

@@ -14,8 +14,7 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// The tanh approximation of [`gelu`] (`gelu_pytorch_tanh`, `gelu_new`).
 pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    const SQRT_2_OVER_PI: f64 =
-        std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+    const SQRT_2_OVER_PI: f64 = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
     // burn's own form raises to the power with `powf`, many times slower than two products.
     let cubic = x.clone().square() * x.clone() * 0.044715 + x.clone();
     ((cubic * SQRT_2_OVER_PI).tanh() + 1.0) * x * 0.5

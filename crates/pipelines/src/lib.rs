@@ -4,9 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
-mod pinned;
 mod sentence_transformer;
 
 pub use error::PipelineError;
-pub use pinned::pinned;
 pub use sentence_transformer::{EmbedOptions, SentenceTransformer, Similarity};

@@ -30,7 +30,10 @@ pub struct DecodeStream {
 impl DecodeStream {
     pub(crate) fn new(tokenizer: Tokenizer, skip_special_tokens: bool) -> Self {
         Self {
-            byte_fallback: tokenizer.backend.get_decoder().is_some_and(has_byte_fallback),
+            byte_fallback: tokenizer
+                .backend
+                .get_decoder()
+                .is_some_and(has_byte_fallback),
             tokenizer,
             skip_special_tokens,
             ids: Vec::new(),

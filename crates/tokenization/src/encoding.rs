@@ -206,18 +206,17 @@ impl Tokenizer {
             Truncation::OnlyFirst => Some(TruncationStrategy::OnlyFirst),
             Truncation::OnlySecond => Some(TruncationStrategy::OnlySecond),
         };
-        let truncation =
-            strategy
-                .zip(max_length)
-                .map(|(strategy, max_length)| TruncationParams {
-                    direction: match self.truncation_side {
-                        Side::Left => TruncationDirection::Left,
-                        Side::Right => TruncationDirection::Right,
-                    },
-                    max_length,
-                    strategy,
-                    stride: 0,
-                });
+        let truncation = strategy
+            .zip(max_length)
+            .map(|(strategy, max_length)| TruncationParams {
+                direction: match self.truncation_side {
+                    Side::Left => TruncationDirection::Left,
+                    Side::Right => TruncationDirection::Right,
+                },
+                max_length,
+                strategy,
+                stride: 0,
+            });
         let padded_length = match options.padding {
             Padding::None => None,
             Padding::Longest => Some(None),

@@ -52,7 +52,10 @@ pub(crate) fn tokenizer(header: &GgufHeader, path: &Path) -> Result<Tokenizer> {
             Tokenizer::new(backend, settings)
         })
         .map_err(|reason| {
-            source.invalid("tokenizer.ggml.token_type", format!("the added tokens: {reason}"))
+            source.invalid(
+                "tokenizer.ggml.token_type",
+                format!("the added tokens: {reason}"),
+            )
         })
 }
 
@@ -134,7 +137,10 @@ impl<'a> Source<'a> {
             .strings("tokenizer.ggml.tokens")
             .filter(|tokens| !tokens.is_empty() && u32::try_from(tokens.len()).is_ok())
             .ok_or_else(|| {
-                self.invalid("tokenizer.ggml.tokens", "the list of the tokens is missing or empty")
+                self.invalid(
+                    "tokenizer.ggml.tokens",
+                    "the list of the tokens is missing or empty",
+                )
             })?;
         let mut tokens = tokens.to_vec();
         if kind == Kind::Gemma {
@@ -170,7 +176,10 @@ impl<'a> Source<'a> {
         };
         match read(value) {
             Some(values) if values.len() == tokens => Ok(Some(values)),
-            _ => Err(self.invalid(key, format!("not a list of {tokens} numbers, one per token"))),
+            _ => Err(self.invalid(
+                key,
+                format!("not a list of {tokens} numbers, one per token"),
+            )),
         }
     }
 
@@ -184,7 +193,9 @@ impl<'a> Source<'a> {
                     (!right.contains(' ')).then(|| (left.to_owned(), right.to_owned()))
                 })
                 .collect::<Option<_>>()
-                .ok_or_else(|| self.invalid(KEY, "a merge is not two tokens with a space between"));
+                .ok_or_else(|| {
+                    self.invalid(KEY, "a merge is not two tokens with a space between")
+                });
         }
         if kind == Kind::Gemma {
             // Its scores do not follow the order of its merges; the order of its tokens does.
@@ -195,7 +206,10 @@ impl<'a> Source<'a> {
             value.as_array()?.to_f64s()
         })?;
         let scores = scores.ok_or_else(|| {
-            self.invalid(KEY, "there are neither merges nor `tokenizer.ggml.scores` to find them by")
+            self.invalid(
+                KEY,
+                "there are neither merges nor `tokenizer.ggml.scores` to find them by",
+            )
         })?;
         Ok(merges::from_scores(tokens, &scores))
     }
@@ -210,17 +224,23 @@ impl<'a> Source<'a> {
             let token = id.and_then(|id| tokens.get(id)).ok_or_else(|| {
                 self.invalid(
                     key,
-                    format!("{value:?} is not the id of one of the {} tokens", tokens.len()),
+                    format!(
+                        "{value:?} is not the id of one of the {} tokens",
+                        tokens.len()
+                    ),
                 )
             })?;
             if backend.token_to_id(token).is_some() {
                 settings.name_token(name, AddedToken::from(token.clone(), true));
             }
-            settings.values.insert(name.to_owned(), token.clone().into());
+            settings
+                .values
+                .insert(name.to_owned(), token.clone().into());
         }
-        settings
-            .values
-            .insert("tokenizer_class".to_owned(), Value::from("TokenizersBackend"));
+        settings.values.insert(
+            "tokenizer_class".to_owned(),
+            Value::from("TokenizersBackend"),
+        );
         if let Some(template) = self.text("tokenizer.chat_template") {
             settings.chat_templates = ChatTemplates::single(template.to_owned());
         }
@@ -240,10 +260,12 @@ impl<'a> Source<'a> {
             let token = settings.special_tokens.get(name).filter(|_| wanted)?;
             Some((token.clone(), backend.token_to_id(token)?))
         };
-        let bos = token("bos_token", flag("tokenizer.ggml.add_bos_token", sentencepiece));
+        let bos = token(
+            "bos_token",
+            flag("tokenizer.ggml.add_bos_token", sentencepiece),
+        );
         let eos = token("eos_token", flag("tokenizer.ggml.add_eos_token", false));
-        surround::template(bos, eos).map_err(|reason| {
-            self.invalid("tokenizer.ggml.add_bos_token", reason.to_string())
-        })
+        surround::template(bos, eos)
+            .map_err(|reason| self.invalid("tokenizer.ggml.add_bos_token", reason.to_string()))
     }
 }

@@ -24,7 +24,8 @@ impl Tokenizer {
                 )));
             }
             let folder = folder.join("additional_chat_templates");
-            std::fs::create_dir_all(&folder).map_err(|source| io_error("making", &folder, source))?;
+            std::fs::create_dir_all(&folder)
+                .map_err(|source| io_error("making", &folder, source))?;
             write(&folder, &format!("{name}.jinja"), template)?;
         }
         Ok(())
@@ -57,7 +58,10 @@ impl Tokenizer {
             Side::Right => "right",
         };
         values.insert("padding_side".to_owned(), side(self.padding_side).into());
-        values.insert("truncation_side".to_owned(), side(self.truncation_side).into());
+        values.insert(
+            "truncation_side".to_owned(),
+            side(self.truncation_side).into(),
+        );
         // Python reads this number as "none", and fails without one that is a number.
         let unlimited = json!(1e30);
         values.insert(

@@ -70,9 +70,7 @@ impl Settings {
             model_max_length: file.max_length("model_max_length")?,
             padding_side: file.side("padding_side")?,
             truncation_side: file.side("truncation_side")?,
-            clean_up_spaces: file
-                .flag("clean_up_tokenization_spaces")?
-                .unwrap_or(false),
+            clean_up_spaces: file.flag("clean_up_tokenization_spaces")?.unwrap_or(false),
             chat_templates: file.chat_templates("chat_template")?,
             declared_tokens: file.declared_tokens("added_tokens_decoder")?,
             values: file.values.clone(),
@@ -157,7 +155,9 @@ impl JsonFile {
         match serde_json::from_str(&text) {
             Ok(values) => Ok(Some(Self { path, values })),
             Err(error) => Err(TokenizationError::InvalidFile {
-                reason: format!("not a JSON object: {error}; the file may be cut off, fetch it again"),
+                reason: format!(
+                    "not a JSON object: {error}; the file may be cut off, fetch it again"
+                ),
                 path,
             }),
         }
@@ -269,10 +269,7 @@ impl JsonFile {
             .map(|entry| text(entry, "name").zip(text(entry, "template")))
             .collect::<Option<BTreeMap<_, _>>>();
         templates.map(ChatTemplates::new).ok_or_else(|| {
-            self.invalid(
-                key,
-                "an entry of the list is without `name` or `template`",
-            )
+            self.invalid(key, "an entry of the list is without `name` or `template`")
         })
     }
 }

@@ -9,7 +9,10 @@ pub(crate) type Token = (String, u32);
 
 /// `bos A eos`, and `bos A eos bos B eos` for a pair, whose second half has the type 1. Built from JSON, because a token may hold the
 /// characters that the builder's short form gives a meaning.
-pub(crate) fn template(bos: Option<Token>, eos: Option<Token>) -> serde_json::Result<PostProcessorWrapper> {
+pub(crate) fn template(
+    bos: Option<Token>,
+    eos: Option<Token>,
+) -> serde_json::Result<PostProcessorWrapper> {
     let piece = |token: &Option<Token>, segment: u32| {
         token
             .as_ref()
@@ -24,7 +27,12 @@ pub(crate) fn template(bos: Option<Token>, eos: Option<Token>) -> serde_json::Re
     let special: serde_json::Map<String, Value> = [&bos, &eos]
         .into_iter()
         .flatten()
-        .map(|(token, id)| (token.clone(), json!({"id": token, "ids": [id], "tokens": [token]})))
+        .map(|(token, id)| {
+            (
+                token.clone(),
+                json!({"id": token, "ids": [id], "tokens": [token]}),
+            )
+        })
         .collect();
     let template: TemplateProcessing = serde_json::from_value(json!({
         "single": sequence("A", 0).collect::<Vec<_>>(),

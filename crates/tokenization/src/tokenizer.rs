@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tokenizers::{AddedToken, ModelWrapper, PaddingDirection, PaddingParams, TruncationParams};
 use tokenizers::utils::truncation::TruncationDirection;
+use tokenizers::{AddedToken, ModelWrapper, PaddingDirection, PaddingParams, TruncationParams};
 
 use crate::chat::ChatTemplates;
 use crate::encoding::encoding_failed;
@@ -37,14 +37,19 @@ impl Tokenizer {
         let saved_padding = backend.get_padding().cloned();
         backend.with_truncation(None)?.with_padding(None);
 
-        let padding_side = saved_padding.as_ref().map(|padding| match padding.direction {
-            PaddingDirection::Left => Side::Left,
-            PaddingDirection::Right => Side::Right,
-        });
-        let truncation_side = saved_truncation.as_ref().map(|truncation| match truncation.direction {
-            TruncationDirection::Left => Side::Left,
-            TruncationDirection::Right => Side::Right,
-        });
+        let padding_side = saved_padding
+            .as_ref()
+            .map(|padding| match padding.direction {
+                PaddingDirection::Left => Side::Left,
+                PaddingDirection::Right => Side::Right,
+            });
+        let truncation_side =
+            saved_truncation
+                .as_ref()
+                .map(|truncation| match truncation.direction {
+                    TruncationDirection::Left => Side::Left,
+                    TruncationDirection::Right => Side::Right,
+                });
         if let Some(padding) = &saved_padding
             && !settings.special_tokens.contains_key("pad_token")
         {
@@ -61,7 +66,10 @@ impl Tokenizer {
             saved_padding,
             model_max_length: settings.model_max_length,
             padding_side: settings.padding_side.or(padding_side).unwrap_or_default(),
-            truncation_side: settings.truncation_side.or(truncation_side).unwrap_or_default(),
+            truncation_side: settings
+                .truncation_side
+                .or(truncation_side)
+                .unwrap_or_default(),
             settings,
         })
     }

@@ -10,7 +10,10 @@ use serde_json::{Map, Value, json};
 use transformers_tokenization::{ChatMessage, ChatTemplateOptions, Result, TokenizationError};
 
 fn template(source: &str) -> ChatTemplateOptions {
-    ChatTemplateOptions { template: Some(source.to_owned()), ..Default::default() }
+    ChatTemplateOptions {
+        template: Some(source.to_owned()),
+        ..Default::default()
+    }
 }
 
 /// Renders one message with this template.
@@ -21,8 +24,13 @@ fn render(source: &str) -> Result<String> {
 /// The messages and options of a recorded conversation, from the keyword arguments of the reference.
 fn conversation(arguments: &Map<String, Value>) -> (Vec<ChatMessage>, ChatTemplateOptions) {
     let mut arguments = arguments.clone();
-    let list = |value: Option<Value>| value.filter(|value| !value.is_null()).map(|value| serde_json::from_value(value).unwrap());
-    let flag = |value: Option<Value>, default| value.map_or(default, |value| value.as_bool().unwrap());
+    let list = |value: Option<Value>| {
+        value
+            .filter(|value| !value.is_null())
+            .map(|value| serde_json::from_value(value).unwrap())
+    };
+    let flag =
+        |value: Option<Value>, default| value.map_or(default, |value| value.as_bool().unwrap());
     let messages = serde_json::from_value(arguments.remove("messages").unwrap()).unwrap();
     let options = ChatTemplateOptions {
         add_generation_prompt: flag(arguments.remove("add_generation_prompt"), true),
@@ -39,20 +47,32 @@ fn conversation(arguments: &Map<String, Value>) -> (Vec<ChatMessage>, ChatTempla
 fn conversations_are_rendered_as_in_the_reference() {
     let conversations: Map<String, Value> = read("chat/conversations.json");
     let tokenizer = tokenizer("byte_level");
-    for (name, least) in [("smollm2", 20), ("qwen3", 20), ("functions", 20), ("python", 6)] {
+    for (name, least) in [
+        ("smollm2", 20),
+        ("qwen3", 20),
+        ("functions", 20),
+        ("python", 6),
+    ] {
         let source = std::fs::read_to_string(golden(&format!("templates/{name}.jinja"))).unwrap();
         let cases: Vec<Value> = read(&format!("chat/{name}.json"));
         assert!(cases.len() >= least);
         for case in &cases {
             let conversation_name = text(&case["name"]);
             let context = format!("{name}: {conversation_name}");
-            let (messages, mut options) = conversation(conversations[conversation_name].as_object().unwrap());
+            let (messages, mut options) =
+                conversation(conversations[conversation_name].as_object().unwrap());
             options.template = Some(source.clone());
             let result = tokenizer.apply_chat_template(&messages, &options);
             match case["error"].as_str() {
-                None => assert_eq!(result.expect(&context), text(&case["rendered"]), "{context}"),
+                None => assert_eq!(
+                    result.expect(&context),
+                    text(&case["rendered"]),
+                    "{context}"
+                ),
                 Some("TemplateError") => {
-                    let Err(TokenizationError::ChatRefused { message }) = result else { panic!("{context}: {result:?}") };
+                    let Err(TokenizationError::ChatRefused { message }) = result else {
+                        panic!("{context}: {result:?}")
+                    };
                     assert_eq!(message, text(&case["message"]), "{context}");
                 }
                 Some(_) => assert!(result.is_err(), "{context}: {result:?}"),
@@ -65,31 +85,70 @@ fn conversations_are_rendered_as_in_the_reference() {
 fn templates_are_chosen_by_name() {
     let message = [ChatMessage::user("Hi")];
     let several = tokenizer("byte_level");
-    let tools = ChatTemplateOptions { tools: Some(vec![json!({"a": 1})]), ..Default::default() };
-    assert_eq!(several.apply_chat_template(&message, &tools).unwrap(), "tools: [{\"a\": 1}]");
-    assert_eq!(several.apply_chat_template(&message, &template("tool_use")).unwrap(), "tools: null");
-    assert_eq!(several.apply_chat_template(&message, &template("{{ bos_token }}{{ image_token }}")).unwrap(), "<|im_start|><image>");
+    let tools = ChatTemplateOptions {
+        tools: Some(vec![json!({"a": 1})]),
+        ..Default::default()
+    };
+    assert_eq!(
+        several.apply_chat_template(&message, &tools).unwrap(),
+        "tools: [{\"a\": 1}]"
+    );
+    assert_eq!(
+        several
+            .apply_chat_template(&message, &template("tool_use"))
+            .unwrap(),
+        "tools: null"
+    );
+    assert_eq!(
+        several
+            .apply_chat_template(&message, &template("{{ bos_token }}{{ image_token }}"))
+            .unwrap(),
+        "<|im_start|><image>"
+    );
 
     // Files beside tokenizer_config.json replace the template in it.
     let files = tokenizer("word_piece");
-    assert_eq!(files.apply_chat_template(&message, &Default::default()).unwrap(), "Hi [CLS]");
-    assert_eq!(files.apply_chat_template(&message, &template("loud")).unwrap(), "HI");
+    assert_eq!(
+        files
+            .apply_chat_template(&message, &Default::default())
+            .unwrap(),
+        "Hi [CLS]"
+    );
+    assert_eq!(
+        files
+            .apply_chat_template(&message, &template("loud"))
+            .unwrap(),
+        "HI"
+    );
 
     let none = tokenizer("sentence_piece");
     assert!(!none.has_chat_template());
-    let error = none.apply_chat_template(&message, &Default::default()).unwrap_err();
-    assert!(matches!(error, TokenizationError::NoChatTemplate(_)), "{error}");
+    let error = none
+        .apply_chat_template(&message, &Default::default())
+        .unwrap_err();
+    assert!(
+        matches!(error, TokenizationError::NoChatTemplate(_)),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_conversation_needs_messages_that_are_objects() {
     let tokenizer = tokenizer("byte_level");
-    let error = tokenizer.apply_chat_template(&[], &Default::default()).unwrap_err();
+    let error = tokenizer
+        .apply_chat_template(&[], &Default::default())
+        .unwrap_err();
     assert!(matches!(error, TokenizationError::EmptyConversation));
-    assert_eq!(ChatMessage::try_from(json!({"role": "user", "content": "Hi"})).unwrap(), ChatMessage::user("Hi"));
+    assert_eq!(
+        ChatMessage::try_from(json!({"role": "user", "content": "Hi"})).unwrap(),
+        ChatMessage::user("Hi")
+    );
     for wrong in [json!("Hi"), json!([1]), json!(null)] {
         let error = ChatMessage::try_from(wrong).unwrap_err();
-        assert!(matches!(error, TokenizationError::MessageNotAnObject { .. }));
+        assert!(matches!(
+            error,
+            TokenizationError::MessageNotAnObject { .. }
+        ));
     }
 }
 
@@ -98,14 +157,23 @@ fn the_current_time_is_formatted_as_by_strftime() {
     assert_eq!(render("{{ strftime_now('%%') }}").unwrap(), "%");
     let year: u32 = render("{{ strftime_now('%Y') }}").unwrap().parse().unwrap();
     assert!(year >= 2024);
-    assert_eq!(render("{{ strftime_now('%d %b %Y') }}").unwrap().split(' ').count(), 3);
+    assert_eq!(
+        render("{{ strftime_now('%d %b %Y') }}")
+            .unwrap()
+            .split(' ')
+            .count(),
+        3
+    );
     assert!(render("{{ strftime_now('%!') }}").is_err());
 }
 
 #[test]
 fn errors_say_what_the_template_says() {
     let message = |source: &str| render(source).unwrap_err().to_string();
-    assert_eq!(message("{{ raise_exception('no ' ~ messages[0].role) }}"), "the chat template refuses this conversation: no user");
+    assert_eq!(
+        message("{{ raise_exception('no ' ~ messages[0].role) }}"),
+        "the chat template refuses this conversation: no user"
+    );
     // Also from within a macro, a loop and a block.
     let nested = "{% macro m() %}{% for x in [1] %}{{ raise_exception('deep') }}{% endfor %}{% endmacro %}{% set y %}{{ m() }}{% endset %}";
     assert!(message(nested).ends_with(": deep"));
@@ -118,7 +186,10 @@ fn errors_say_what_the_template_says() {
         ("{{ missing | tojson }}", "tojson"),
     ] {
         let message = message(source);
-        assert!(message.starts_with("the chat template failed: ") && message.contains(expected), "{source}: {message}");
+        assert!(
+            message.starts_with("the chat template failed: ") && message.contains(expected),
+            "{source}: {message}"
+        );
     }
 }
 
@@ -126,7 +197,11 @@ fn errors_say_what_the_template_says() {
 #[test]
 fn hostile_templates_are_stopped() {
     let digits = "0123456789".repeat(10);
-    let doubled = |body: &str| format!("{{% set ns = namespace(x='{digits}', l=[1]) %}}{{% for i in range(99999) %}}{body}{{% endfor %}}{{{{ ns.x | length }}}}");
+    let doubled = |body: &str| {
+        format!(
+            "{{% set ns = namespace(x='{digits}', l=[1]) %}}{{% for i in range(99999) %}}{body}{{% endfor %}}{{{{ ns.x | length }}}}"
+        )
+    };
     let templates = [
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}".to_owned(),
         "{% macro m(n) %}{{ m(n + 1) }}{% endmacro %}{{ m(0) }}".to_owned(),
@@ -165,15 +240,29 @@ fn hostile_templates_are_stopped() {
         let name: String = source.chars().take(100).collect();
         let start = Instant::now();
         let result = render(&source);
-        assert!(result.is_err(), "{name}: {:?}", result.map(|text| text.len()));
-        assert!(start.elapsed() < Duration::from_secs(20), "{name}: {:?}", start.elapsed());
+        assert!(
+            result.is_err(),
+            "{name}: {:?}",
+            result.map(|text| text.len())
+        );
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "{name}: {:?}",
+            start.elapsed()
+        );
     }
 }
 
 #[test]
 fn what_nests_without_end_does_no_harm() {
     let nested = "{% set ns = namespace(l=[1]) %}{% for i in range(99999) %}{% set ns.l = [ns.l] %}{% endfor %}";
-    for end in ["", "{{ ns.l | tojson }}", "{{ ns.l }}", "{{ ns.l == [ns.l] }}", "{{ ns.l | string | length }}"] {
+    for end in [
+        "",
+        "{{ ns.l | tojson }}",
+        "{{ ns.l }}",
+        "{{ ns.l == [ns.l] }}",
+        "{{ ns.l | string | length }}",
+    ] {
         // Whether it is an error is the engine's to say; the process has to survive.
         let _ = render(&format!("{nested}{end}"));
     }
@@ -185,11 +274,15 @@ fn a_long_conversation_is_within_the_budget() {
     let mut messages = vec![ChatMessage::system("You are kind.")];
     for turn in 0..2_000 {
         messages.push(ChatMessage::user(format!("Question {turn}? ").repeat(20)));
-        messages.push(ChatMessage::assistant(format!("Answer {turn}. ").repeat(40)));
+        messages.push(ChatMessage::assistant(
+            format!("Answer {turn}. ").repeat(40),
+        ));
     }
     for name in ["smollm2", "qwen3", "functions"] {
         let source = std::fs::read_to_string(golden(&format!("templates/{name}.jinja"))).unwrap();
-        let rendered = tokenizer.apply_chat_template(&messages, &template(&source)).unwrap();
+        let rendered = tokenizer
+            .apply_chat_template(&messages, &template(&source))
+            .unwrap();
         assert!(rendered.len() > 2_000_000, "{name}: {}", rendered.len());
     }
 }

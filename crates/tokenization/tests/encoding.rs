@@ -5,7 +5,9 @@ mod common;
 
 use common::{FOLDERS, ids, read, text, tokenizer};
 use serde_json::Value;
-use transformers_tokenization::{AutoTokenizer, EncodeOptions, Padding, Side, Tokenizer, Truncation};
+use transformers_tokenization::{
+    AutoTokenizer, EncodeOptions, Padding, Side, Tokenizer, Truncation,
+};
 
 #[test]
 fn texts_have_the_ids_of_the_reference_and_decode_alike() {
@@ -16,10 +18,26 @@ fn texts_have_the_ids_of_the_reference_and_decode_alike() {
         for [input, with_special, without_special, decoded, skipped] in &rows {
             let expected = ids(with_special);
             let context = format!("{folder}: {input}");
-            assert_eq!(tokenizer.encode(text(input), true).unwrap(), expected, "{context}");
-            assert_eq!(tokenizer.encode(text(input), false).unwrap(), ids(without_special), "{context}");
-            assert_eq!(tokenizer.decode(&expected, false).unwrap(), text(decoded), "{context}");
-            assert_eq!(tokenizer.decode(&expected, true).unwrap(), text(skipped), "{context}");
+            assert_eq!(
+                tokenizer.encode(text(input), true).unwrap(),
+                expected,
+                "{context}"
+            );
+            assert_eq!(
+                tokenizer.encode(text(input), false).unwrap(),
+                ids(without_special),
+                "{context}"
+            );
+            assert_eq!(
+                tokenizer.decode(&expected, false).unwrap(),
+                text(decoded),
+                "{context}"
+            );
+            assert_eq!(
+                tokenizer.decode(&expected, true).unwrap(),
+                text(skipped),
+                "{context}"
+            );
         }
     }
 }
@@ -75,8 +93,16 @@ fn batches_are_padded_and_truncated_as_in_the_reference() {
                 }
                 let batch = result.unwrap();
                 assert_eq!(batch.input_ids, rows(&call["input_ids"]), "{context}");
-                assert_eq!(batch.attention_mask, rows(&call["attention_mask"]), "{context}");
-                assert_eq!(batch.token_type_ids, rows(&call["token_type_ids"]), "{context}");
+                assert_eq!(
+                    batch.attention_mask,
+                    rows(&call["attention_mask"]),
+                    "{context}"
+                );
+                assert_eq!(
+                    batch.token_type_ids,
+                    rows(&call["token_type_ids"]),
+                    "{context}"
+                );
             }
         }
     }
@@ -88,19 +114,37 @@ fn check_attributes(tokenizer: &Tokenizer, folder: &str) {
         "left" => Side::Left,
         _ => Side::Right,
     };
-    assert_eq!(tokenizer.vocab_size() as u64, golden["vocab_size"].as_u64().unwrap(), "{folder}");
+    assert_eq!(
+        tokenizer.vocab_size() as u64,
+        golden["vocab_size"].as_u64().unwrap(),
+        "{folder}"
+    );
     assert_eq!(tokenizer.padding_side(), side("padding_side"), "{folder}");
-    assert_eq!(tokenizer.truncation_side(), side("truncation_side"), "{folder}");
-    let max_length = golden["model_max_length"].as_u64().map(|length| length as usize);
+    assert_eq!(
+        tokenizer.truncation_side(),
+        side("truncation_side"),
+        "{folder}"
+    );
+    let max_length = golden["model_max_length"]
+        .as_u64()
+        .map(|length| length as usize);
     assert_eq!(tokenizer.model_max_length(), max_length, "{folder}");
     for (name, pair) in golden["special_tokens"].as_object().unwrap() {
-        assert_eq!(tokenizer.special_token(name), pair[0].as_str(), "{folder}: {name}");
+        assert_eq!(
+            tokenizer.special_token(name),
+            pair[0].as_str(),
+            "{folder}: {name}"
+        );
         let id = pair[1].as_u64().map(|id| id as u32);
         assert_eq!(tokenizer.special_token_id(name), id, "{folder}: {name}");
     }
     for pair in golden["added_tokens"].as_array().unwrap() {
         let id = pair[1].as_u64().map(|id| id as u32);
-        assert_eq!(tokenizer.token_to_id(text(&pair[0])), id, "{folder}: {pair}");
+        assert_eq!(
+            tokenizer.token_to_id(text(&pair[0])),
+            id,
+            "{folder}: {pair}"
+        );
     }
 }
 
@@ -128,14 +172,20 @@ fn what_is_saved_reads_back_alike() {
 
         let rows: Vec<[Value; 5]> = read(&format!("{folder}/texts.json"));
         for [input, with_special, ..] in &rows {
-            assert_eq!(read_back.encode(text(input), true).unwrap(), ids(with_special), "{folder}: {input}");
+            assert_eq!(
+                read_back.encode(text(input), true).unwrap(),
+                ids(with_special),
+                "{folder}: {input}"
+            );
         }
         assert_eq!(read_back.has_chat_template(), original.has_chat_template());
 
         let again = tempfile::tempdir().unwrap();
         read_back.save_pretrained(again.path()).unwrap();
         for file in ["tokenizer.json", "tokenizer_config.json"] {
-            let content = |folder: &tempfile::TempDir| std::fs::read_to_string(folder.path().join(file)).unwrap();
+            let content = |folder: &tempfile::TempDir| {
+                std::fs::read_to_string(folder.path().join(file)).unwrap()
+            };
             assert_eq!(content(&saved), content(&again), "{folder}: {file}");
         }
     }
@@ -143,8 +193,14 @@ fn what_is_saved_reads_back_alike() {
 
 #[test]
 fn a_padding_token_can_be_chosen() {
-    let tokenizer = tokenizer("byte_level").with_pad_token("<|endoftext|>").unwrap().with_padding_side(Side::Right);
-    let options = EncodeOptions { padding: Padding::Longest, ..Default::default() };
+    let tokenizer = tokenizer("byte_level")
+        .with_pad_token("<|endoftext|>")
+        .unwrap()
+        .with_padding_side(Side::Right);
+    let options = EncodeOptions {
+        padding: Padding::Longest,
+        ..Default::default()
+    };
     let batch = tokenizer.encode_batch(&["a", "aa bb"], &options).unwrap();
     assert_eq!(batch.input_ids[0].last(), Some(&0));
     assert_eq!(batch.attention_mask[0][0], 1);

@@ -23,7 +23,10 @@ fn texts_have_the_ids_of_the_reference() {
     let cases: Vec<_> = std::fs::read_dir(golden("gguf")).unwrap().collect();
     assert!(cases.len() >= 13);
     for case in cases {
-        let case: Value = read(&format!("gguf/{}", case.unwrap().file_name().to_str().unwrap()));
+        let case: Value = read(&format!(
+            "gguf/{}",
+            case.unwrap().file_name().to_str().unwrap()
+        ));
         let file = text(&case["file"]);
         let mut header = gguf(file);
         for (key, changed) in case["metadata"].as_object().unwrap() {
@@ -34,7 +37,11 @@ fn texts_have_the_ids_of_the_reference() {
             let context = format!("{file}, {}: {}", case["metadata"], row[0]);
             let encoded = tokenizer.encode(text(&row[0]), true).unwrap();
             assert_eq!(encoded, ids(&row[1]), "{context}");
-            assert_eq!(tokenizer.decode(&encoded, false).unwrap(), text(&row[2]), "{context}");
+            assert_eq!(
+                tokenizer.decode(&encoded, false).unwrap(),
+                text(&row[2]),
+                "{context}"
+            );
         }
     }
 }
@@ -52,7 +59,10 @@ fn a_file_is_a_source() {
     assert_eq!(rendered, "<|im_start|>user\nHi<|im_end|>\n");
     assert_eq!(tokenizer.encode(&rendered, false).unwrap()[0], 1);
     // Neither a control token nor a user-defined one is cut into pieces.
-    assert_eq!(tokenizer.encode("<tool><|im_end|>", false).unwrap(), [tokenizer.token_to_id("<tool>").unwrap(), 2]);
+    assert_eq!(
+        tokenizer.encode("<tool><|im_end|>", false).unwrap(),
+        [tokenizer.token_to_id("<tool>").unwrap(), 2]
+    );
 }
 
 #[test]
@@ -64,8 +74,16 @@ fn a_saved_one_reads_back_alike() {
         let saved = AutoTokenizer::from_pretrained(folder.path()).unwrap();
         assert!(saved.has_chat_template());
         assert_eq!(saved.eos_token(), original.eos_token());
-        for text in ["Hello, world! 🙂", "<|im_start|>user\nHi", "<s>  two  spaces"] {
-            assert_eq!(saved.encode(text, true).unwrap(), original.encode(text, true).unwrap(), "{file}: {text}");
+        for text in [
+            "Hello, world! 🙂",
+            "<|im_start|>user\nHi",
+            "<s>  two  spaces",
+        ] {
+            assert_eq!(
+                saved.encode(text, true).unwrap(),
+                original.encode(text, true).unwrap(),
+                "{file}: {text}"
+            );
         }
     }
 }
@@ -84,19 +102,59 @@ fn the_space_before_a_text_can_be_absent() {
 /// What each change to a good file's metadata is refused for.
 #[test]
 fn wrong_metadata_is_refused_with_file_and_key() {
-    let strings = |texts: &[&str]| GgufValue::Array(GgufArray::String(texts.iter().map(|text| text.to_string()).collect()));
+    let strings = |texts: &[&str]| {
+        GgufValue::Array(GgufArray::String(
+            texts.iter().map(|text| text.to_string()).collect(),
+        ))
+    };
     let cases: [(&str, &str, Option<GgufValue>); 11] = [
         ("tokenizer.ggml.model", "tokenizer.ggml.model", None),
-        ("tokenizer.ggml.model", "\"rwkv\" is not a kind of vocabulary", Some(GgufValue::String("rwkv".into()))),
+        (
+            "tokenizer.ggml.model",
+            "\"rwkv\" is not a kind of vocabulary",
+            Some(GgufValue::String("rwkv".into())),
+        ),
         ("tokenizer.ggml.tokens", "missing or empty", None),
-        ("tokenizer.ggml.tokens", "missing or empty", Some(strings(&[]))),
-        ("tokenizer.ggml.tokens", "missing or empty", Some(GgufValue::U32(3))),
-        ("tokenizer.ggml.token_type", "one per token", Some(GgufValue::Array(GgufArray::I32(vec![1])))),
-        ("tokenizer.ggml.merges", "neither merges nor `tokenizer.ggml.scores`", None),
-        ("tokenizer.ggml.merges", "not two tokens", Some(strings(&["a b c"]))),
-        ("tokenizer.ggml.merges", "cannot be used", Some(strings(&["nosuch token"]))),
-        ("tokenizer.ggml.bos_token_id", "not the id of one", Some(GgufValue::U32(1 << 30))),
-        ("tokenizer.ggml.eos_token_id", "not the id of one", Some(GgufValue::String("2".into()))),
+        (
+            "tokenizer.ggml.tokens",
+            "missing or empty",
+            Some(strings(&[])),
+        ),
+        (
+            "tokenizer.ggml.tokens",
+            "missing or empty",
+            Some(GgufValue::U32(3)),
+        ),
+        (
+            "tokenizer.ggml.token_type",
+            "one per token",
+            Some(GgufValue::Array(GgufArray::I32(vec![1]))),
+        ),
+        (
+            "tokenizer.ggml.merges",
+            "neither merges nor `tokenizer.ggml.scores`",
+            None,
+        ),
+        (
+            "tokenizer.ggml.merges",
+            "not two tokens",
+            Some(strings(&["a b c"])),
+        ),
+        (
+            "tokenizer.ggml.merges",
+            "cannot be used",
+            Some(strings(&["nosuch token"])),
+        ),
+        (
+            "tokenizer.ggml.bos_token_id",
+            "not the id of one",
+            Some(GgufValue::U32(1 << 30)),
+        ),
+        (
+            "tokenizer.ggml.eos_token_id",
+            "not the id of one",
+            Some(GgufValue::String("2".into())),
+        ),
     ];
     for (key, expected, changed) in cases {
         let mut header = gguf("byte_level.gguf");
@@ -104,18 +162,39 @@ fn wrong_metadata_is_refused_with_file_and_key() {
             Some(value) => header.metadata.insert(key.into(), value),
             None => header.metadata.remove(key),
         };
-        let error = AutoTokenizer::from_gguf(&header, Path::new("model.gguf")).unwrap_err().to_string();
+        let error = AutoTokenizer::from_gguf(&header, Path::new("model.gguf"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{key}: {error}");
-        assert!(error.contains("model.gguf: `tokenizer.ggml."), "{key}: {error}");
+        assert!(
+            error.contains("model.gguf: `tokenizer.ggml."),
+            "{key}: {error}"
+        );
     }
 }
 
 #[test]
 fn scores_that_are_no_numbers_do_no_harm() {
     let mut header: GgufHeader = gguf("sentence_piece.gguf");
-    let tokens = header.get("tokenizer.ggml.tokens").unwrap().as_array().unwrap().len();
-    let scores = GgufArray::F32((0..tokens).map(|id| if id % 2 == 0 { f32::NAN } else { f32::INFINITY }).collect());
-    header.metadata.insert("tokenizer.ggml.scores".into(), GgufValue::Array(scores));
+    let tokens = header
+        .get("tokenizer.ggml.tokens")
+        .unwrap()
+        .as_array()
+        .unwrap()
+        .len();
+    let scores = GgufArray::F32(
+        (0..tokens)
+            .map(|id| if id % 2 == 0 { f32::NAN } else { f32::INFINITY })
+            .collect(),
+    );
+    header
+        .metadata
+        .insert("tokenizer.ggml.scores".into(), GgufValue::Array(scores));
     let tokenizer = AutoTokenizer::from_gguf(&header, Path::new("x.gguf")).unwrap();
-    assert_eq!(tokenizer.decode(&tokenizer.encode("the sea", false).unwrap(), true).unwrap(), "the sea");
+    assert_eq!(
+        tokenizer
+            .decode(&tokenizer.encode("the sea", false).unwrap(), true)
+            .unwrap(),
+        "the sea"
+    );
 }

@@ -15,7 +15,11 @@ fn check(tokenizer: &Tokenizer, ids: &[u32], skip_special_tokens: bool) {
     }
     pieces.extend(stream.finish().unwrap());
     assert!(pieces.iter().all(|piece| !piece.is_empty()));
-    assert_eq!(pieces.concat(), tokenizer.decode(ids, skip_special_tokens).unwrap(), "{ids:?}: {pieces:?}");
+    assert_eq!(
+        pieces.concat(),
+        tokenizer.decode(ids, skip_special_tokens).unwrap(),
+        "{ids:?}: {pieces:?}"
+    );
 }
 
 #[test]
@@ -39,8 +43,12 @@ fn the_pieces_of_any_ids_make_the_text() {
     for tokenizer in &tokenizers {
         for _ in 0..1_000 {
             // Few different ids at a time, so that broken characters and runs of bytes and of signs are common.
-            let pool: Vec<u32> = (0..1 + random.below(12)).map(|_| random.below(tokenizer.vocab_size()) as u32).collect();
-            let ids: Vec<u32> = (0..random.below(40)).map(|_| pool[random.below(pool.len())]).collect();
+            let pool: Vec<u32> = (0..1 + random.below(12))
+                .map(|_| random.below(tokenizer.vocab_size()) as u32)
+                .collect();
+            let ids: Vec<u32> = (0..random.below(40))
+                .map(|_| pool[random.below(pool.len())])
+                .collect();
             check(tokenizer, &ids, random.below(2) == 0);
         }
     }
@@ -49,14 +57,18 @@ fn the_pieces_of_any_ids_make_the_text() {
 #[test]
 fn the_pieces_of_punctuated_word_pieces_make_the_text() {
     let tokenizer = tokenizer("word_piece");
-    let pool: Vec<u32> = [".", ",", "!", "?", "'", "n", "t", "s", "m", "re", "ve", "a", "the", "##s", "[SEP]"]
-        .iter()
-        .filter_map(|token| tokenizer.token_to_id(token))
-        .collect();
+    let pool: Vec<u32> = [
+        ".", ",", "!", "?", "'", "n", "t", "s", "m", "re", "ve", "a", "the", "##s", "[SEP]",
+    ]
+    .iter()
+    .filter_map(|token| tokenizer.token_to_id(token))
+    .collect();
     assert!(pool.len() > 8);
     let mut random = Random(7);
     for _ in 0..3_000 {
-        let ids: Vec<u32> = (0..random.below(12)).map(|_| pool[random.below(pool.len())]).collect();
+        let ids: Vec<u32> = (0..random.below(12))
+            .map(|_| pool[random.below(pool.len())])
+            .collect();
         check(&tokenizer, &ids, true);
     }
 }
@@ -67,9 +79,18 @@ fn a_character_is_held_until_it_is_whole() {
         let tokenizer = tokenizer(folder);
         let ids = tokenizer.encode("a🙂b", false).unwrap();
         let mut stream = tokenizer.decode_stream(true);
-        let pieces: Vec<String> = ids.iter().filter_map(|&id| stream.push(id).unwrap()).collect();
-        assert!(ids.len() >= 6, "the test needs a character of several tokens");
-        assert!(pieces.iter().all(|piece| !piece.contains('\u{fffd}')), "{folder}: {pieces:?}");
+        let pieces: Vec<String> = ids
+            .iter()
+            .filter_map(|&id| stream.push(id).unwrap())
+            .collect();
+        assert!(
+            ids.len() >= 6,
+            "the test needs a character of several tokens"
+        );
+        assert!(
+            pieces.iter().all(|piece| !piece.contains('\u{fffd}')),
+            "{folder}: {pieces:?}"
+        );
         assert_eq!(pieces.concat(), "a🙂b", "{folder}");
     }
 }
@@ -88,6 +109,9 @@ fn a_stream_that_is_dropped_or_empty_gives_nothing() {
     let tokenizer = tokenizer("byte_level");
     assert_eq!(tokenizer.decode_stream(true).finish().unwrap(), None);
     let mut stream = tokenizer.decode_stream(true);
-    assert_eq!(stream.push(tokenizer.eos_token_id().unwrap()).unwrap(), None);
+    assert_eq!(
+        stream.push(tokenizer.eos_token_id().unwrap()).unwrap(),
+        None
+    );
     assert_eq!(stream.finish().unwrap(), None);
 }

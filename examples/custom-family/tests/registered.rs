@@ -12,7 +12,10 @@ use transformers::modeling::{AutoModelForCausalLM, ModelError, ModelInputs, supp
 #[test]
 fn it_is_built_generates_and_trains() {
     register_family().unwrap();
-    assert!(matches!(register_family(), Err(ModelError::AlreadyRegistered { .. })));
+    assert!(matches!(
+        register_family(),
+        Err(ModelError::AlreadyRegistered { .. })
+    ));
     assert!(supported().iter().any(|(name, _)| *name == "parallel"));
 
     let config = AutoConfig::from_typed(&ParallelConfig::default()).unwrap();
@@ -34,7 +37,12 @@ fn it_is_built_generates_and_trains() {
     // Memorise one sequence.
     let ids: Vec<u32> = vec![3, 7, 11, 13, 17, 19];
     let inputs = ModelInputs {
-        labels: Some(ids.iter().map(|id| i64::from(*id)).collect::<Vec<_>>().into()),
+        labels: Some(
+            ids.iter()
+                .map(|id| i64::from(*id))
+                .collect::<Vec<_>>()
+                .into(),
+        ),
         ..ModelInputs::new(ids)
     };
     let mut model = model.train();

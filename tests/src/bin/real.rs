@@ -94,7 +94,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn golden<T: DeserializeOwned>(name: &str) -> Result<T, Box<dyn Error>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/real").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("golden/real")
+        .join(name);
     Ok(serde_json::from_str(&std::fs::read_to_string(path)?)?)
 }
 
@@ -108,9 +110,15 @@ fn chat(model: &Path, options: &LoadOptions, tally: &mut Tally) -> Result<(), Bo
     for case in golden::<ChatGolden>("smollm2.json")?.cases {
         let prompt = case.prompt.as_str();
         let rendered = tokenizer.apply_chat_template(&[ChatMessage::user(prompt)], &template)?;
-        tally.check(&format!("rendered: {prompt}"), differs(&rendered, &case.rendered));
+        tally.check(
+            &format!("rendered: {prompt}"),
+            differs(&rendered, &case.rendered),
+        );
         let ids = tokenizer.encode(&rendered, false)?;
-        tally.check(&format!("prompt ids: {prompt}"), differs(&ids, &case.prompt_ids));
+        tally.check(
+            &format!("prompt ids: {prompt}"),
+            differs(&ids, &case.prompt_ids),
+        );
 
         let greedy = GenerationConfig {
             max_new_tokens: Some(case.greedy_ids.len()),
@@ -118,7 +126,11 @@ fn chat(model: &Path, options: &LoadOptions, tally: &mut Tally) -> Result<(), Bo
             ..GenerationConfig::default()
         };
         let generated = model.generate(&case.prompt_ids, &greedy)?;
-        let sure = case.top2_margins.iter().take_while(|margin| **margin >= SURE_MARGIN).count();
+        let sure = case
+            .top2_margins
+            .iter()
+            .take_while(|margin| **margin >= SURE_MARGIN)
+            .count();
         let ours = generated.new_tokens(0);
         let wrong = differs(&&ours[..sure.min(ours.len())], &&case.greedy_ids[..sure]);
         tally.check(&format!("{sure} greedy ids: {prompt}"), wrong);
@@ -141,7 +153,10 @@ fn embed(folder: &Path, options: &LoadOptions, tally: &mut Tally) -> Result<(), 
     tally.check("token counts", differs(&counts, &golden.token_counts));
 
     let embeddings = model.encode(&texts, &EmbedOptions::default())?;
-    let firsts: Vec<Vec<f32>> = embeddings.iter().map(|embedding| embedding[..8].to_vec()).collect();
+    let firsts: Vec<Vec<f32>> = embeddings
+        .iter()
+        .map(|embedding| embedding[..8].to_vec())
+        .collect();
     tally.check("first dimensions", farther(&firsts, &golden.first_8_dims));
     let cosines = model.similarity(&embeddings, &embeddings);
     tally.check("cosines", farther(&cosines, &golden.cosine));

@@ -9,10 +9,8 @@ use transformers_modeling::nn::Activation;
 use transformers_ops as ops;
 use transformers_weights::{Checkpoint, DType, OpenOptions};
 
-use super::files::read_json;
+use super::files::{inside, read_json};
 use crate::PipelineError;
-
-const WEIGHTS: &str = "model.safetensors";
 
 #[derive(Debug, Deserialize)]
 struct Config {
@@ -44,23 +42,18 @@ pub(crate) struct Dense {
     /// `[out]`.
     bias: Option<Tensor<1>>,
     activation: Option<Activation>,
-    residual: Residual,
-}
-
-#[derive(Debug)]
-enum Residual {
-    None,
-    Identity,
-    /// `[out, in]`.
-    Projected(Tensor<2>),
+    /// The input is added to the output.
+    residual: bool,
+    /// `[out, in]`: what brings the input to the output's width, where it differs.
+    projection: Option<Tensor<2>>,
 }
 
 impl Dense {
-    /// Reads the module in the folder `name` of a model.
+    /// Reads the module in the folder `name` of a model. Its `config.json` names the shapes, so that a wrong file shows.
     pub fn load(files: &ModelFiles, name: &str, device: &Device) -> Result<Self, PipelineError> {
-        let path = files.require(&format!("{name}/config.json"))?;
+        let path = files.require(&inside(name, "config.json"))?;
         let config: Config = read_json(&path)?;
-        let weights = Weights::open(files.require(&format!("{name}/{WEIGHTS}"))?, device)?;
+        let weights = Weights::open(files.require(&inside(name, "model.safetensors"))?, device)?;
         let (input, output) = (config.in_features, config.out_features);
         let projection = |name| weights.tensor(name, [output, input]);
         Ok(Self {
@@ -70,11 +63,10 @@ impl Dense {
                 .then(|| weights.tensor("linear.bias", [output]))
                 .transpose()?,
             activation: activation(&config, &path)?,
-            residual: match config.use_residual {
-                false => Residual::None,
-                true if input == output => Residual::Identity,
-                true => Residual::Projected(projection("residual.weight")?),
-            },
+            residual: config.use_residual,
+            projection: (config.use_residual && input != output)
+                .then(|| projection("residual.weight"))
+                .transpose()?,
         })
     }
 
@@ -89,10 +81,10 @@ impl Dense {
             Some(activation) => activation.forward(y),
             None => y,
         };
-        Ok(match &self.residual {
-            Residual::None => y,
-            Residual::Identity => y + x,
-            Residual::Projected(weight) => y + ops::linear(x, weight.clone(), None),
+        Ok(match (self.residual, &self.projection) {
+            (false, _) => y,
+            (true, None) => y + x,
+            (true, Some(weight)) => y + ops::linear(x, weight.clone(), None),
         })
     }
 }

@@ -19,7 +19,7 @@ use self::dense::Dense;
 use self::files::{Kind, ModelConfig, Modules, TransformerConfig, find_json, inside, read_json};
 use self::pooling::{Pooling, Span};
 pub use self::similarity::Similarity;
-use crate::{PipelineError, pinned};
+use crate::PipelineError;
 
 /// How texts are embedded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub struct SentenceTransformer {
 /// What happens to a pooled vector.
 #[derive(Debug)]
 enum Step {
-    Dense(Dense),
+    Dense(Box<Dense>),
     Normalize,
 }
 
@@ -292,7 +292,7 @@ fn load_transformer(
         let outer = options.hub.subfolder.unwrap_or_default();
         options.hub.subfolder = Some(inside(&outer, folder));
     }
-    let source = pinned(files);
+    let source = ModelSource::from(files);
     let tokenizer = AutoTokenizer::from_pretrained_with(source.clone(), &options.hub)?;
     Ok((
         tokenizer,
@@ -314,7 +314,9 @@ fn load_head(
         .next()
         .unwrap_or_default();
     let step = |(kind, folder): &(Kind, String)| match kind {
-        Kind::Dense => Dense::load(files, folder, &device).map(Step::Dense),
+        Kind::Dense => {
+            Dense::load(files, folder, &device).map(|dense| Step::Dense(Box::new(dense)))
+        }
         _ => Ok(Step::Normalize),
     };
     Ok((

@@ -48,13 +48,17 @@ pub(super) fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<St
         None => (default_separator.to_owned(), ": ".to_owned()),
         Some(separators) => <[String; 2]>::try_from(separators)
             .map(|[item, key]| (item, key))
-            .map_err(|_| invalid("tojson: `separators` is a pair: between items, and after a key"))?,
+            .map_err(|_| {
+                invalid("tojson: `separators` is a pair: between items, and after a key")
+            })?,
     };
     let mut writer = Writer {
         state,
         out: String::new(),
         depth: 0,
-        ensure_ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
+        ensure_ascii: options
+            .get::<Option<bool>>("ensure_ascii")?
+            .unwrap_or(false),
         sort_keys: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
         indent,
         item_separator,
@@ -93,10 +97,14 @@ impl Writer<'_, '_, '_> {
         self.state.consume_fuel(1)?;
         match value.kind() {
             ValueKind::None => self.out.push_str("null"),
-            ValueKind::Bool => self.out.push_str(if value.is_true() { "true" } else { "false" }),
+            ValueKind::Bool => self
+                .out
+                .push_str(if value.is_true() { "true" } else { "false" }),
             ValueKind::Number => self.number(value)?,
             ValueKind::String => self.string(value.as_str().unwrap_or_default())?,
-            ValueKind::Seq | ValueKind::Iterable => self.container('[', ']', value.try_iter()?, Self::value)?,
+            ValueKind::Seq | ValueKind::Iterable => {
+                self.container('[', ']', value.try_iter()?, Self::value)?
+            }
             ValueKind::Map => {
                 let mut keys: Vec<Value> = value.try_iter()?.collect();
                 if self.sort_keys {
@@ -110,7 +118,9 @@ impl Writer<'_, '_, '_> {
                 })?;
             }
             kind => {
-                return Err(invalid(format!("tojson: a value of kind {kind} is not JSON")));
+                return Err(invalid(format!(
+                    "tojson: a value of kind {kind} is not JSON"
+                )));
             }
         }
         Ok(())
@@ -150,7 +160,8 @@ impl Writer<'_, '_, '_> {
             self.state
                 .consume_fuel((indent.len() * self.depth / 64) as u64)?;
             self.out.push('\n');
-            self.out.extend(std::iter::repeat_n(indent.as_str(), self.depth));
+            self.out
+                .extend(std::iter::repeat_n(indent.as_str(), self.depth));
         }
         Ok(())
     }
@@ -214,7 +225,12 @@ fn python_float(number: f64) -> String {
         return "NaN".to_owned();
     }
     if number.is_infinite() {
-        return if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+        return if number > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
+        }
+        .to_owned();
     }
     let magnitude = number.abs();
     if number == 0.0 || (1e-4..1e16).contains(&magnitude) {

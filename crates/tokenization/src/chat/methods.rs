@@ -66,7 +66,9 @@ fn split_arguments(args: &[Value]) -> Result<(Value, Option<i64>), Error> {
     let (separator, limit, named): (Option<Value>, Option<i64>, Kwargs) = from_args(args)?;
     let separator = match separator {
         Some(separator) => separator,
-        None => named.get::<Option<Value>>("sep")?.unwrap_or(Value::from(())),
+        None => named
+            .get::<Option<Value>>("sep")?
+            .unwrap_or(Value::from(())),
     };
     let limit = limit.or(named.get::<Option<i64>>("maxsplit")?);
     named.assert_all_used()?;

@@ -86,8 +86,12 @@ fn strftime_now(format: &str) -> Result<String, Error> {
     };
     let items = StrftimeItems::new(format).parse().map_err(bad)?;
     let mut text = String::new();
-    write!(text, "{}", chrono::Local::now().format_with_items(items.iter()))
-        .map_err(|_| Error::new(ErrorKind::InvalidOperation, "strftime_now failed"))?;
+    write!(
+        text,
+        "{}",
+        chrono::Local::now().format_with_items(items.iter())
+    )
+    .map_err(|_| Error::new(ErrorKind::InvalidOperation, "strftime_now failed"))?;
     Ok(text)
 }
 

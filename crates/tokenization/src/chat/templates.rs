@@ -154,10 +154,7 @@ fn mark_end(messages: &mut [Value], options: &ChatTemplateOptions) -> Result<Str
         .last_mut()
         .and_then(|message| message.get_mut("content"));
     let text = match content {
-        Some(Value::Array(parts)) => parts
-            .iter_mut()
-            .rev()
-            .find_map(|part| part.get_mut("text")),
+        Some(Value::Array(parts)) => parts.iter_mut().rev().find_map(|part| part.get_mut("text")),
         content => content,
     };
     match text {

@@ -109,7 +109,10 @@ impl Vocabulary {
         &self,
         spell: impl Fn(&str) -> String,
     ) -> HashMap<String, u32, S> {
-        (0..).zip(&self.tokens).map(|(id, token)| (spell(token), id)).collect()
+        (0..)
+            .zip(&self.tokens)
+            .map(|(id, token)| (spell(token), id))
+            .collect()
     }
 
     /// Control tokens as special ones, and those that are matched whole. Neither makes the vocabulary larger: in a
@@ -119,8 +122,12 @@ impl Vocabulary {
             self.tokens
                 .iter()
                 .zip(&self.token_types)
-                .filter(move |&(token, &kind)| kind == wanted && backend.token_to_id(token).is_some())
-                .map(move |(token, _)| AddedToken::from(token.clone(), wanted == CONTROL).normalized(false))
+                .filter(move |&(token, &kind)| {
+                    kind == wanted && backend.token_to_id(token).is_some()
+                })
+                .map(move |(token, _)| {
+                    AddedToken::from(token.clone(), wanted == CONTROL).normalized(false)
+                })
         };
         of_type(CONTROL).chain(of_type(USER_DEFINED)).collect()
     }
@@ -128,10 +135,16 @@ impl Vocabulary {
 
 /// The token itself if it is spelled in GPT-2's alphabet, as nearly all are, and otherwise its bytes so spelled.
 fn spell_bytes(token: &str) -> String {
-    if token.chars().all(|character| BYTE_ALPHABET.contains(&character)) {
+    if token
+        .chars()
+        .all(|character| BYTE_ALPHABET.contains(&character))
+    {
         return token.to_owned();
     }
-    token.bytes().map(|byte| BYTE_ALPHABET[usize::from(byte)]).collect()
+    token
+        .bytes()
+        .map(|byte| BYTE_ALPHABET[usize::from(byte)])
+        .collect()
 }
 
 /// Spaces for their sign, bytes for `<0x..>`, one text, and without the space that was put before it.

@@ -11,7 +11,9 @@ use transformers_tokenization::{AutoTokenizer, Tokenizer};
 pub const FOLDERS: [&str; 3] = ["byte_level", "word_piece", "sentence_piece"];
 
 pub fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
 }
 
 pub fn read<T: DeserializeOwned>(name: &str) -> T {
