@@ -7,24 +7,33 @@ use crate::Result;
 use crate::packages::{MINILM, SMOLLM2};
 use crate::project::{self, root};
 
-/// The scripts of `tests/oracle`, and what they are told to write; those without an argument know it themselves.
-const SCRIPTS: &[(&str, Option<&str>)] = &[
-    ("gen_cases.py", Some("tests/cases")),
-    ("golden_training.py", Some("tests/golden/train_llama")),
+/// The scripts of `tests/oracle`, and the paths that they are given; those without any know them themselves.
+const SCRIPTS: &[(&str, &[&str])] = &[
+    ("gen_cases.py", &["tests/cases"]),
+    ("golden_training.py", &["tests/golden/train_llama"]),
     (
         "golden_processors.py",
-        Some("tests/golden/logits_processors.json"),
+        &["tests/golden/logits_processors.json"],
     ),
     (
         "golden_config.py",
-        Some("crates/config/tests/golden/configs.json"),
+        &["crates/config/tests/golden/configs.json"],
     ),
+    ("golden_rope.py", &["crates/config/tests/golden/rope.json"]),
+    ("golden_gguf.py", &[]),
+    ("golden_weights.py", &[]),
     (
-        "golden_rope.py",
-        Some("crates/config/tests/golden/rope.json"),
+        "golden_tokenization.py",
+        &["crates/tokenization/tests/golden"],
     ),
-    ("golden_gguf.py", None),
-    ("golden_weights.py", None),
+    ("tiny_chat.py", &["crates/transformers/tests/tiny"]),
+    (
+        "golden_sentence.py",
+        &[
+            "crates/pipelines/tests/golden",
+            "crates/transformers/tests/tiny",
+        ],
+    ),
 ];
 
 #[derive(clap::Args)]
@@ -44,12 +53,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         "where is the reference? Install it with `tests/oracle/setup.sh DIR` (3 minutes, 2 GB), \
          then give --python DIR/bin/python or set ORACLE_PYTHON",
     )?;
-    let script = |name: &str, output: Option<&str>| {
+    let script = |name: &str, outputs: &[&str]| {
         let mut command = Command::new(python);
         command
             .arg("-B")
             .arg(root().join("tests/oracle").join(name));
-        command.args(output.map(|output| root().join(output)));
+        command.args(outputs.iter().map(|output| root().join(output)));
         command
     };
 
@@ -58,12 +67,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         &SCRIPTS[..1]
     };
-    for (name, output) in scripts {
-        project::run(script(name, *output).args(&arguments.cases))?;
+    for (name, outputs) in scripts {
+        project::run(script(name, outputs).args(&arguments.cases))?;
     }
     if arguments.real {
         let models = [SMOLLM2.fetch()?, MINILM.fetch()?];
-        project::run(script("golden_real.py", Some("tests/golden/real")).args(models))?;
+        project::run(script("golden_real.py", &["tests/golden/real"]).args(models))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,13 +4,13 @@ use std::io;
 
 use serde_json::{Map, Value};
 
-/// What every template may use, in instructions; 64 bytes of data made or read count as one. A long conversation with
-/// tools costs about a tenth, and all of it is used up within a second and 128 MiB.
-const BASE: u64 = 2_000_000;
+/// What every template may use, in instructions; 64 bytes of data made or read count as one. A short conversation with
+/// tools costs a few thousand.
+const BASE: u64 = 100_000;
 /// What a byte of the conversation adds.
-const PER_BYTE: u64 = 16;
-/// What no conversation goes beyond.
-const MOST: u64 = 20_000_000;
+const PER_BYTE: u64 = 8;
+/// What no conversation goes beyond: less than a second of work, 128 MiB of data.
+const MOST: u64 = 2_000_000;
 
 /// The budget of one rendering, in the template engine's unit.
 pub(super) fn fuel(variables: &Map<String, Value>) -> u64 {

@@ -1,9 +1,15 @@
 //! Renders one template: Jinja as the reference sets it up, within a budget.
+//!
+//! The budget of instructions bounds what a template can do with texts and loops. It does not bound everything: lists that
+//! hold each other are walked by recursion, and their walks are not paid for. So a template runs on a thread of its own,
+//! whose stack holds the deepest list that the budget can build, and which is waited for a limited time.
 
 use std::borrow::Cow;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use chrono::format::StrftimeItems;
 use minijinja::syntax::SyntaxConfig;
@@ -18,12 +24,63 @@ use crate::{Result, TokenizationError};
 /// How errors name the template.
 const NAME: &str = "chat template";
 
+/// Longer than any conversation takes, shorter than anyone waits.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Stack for each instruction that a template may do: a list within a list takes eight of them to make, and up to 3.3 kB
+/// in an unoptimised build (0.8 kB otherwise) to write out. It is reserved, not used, unless a template does that.
+const STACK_PER_INSTRUCTION: usize = 512;
+
+/// Stack for each byte of a template: an expression within an expression takes one or two, and up to 1 kB to compile.
+const STACK_PER_BYTE: usize = 1024;
+
+/// Templates have some thousand bytes.
+const MAX_TEMPLATE_BYTES: usize = 1 << 18;
+
 /// Renders `template` with these variables.
-pub(super) fn render(template: &str, variables: &Map<String, serde_json::Value>) -> Result<String> {
-    let output_limit = budget::output_limit(variables);
+pub(super) fn render(template: &str, variables: Map<String, serde_json::Value>) -> Result<String> {
+    if cfg!(target_family = "wasm") {
+        return render_here(template, &variables); // no threads, and overflowing the stack is an error there
+    }
+    render_within(PATIENCE, template, variables)
+}
+
+fn render_within(
+    patience: Duration,
+    template: &str,
+    variables: Map<String, serde_json::Value>,
+) -> Result<String> {
+    if template.len() > MAX_TEMPLATE_BYTES {
+        return Err(TokenizationError::ChatTemplateLimit {
+            what: "is longer than 256 KiB",
+        });
+    }
+    let template = template.to_owned();
+    let fuel = budget::fuel(&variables) as usize; // at most some millions
+    let (result, rendered) = mpsc::channel();
+    std::thread::Builder::new()
+        .name(NAME.to_owned())
+        .stack_size(fuel * STACK_PER_INSTRUCTION + template.len() * STACK_PER_BYTE)
+        .spawn(move || result.send(render_here(&template, &variables)))
+        .map_err(|error| TokenizationError::ChatTemplate {
+            reason: format!("no thread to run it on: {error}"),
+        })?;
+    rendered.recv_timeout(patience).unwrap_or_else(|error| {
+        Err(match error {
+            RecvTimeoutError::Timeout => TokenizationError::ChatTemplateLimit {
+                what: "takes too long",
+            },
+            RecvTimeoutError::Disconnected => TokenizationError::ChatTemplate {
+                reason: "the template engine panicked".to_owned(),
+            },
+        })
+    })
+}
+
+fn render_here(template: &str, variables: &Map<String, serde_json::Value>) -> Result<String> {
     let mut text = LimitedText {
         bytes: Vec::new(),
-        limit: output_limit,
+        limit: budget::output_limit(variables),
     };
     let environment = environment(budget::fuel(variables)).map_err(failed)?;
     let source = without_generation_tags(template);
@@ -52,6 +109,8 @@ fn environment(fuel: u64) -> Result<Environment<'static>, Error> {
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_unknown_method_callback(methods::call);
     environment.add_filter("tojson", json::tojson);
+    // As in Python, where texts and dictionaries have a length and items too.
+    environment.add_test("sequence", |value: &Value| value.len().is_some());
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     Ok(environment)
@@ -120,5 +179,21 @@ fn failed(error: Error) -> TokenizationError {
     }
     TokenizationError::ChatTemplate {
         reason: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_budget_does_not_pay_for_is_given_up() {
+        let doubling = "{% set ns = namespace(l=[1]) %}{% for i in range(99) %}{% set ns.l = ns.l + ns.l %}{% endfor %}\
+                        {{ ns.l | length }}";
+        let result = render_within(Duration::from_millis(100), doubling, Map::new());
+        assert!(
+            matches!(result, Err(TokenizationError::ChatTemplateLimit { .. })),
+            "{result:?}"
+        );
     }
 }

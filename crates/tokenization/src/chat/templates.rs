@@ -88,7 +88,7 @@ impl ChatTemplates {
                 options.add_generation_prompt.into(),
             ),
         ]);
-        let rendered = render(template, &variables)?;
+        let rendered = render(template, variables)?;
         match ending {
             Some(content) => cut_after_content(&rendered, &content),
             None => Ok(rendered),
