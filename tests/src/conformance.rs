@@ -160,12 +160,12 @@ fn forward_checks(case: &Case, model: &dyn PreTrainedModel) -> Result<Vec<Check>
             ours: states.len(),
         });
     }
-    // The state that is farthest beyond, or nearest to, its own limit.
+    // The state that is farthest beyond, or nearest to, its own limit; NaN is the farthest.
     let mut worst = (0.0, f64::INFINITY);
     for (index, state) in states.into_iter().enumerate() {
         let name = format!("hidden_states.{index}");
         let (found, limit) = compare(case, &name, state, mask.as_ref())?;
-        if !(found / limit <= worst.0 / worst.1) {
+        if (found / limit).total_cmp(&(worst.0 / worst.1)).is_gt() {
             worst = (found, limit);
         }
     }
@@ -277,7 +277,7 @@ fn compare(
         if counts(index / width) {
             let difference = f64::from((a - b).abs());
             if difference.is_nan() {
-                return Ok((f64::NAN, 0.0));
+                return Ok((f64::NAN, 1.0));
             }
             largest_difference = largest_difference.max(difference);
         }

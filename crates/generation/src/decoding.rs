@@ -109,10 +109,10 @@ impl<M: PreTrainedModel + ?Sized> Steps<'_, M> {
             .map(|row| &row.ids[row.ids.len() - new..])
             .collect();
         let padded = rows.iter().any(|row| row.padding > 0);
-        let masks: Vec<Vec<u32>> = rows.iter().map(Row::mask).collect();
+        let mask = || Rows::new(&rows.iter().map(Row::mask).collect::<Vec<_>>());
         let inputs = ModelInputs {
             input_ids: Rows::new(&ids)?,
-            attention_mask: padded.then(|| Rows::new(&masks)).transpose()?,
+            attention_mask: padded.then(mask).transpose()?,
             logits_to_keep: Some(1),
             ..ModelInputs::default()
         };
@@ -127,7 +127,8 @@ impl<M: PreTrainedModel + ?Sized> Steps<'_, M> {
 /// `[batch, 1, vocab]` to the host.
 fn to_rows(logits: Tensor<3>) -> Vec<Vec<f32>> {
     let vocab = logits.dims()[2];
-    let values: Vec<f32> = logits.cast(DType::F32).into_data().iter::<f32>().collect();
+    let data = logits.cast(DType::F32).into_data();
+    let values = data.try_into_vec::<f32>().expect("just cast to f32");
     values.chunks(vocab).map(<[f32]>::to_vec).collect()
 }
 

@@ -29,10 +29,10 @@ impl<'a> RowStop<'a> {
         if self.eos.contains(&token) {
             return Ok(Some(FinishReason::Eos));
         }
-        if let Some(strings) = &mut self.strings {
-            if strings.found(token)? {
-                return Ok(Some(FinishReason::StopString));
-            }
+        if let Some(strings) = &mut self.strings
+            && strings.found(token)?
+        {
+            return Ok(Some(FinishReason::StopString));
         }
         Ok((count >= self.max_new_tokens).then_some(FinishReason::Length))
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use burn::tensor::Device;
 
@@ -119,8 +120,13 @@ impl DeviceSpec {
     }
 }
 
-/// The devices of this machine that this build can use; the CPU comes first.
-pub fn available_devices() -> Vec<AvailableDevice> {
+/// The devices of this machine that this build can use, found once; the CPU comes first.
+pub fn available_devices() -> &'static [AvailableDevice] {
+    static FOUND: LazyLock<Vec<AvailableDevice>> = LazyLock::new(find);
+    &FOUND
+}
+
+fn find() -> Vec<AvailableDevice> {
     let cpu = AvailableDevice {
         spec: DeviceSpec::Cpu,
         description: "burn-flex".to_owned(),

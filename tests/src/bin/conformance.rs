@@ -28,8 +28,17 @@ struct Arguments {
     json: Option<PathBuf>,
 }
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match compare(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     arguments.device.resolve()?;
     let mut cases = Vec::new();
     for folder in &arguments.folders {

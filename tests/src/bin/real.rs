@@ -80,8 +80,17 @@ impl Tally {
     }
 }
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match compare(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let options = LoadOptions {
         device: arguments.device,
         ..LoadOptions::default()

@@ -223,3 +223,105 @@ impl Buffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    /// Keys `[1, 1, len, 1]` that are their own positions; values are ten times that.
+    fn tokens(range: std::ops::Range<usize>) -> (Tensor<4>, Tensor<4>) {
+        let values: Vec<f32> = range.map(|position| position as f32).collect();
+        let data = TensorData::new(values.clone(), [1, 1, values.len(), 1]);
+        let keys = Tensor::from_data(data, &Device::flex());
+        (keys.clone(), keys * 10.0)
+    }
+
+    fn positions(tensor: Tensor<4>) -> Vec<usize> {
+        tensor
+            .into_data()
+            .iter::<f32>()
+            .map(|value| value as usize)
+            .collect()
+    }
+
+    fn append(cache: &mut DynamicCache, range: std::ops::Range<usize>) -> Vec<usize> {
+        let (keys, values) = tokens(range);
+        let (keys, values) = cache.update(0, keys, values);
+        let keys = positions(keys);
+        let tens: Vec<usize> = keys.iter().map(|position| position * 10).collect();
+        assert_eq!(positions(values), tens);
+        keys
+    }
+
+    #[test]
+    fn everything_is_kept_across_growth() {
+        let mut cache = DynamicCache::new([None]);
+        assert_eq!(append(&mut cache, 0..5), (0..5).collect::<Vec<_>>());
+        for next in 5..200 {
+            assert_eq!(
+                append(&mut cache, next..next + 1),
+                (0..=next).collect::<Vec<_>>()
+            );
+            assert_eq!((cache.seq_len(), cache.dropped(0)), (next + 1, 0));
+        }
+    }
+
+    #[test]
+    fn a_window_sees_itself_and_what_is_before() {
+        let mut cache = DynamicCache::new([Some(4)]);
+        // A prompt is seen whole: its own mask narrows it.
+        assert_eq!(append(&mut cache, 0..6), [0, 1, 2, 3, 4, 5]);
+        for next in 6..200 {
+            assert_eq!(cache.dropped(0), next - 3);
+            assert_eq!(
+                append(&mut cache, next..next + 1),
+                [next - 3, next - 2, next - 1, next]
+            );
+        }
+        assert_eq!(append(&mut cache, 200..202), [197, 198, 199, 200, 201]);
+    }
+
+    #[test]
+    fn cropping_forgets_the_newest() {
+        let mut cache = DynamicCache::new([None]);
+        append(&mut cache, 0..6);
+        assert!(cache.crop(4));
+        assert_eq!(cache.seq_len(), 4);
+        assert_eq!(append(&mut cache, 4..5), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_window_is_cropped_only_while_it_holds_what_is_needed() {
+        let mut cache = DynamicCache::new([None, Some(4)]);
+        for layer in 0..2 {
+            let (keys, values) = tokens(0..6);
+            cache.update(layer, keys, values);
+        }
+        assert!(cache.crop(5));
+        for layer in 0..2 {
+            let (keys, values) = tokens(5..6);
+            cache.update(layer, keys, values);
+        }
+        // The window now begins at 2: going back to 3 tokens would need 0, 1 and 2.
+        assert!(!cache.crop(3));
+        assert_eq!(cache.seq_len(), 6);
+    }
+
+    #[test]
+    fn rows_are_selected() {
+        let mut cache = DynamicCache::new([None]);
+        let rows = |values: [f32; 2]| {
+            Tensor::<4>::from_data(
+                TensorData::new(values.to_vec(), [2, 1, 1, 1]),
+                &Device::flex(),
+            )
+        };
+        cache.update(0, rows([1.0, 2.0]), rows([1.0, 2.0]));
+        cache.select(&[1, 1, 0]);
+        let zeros = Tensor::zeros([3, 1, 1, 1], &Device::flex());
+        let (keys, _) = cache.update(0, zeros.clone(), zeros);
+        assert_eq!(positions(keys), [2, 0, 2, 0, 1, 0]);
+    }
+}

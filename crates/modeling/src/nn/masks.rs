@@ -78,3 +78,70 @@ impl Mask {
         self.additive.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const CAUSAL: MaskPattern = MaskPattern::Causal { window: None };
+
+    /// One line per query: `x` where it sees the key.
+    fn check(mask: Mask, expect: &[&str]) {
+        let additive = mask.additive().expect("something is masked");
+        let keys = additive.dims()[3];
+        let values: Vec<f32> = additive.into_data().iter::<f32>().collect();
+        let line = |row: &[f32]| {
+            let sign = |value: &f32| if *value == 0.0 { 'x' } else { '.' };
+            row.iter().map(sign).collect::<String>()
+        };
+        assert_eq!(values.chunks(keys).map(line).collect::<Vec<_>>(), expect);
+    }
+
+    fn mask(
+        pattern: MaskPattern,
+        new: usize,
+        past: usize,
+        dropped: usize,
+        padding: Option<&Rows<u32>>,
+    ) -> Mask {
+        Mask::new(pattern, new, past, dropped, padding, &Device::flex())
+    }
+
+    #[test]
+    fn causal() {
+        check(mask(CAUSAL, 3, 0, 0, None), &["x..", "xx.", "xxx"]);
+        check(mask(CAUSAL, 2, 3, 0, None), &["xxxx.", "xxxxx"]);
+    }
+
+    #[test]
+    fn windows_count_the_query_itself() {
+        let sliding = MaskPattern::Causal { window: Some(2) };
+        check(
+            mask(sliding, 4, 0, 0, None),
+            &["x...", "xx..", ".xx.", "..xx"],
+        );
+        // Of five earlier tokens the cache holds the last one.
+        check(mask(sliding, 2, 5, 4, None), &["xx.", ".xx"]);
+        let both = MaskPattern::Bidirectional { window: Some(2) };
+        check(mask(both, 4, 0, 0, None), &["xx..", "xxx.", ".xxx", "..xx"]);
+    }
+
+    #[test]
+    fn padding_is_never_seen() {
+        let padding = Rows::new(&[[0, 1, 1], [1, 1, 1]]).unwrap();
+        let expect = ["...", ".x.", ".xx", "x..", "xx.", "xxx"];
+        check(mask(CAUSAL, 3, 0, 0, Some(&padding)), &expect);
+    }
+
+    #[test]
+    fn no_mask_where_everything_is_seen() {
+        assert!(mask(CAUSAL, 1, 7, 0, None).additive().is_none());
+        let all = MaskPattern::Bidirectional { window: None };
+        assert!(
+            mask(all, 4, 0, 0, Some(&vec![1, 1, 1, 1].into()))
+                .additive()
+                .is_none()
+        );
+    }
+}
