@@ -45,9 +45,9 @@ impl DecodeStream {
 
     /// Takes the next id; gives the text that is complete with it, if any.
     ///
-    /// Fails if the id is not in the vocabulary; the stream can go on with another id.
+    /// An id without a token gives nothing, as in [`Tokenizer::decode`].
     pub fn push(&mut self, id: u32) -> Result<Option<String>> {
-        if !self.tokenizer.is_decoded(id, self.skip_special_tokens)? {
+        if !self.tokenizer.is_decoded(id, self.skip_special_tokens) {
             return Ok(None);
         }
         self.ids.push(id);

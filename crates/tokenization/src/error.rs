@@ -66,17 +66,6 @@ pub enum TokenizationError {
         /// The kind of JSON value found.
         found: &'static str,
     },
-    /// An id stands for no token.
-    #[error(
-        "id {id} is not in the vocabulary of {vocab_size} tokens; the ids come from another tokenizer, or from a model \
-         whose vocabulary is larger than its tokenizer's"
-    )]
-    UnknownId {
-        /// The id.
-        id: u32,
-        /// How many tokens there are, added ones included.
-        vocab_size: usize,
-    },
     /// A token was named that the vocabulary does not have.
     #[error("`{token}` is not a token of this vocabulary; name one that is")]
     UnknownToken {

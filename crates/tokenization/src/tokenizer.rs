@@ -87,14 +87,10 @@ impl Tokenizer {
 
     /// The text of the ids, without special tokens if `skip_special_tokens`.
     ///
-    /// Bytes that are not valid UTF-8 become U+FFFD. Fails if an id is not in the vocabulary.
+    /// Bytes that are not valid UTF-8 become U+FFFD. Ids without a token are left out, as in the reference.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
-        let mut kept = Vec::with_capacity(ids.len());
-        for &id in ids {
-            if self.is_decoded(id, skip_special_tokens)? {
-                kept.push(id);
-            }
-        }
+        let shown = |id: &u32| self.is_decoded(*id, skip_special_tokens);
+        let kept: Vec<u32> = ids.iter().copied().filter(shown).collect();
         let text = self.decode_raw(&kept)?;
         Ok(if self.cleans_up_spaces() {
             cleanup::clean_up_spaces(&text)
@@ -108,16 +104,10 @@ impl Tokenizer {
         DecodeStream::new(self.clone(), skip_special_tokens)
     }
 
-    /// Whether decoding shows this id; an error if there is no such token.
-    pub(crate) fn is_decoded(&self, id: u32, skip_special_tokens: bool) -> Result<bool> {
-        let token = self
-            .backend
-            .id_to_token(id)
-            .ok_or_else(|| TokenizationError::UnknownId {
-                id,
-                vocab_size: self.vocab_size(),
-            })?;
-        Ok(!(skip_special_tokens && self.backend.get_added_vocabulary().is_special_token(&token)))
+    /// Whether decoding shows this id. One without a token is left out, as in the reference: the vocabulary of a model is
+    /// often rounded up beyond that of its tokenizer.
+    pub(crate) fn is_decoded(&self, id: u32, skip_special_tokens: bool) -> bool {
+        self.backend.id_to_token(id).is_some() && !(skip_special_tokens && self.is_special_id(id))
     }
 
     /// Decodes known ids, all of them shown, without cleaning up.
@@ -212,7 +202,9 @@ impl Tokenizer {
 
     /// Whether the id is of a special token, such as the one that ends a text.
     pub fn is_special_id(&self, id: u32) -> bool {
-        self.is_decoded(id, true).is_ok_and(|shown| !shown)
+        let token = self.backend.id_to_token(id);
+        let added = self.backend.get_added_vocabulary();
+        token.is_some_and(|token| added.is_special_token(&token))
     }
 
     /// How many tokens there are, added ones included.
