@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use transformers_config::GenerationConfig;
-use transformers_generation::{Generate, GenerateError};
+use transformers_generation::{Generate, GenerateError, Prompt};
 use transformers_modeling::{
     AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, DeviceSpec, LoadOptions, ModelError,
     ModelInputs, Rows,
@@ -297,6 +297,22 @@ fn empty_prompt() {
         &["empty", "at least one token"],
     );
     check(llama().forward(&ModelInputs::default(), None), &["empty"]);
+}
+
+#[test]
+fn prompt_with_a_mask_of_another_shape() {
+    let prompt = Prompt {
+        input_ids: vec![3, 4].into(),
+        attention_mask: Some(vec![1].into()),
+    };
+    let result = llama().generate(prompt, &GenerationConfig::default());
+    check(result, &["attention_mask", "[1, 1]", "[1, 2]"]);
+    let prompt = Prompt {
+        input_ids: vec![3, 4].into(),
+        attention_mask: Some(vec![1, 0].into()),
+    };
+    let result = llama().generate(prompt, &GenerationConfig::default());
+    check(result, &["padding", "on the left"]);
 }
 
 #[test]

@@ -31,8 +31,16 @@ pub struct AutoConfig {
 
 impl AutoConfig {
     /// Finds and reads the configuration of the model at `source`.
-    pub fn from_pretrained(source: impl Into<ModelSource>, hub: &HubOptions) -> Result<Self> {
-        Self::from_files(&ModelFiles::resolve(source, hub)?)
+    pub fn from_pretrained(source: impl Into<ModelSource>) -> Result<Self> {
+        Self::from_pretrained_with(source, &HubOptions::default())
+    }
+
+    /// As [`AutoConfig::from_pretrained`], with options for where files come from.
+    pub fn from_pretrained_with(
+        source: impl Into<ModelSource>,
+        options: &HubOptions,
+    ) -> Result<Self> {
+        Self::from_files(&ModelFiles::resolve(source, options)?)
     }
 
     /// Reads `config.json`, or the metadata where the model is a GGUF file.

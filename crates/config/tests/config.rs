@@ -10,7 +10,6 @@ use transformers_config::{
     AutoConfig, BaseConfig, BertConfig, ConfigError, Gemma3TextConfig, GenerationConfig, LayerType,
     LlamaConfig, MistralConfig, ModelConfig, Qwen2Config, Qwen3Config, REFERENCE_VERSION,
 };
-use transformers_hub::HubOptions;
 
 #[derive(Deserialize)]
 struct Case {
@@ -141,7 +140,7 @@ fn folders_are_read_and_written() {
     let folder = tempfile::tempdir().unwrap();
     let file = json!({"model_type": "llama", "hidden_size": 64, "temperature": 0.5, "eos_token_id": [1, 2]});
     fs::write(folder.path().join("config.json"), file.to_string()).unwrap();
-    let config = AutoConfig::from_pretrained(folder.path(), &HubOptions::default()).unwrap();
+    let config = AutoConfig::from_pretrained(folder.path()).unwrap();
     assert_eq!(config.typed::<LlamaConfig>().unwrap().head_dim(), 2);
 
     let out = folder.path().join("new/deep");
@@ -160,7 +159,7 @@ fn folders_are_read_and_written() {
 #[test]
 fn what_is_not_a_configuration_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let open = || AutoConfig::from_pretrained(folder.path(), &HubOptions::default()).unwrap_err();
+    let open = || AutoConfig::from_pretrained(folder.path()).unwrap_err();
 
     let error = open();
     assert!(matches!(error, ConfigError::NoConfig { .. }), "{error}");

@@ -10,7 +10,6 @@ use transformers_config::{
     AutoConfig, ConfigError, Gemma3TextConfig, GenerationConfig, LayerType, LlamaConfig,
     Qwen2Config, Qwen3Config, RopeType,
 };
-use transformers_hub::HubOptions;
 
 /// Writes what [`GgufHeader`] reads.
 #[derive(Clone, Default)]
@@ -456,7 +455,7 @@ fn divisors_of_the_frequencies_are_read_from_their_tensor() {
     let path = folder.path().join("model.gguf");
     fs::write(&path, &bytes).unwrap();
 
-    let config = AutoConfig::from_pretrained(path.as_path(), &HubOptions::default()).unwrap();
+    let config = AutoConfig::from_pretrained(path.as_path()).unwrap();
     let llama: LlamaConfig = config.typed().unwrap();
     let rope = llama
         .rope_parameters

@@ -1,6 +1,7 @@
 //! What applies to one call: the generation config resolved, checked against the model, and turned into parts.
 
 use transformers_config::GenerationConfig;
+use transformers_modeling::{ModelError, Rows};
 
 use crate::processors::{
     LogitsProcessor, MinNewTokens, MinP, RepetitionPenalty, Temperature, TopK, TopP,
@@ -41,6 +42,17 @@ impl Settings {
         let [batch, prompt_len] = prompt.input_ids.dims();
         if batch == 0 || prompt_len == 0 {
             return Err(GenerateError::EmptyPrompt);
+        }
+        if let Some(found) = prompt.attention_mask.as_ref().map(Rows::dims)
+            && found != [batch, prompt_len]
+        {
+            let (name, expected) = ("attention_mask", [batch, prompt_len]);
+            let error = ModelError::InputShape {
+                name,
+                found,
+                expected,
+            };
+            return Err(error.into());
         }
         let eos = config.eos_token_ids().to_vec();
         // As the reference: rows that end early are filled with the first eos where there is no pad token.

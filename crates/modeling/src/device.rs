@@ -182,3 +182,30 @@ mod gpu {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_are_read_and_written() {
+        for name in ["auto", "cpu", "wgpu", "wgpu:1", "cuda:0", "cuda:3"] {
+            assert_eq!(name.parse::<DeviceSpec>().unwrap().to_string(), name);
+        }
+        assert_eq!("cuda".parse::<DeviceSpec>().unwrap(), DeviceSpec::Cuda(0));
+        for name in ["", "gpu", "cpu:0", "auto:1", "cuda:", "cuda:-1", "wgpu:x"] {
+            assert!(name.parse::<DeviceSpec>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn software_is_never_chosen_by_itself() {
+        let chosen = DeviceSpec::Auto.resolve().unwrap();
+        let found = available_devices()
+            .iter()
+            .find(|found| found.device == chosen)
+            .unwrap();
+        assert!(!found.software, "{found}");
+    }
+}

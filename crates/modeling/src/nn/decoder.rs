@@ -74,7 +74,7 @@ pub struct DecoderOptions {
     pub sliding_window: Option<usize>,
     /// Queries see later tokens too.
     pub bidirectional: bool,
-    /// Factor on the embeddings, rounded to their dtype (Gemma).
+    /// Factor on the embeddings (Gemma).
     pub embedding_scale: Option<f64>,
     /// Soft cap of the logits.
     pub final_logit_softcapping: Option<f64>,
@@ -119,6 +119,12 @@ impl DecoderOptions {
         }
         Ok(tables)
     }
+}
+
+/// What the layers of one type share in one forward pass.
+struct Shared {
+    rotary: Option<RotaryTables>,
+    mask: Mask,
 }
 
 /// Embedding, layers and final norm.
@@ -187,11 +193,11 @@ impl<L: DecoderLayer> Decoder<L> {
             if let Some(record) = &mut record {
                 record.push(hidden.clone());
             }
-            let (rotary, mask) = &kinds[kind];
+            let kind = &kinds[kind];
             let mut context = LayerContext {
                 layer,
-                rotary: rotary.as_ref(),
-                mask,
+                rotary: kind.rotary.as_ref(),
+                mask: &kind.mask,
                 cache: cache.as_deref_mut().map(|cache| cache as &mut dyn Cache),
             };
             hidden = block.forward(hidden, &mut context);
@@ -203,15 +209,14 @@ impl<L: DecoderLayer> Decoder<L> {
         Ok((hidden, record))
     }
 
-    /// Rotary tables and mask for every layer type that occurs.
-    #[allow(clippy::type_complexity)]
+    /// What the layers of one type share in this pass, for every type that occurs.
     fn kinds(
         &self,
         positions: &Rows<u32>,
         inputs: &ModelInputs,
         cache: Option<&dyn Cache>,
         hidden: &Tensor<3>,
-    ) -> Result<BTreeMap<LayerType, (Option<RotaryTables>, Mask)>, ModelError> {
+    ) -> Result<BTreeMap<LayerType, Shared>, ModelError> {
         let device = hidden.device();
         let mut kinds = BTreeMap::new();
         for (layer, &kind) in self.options.layer_types.iter().enumerate() {
@@ -230,7 +235,7 @@ impl<L: DecoderLayer> Decoder<L> {
                 inputs.attention_mask.as_ref(),
                 &device,
             );
-            kinds.insert(kind, (rotary, mask));
+            kinds.insert(kind, Shared { rotary, mask });
         }
         Ok(kinds)
     }
