@@ -1,6 +1,6 @@
 //! What a newcomer runs first: a real model answers on this machine. And the checks on real models.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use crate::Result;
 use crate::packages::{MINILM, SMOLLM2};
@@ -20,7 +20,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let binary = release_binary()?;
+    let binary = release_binary("transformers")?;
     if !binary.exists() {
         eprintln!(
             "Building in release. The first build takes about ten minutes on two cores; later ones take seconds."
@@ -38,7 +38,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         SMOLLM2.fetch()?.into_os_string()
     };
-    let mut generate = std::process::Command::new(binary);
+    let mut generate = Command::new(binary);
     generate.arg("generate").arg("--model").arg(model);
     // `=`: a prompt may start with a dash
     hand_over(
@@ -55,18 +55,16 @@ pub fn run_real_checks() -> Result<ExitCode> {
     eprintln!(
         "Building the real checks in release; the first build takes about ten minutes on two cores."
     );
-    let build = [
-        "run",
-        "--release",
-        "--package",
-        "transformers-tests",
-        "--bin",
-        "real",
-        "--",
-    ];
+    // Together with the binary: with one set of features, one build of the dependencies serves both.
+    let packages = ["--package=transformers-cli", "--package=transformers-tests"];
+    let mut build = cargo();
+    build
+        .current_dir(root())
+        .args(["build", "--release"])
+        .args(packages);
+    project::run(&mut build)?;
     hand_over(
-        cargo()
-            .args(build)
+        Command::new(release_binary("real")?)
             .arg("--smollm2")
             .arg(smollm2)
             .arg("--minilm")

@@ -31,15 +31,15 @@ pub fn metadata() -> Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// The release build of the command line.
-pub fn release_binary() -> Result<PathBuf> {
+/// Where the release build of a program lies.
+pub fn release_binary(name: &str) -> Result<PathBuf> {
     let metadata = metadata()?;
     let target = metadata["target_directory"]
         .as_str()
         .ok_or("cargo metadata names no target_directory")?;
     Ok(Path::new(target)
         .join("release")
-        .join(format!("transformers{}", env::consts::EXE_SUFFIX)))
+        .join(format!("{name}{}", env::consts::EXE_SUFFIX)))
 }
 
 /// Runs a program with this one's terminal; its failure is an error.
