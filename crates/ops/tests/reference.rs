@@ -1,5 +1,7 @@
 //! Every operation against literal values from PyTorch 2.15.
 
+#![allow(clippy::excessive_precision, reason = "as PyTorch prints them")]
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use transformers_ops::{self as ops, AttentionOptions};
 
