@@ -1,7 +1,7 @@
 //! Stand-in for `cubecl-llvm` 0.11.3.
 //!
 //! cubecl-cuda can compile its kernels in two ways: through LLVM, which the real crate downloads while it builds, or
-//! through NVRTC, which the CUDA driver's tool kit brings at run time (cubecl's feature `cuda-cpp`). We use the second.
+//! through NVRTC, a library of the CUDA toolkit, at run time (cubecl's feature `cuda-cpp`). We use the second.
 //! This crate gives cubecl-cuda the names that it mentions; none of them is reached.
 #![forbid(unsafe_code)]
 
