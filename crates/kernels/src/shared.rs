@@ -1,0 +1,52 @@
+//! One mutable slice, written by many tasks at disjoint places.
+
+use std::marker::PhantomData;
+
+/// A mutable slice that tasks share. Which task writes where is the kernel's affair; that they are disjoint is what
+/// every caller of an unsafe method promises.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedMut<'a, T> {
+    start: *mut T,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it stands for a `&mut [T]`, whose parts may be sent to other threads where `T` may.
+unsafe impl<T: Send> Send for SharedMut<'_, T> {}
+// SAFETY: sharing it gives access only through unsafe methods.
+unsafe impl<T: Send> Sync for SharedMut<'_, T> {}
+
+impl<'a, T> SharedMut<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+        Self {
+            start: slice.as_mut_ptr(),
+            len: slice.len(),
+            slice: PhantomData,
+        }
+    }
+
+    /// The part `start..start + len`.
+    ///
+    /// # Safety
+    /// No other task reads or writes that part meanwhile.
+    ///
+    /// # Panics
+    /// When it is outside the slice.
+    #[inline(always)]
+    pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &'a mut [T] {
+        assert!(start <= self.len && len <= self.len - start);
+        // SAFETY: inside the slice, by the check; exclusive, by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+
+    /// A pointer to element `start`, for tiles whose rows lie apart.
+    ///
+    /// # Panics
+    /// When it is outside the slice.
+    #[inline(always)]
+    pub(crate) fn at(&self, start: usize) -> *mut T {
+        assert!(start <= self.len);
+        // SAFETY: inside the slice, or one past its end.
+        unsafe { self.start.add(start) }
+    }
+}
