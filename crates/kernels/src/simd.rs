@@ -46,6 +46,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `LANES` elements are readable at `p`.
     unsafe fn load_f16(self, p: *const u16) -> Self::F32;
 
+    /// Asks for the cache line at `p`, which may be any address.
+    fn prefetch<T>(self, p: *const T);
+
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
     fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
@@ -65,6 +68,13 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn exp2_whole(self, n: Self::F32) -> Self::F32;
     /// The sum of all lanes.
     fn sum(self, a: Self::F32) -> f32;
+
+    /// Writes the transpose of the `LANES` × `LANES` elements at `from` to `to`; rows are `from_stride` and `to_stride`
+    /// elements apart.
+    ///
+    /// # Safety
+    /// `LANES` rows of `LANES` elements are readable at `from` and writable at `to`, and do not overlap.
+    unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
 
     /// The largest lane.
     #[inline(always)]
@@ -111,55 +121,60 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
 /// Defines a function that runs on any [`Isa`](crate::Isa): `simd_fn! { fn name<S>(s, a: A, ..) -> R { body } }` gives
 /// `fn name(isa: Isa, a: A, ..) -> R`. The body is generic over `S: Simd` and has the token `s: S`; further type
-/// parameters follow `S` with their bound.
+/// parameters follow `S` with their bound, and `usize` constants come last: `<S, T: Element; const N>`.
 ///
 /// The body is compiled inside functions that enable the instruction set's features, so everything that it calls in an
 /// inner loop must be `#[inline(always)]`, and closures in it are best avoided: they do not inherit the features.
 macro_rules! simd_fn {
     (
         $(#[$meta:meta])*
-        $vis:vis fn $name:ident<$s:ident $(, $g:ident : $bound:path)*>(
+        $vis:vis fn $name:ident<$s:ident $(, $g:ident : $bound:path)* $(; const $n:ident)*>(
             $token:ident $(, $arg:ident : $ty:ty)* $(,)?
         ) $(-> $ret:ty)? $body:block
     ) => {
         $(#[$meta])*
-        $vis fn $name<$($g: $bound),*>(isa: $crate::Isa $(, $arg: $ty)*) $(-> $ret)? {
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name<$($g: $bound,)* $(const $n: usize,)*>(isa: $crate::Isa $(, $arg: $ty)*) $(-> $ret)? {
             #[inline(always)]
-            #[allow(clippy::too_many_arguments)]
-            fn body<$s: $crate::simd::Simd $(, $g: $bound)*>($token: $s $(, $arg: $ty)*) $(-> $ret)? $body
+            fn body<$s: $crate::simd::Simd, $($g: $bound,)* $(const $n: usize,)*>(
+                $token: $s $(, $arg: $ty)*
+            ) $(-> $ret)? $body
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,f16c")]
-            #[allow(clippy::too_many_arguments)]
-            fn avx2<$($g: $bound),*>($($arg: $ty),*) $(-> $ret)? {
-                body::<$crate::simd::Avx2 $(, $g)*>($crate::simd::Avx2::new() $(, $arg)*)
+            fn avx2<$($g: $bound,)* $(const $n: usize,)*>($($arg: $ty),*) $(-> $ret)? {
+                body::<$crate::simd::Avx2, $($g,)* $($n,)*>($crate::simd::Avx2::new() $(, $arg)*)
             }
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-            #[allow(clippy::too_many_arguments)]
-            fn avx512<$($g: $bound),*>($($arg: $ty),*) $(-> $ret)? {
-                body::<$crate::simd::Avx512 $(, $g)*>($crate::simd::Avx512::new() $(, $arg)*)
+            fn avx512<$($g: $bound,)* $(const $n: usize,)*>($($arg: $ty),*) $(-> $ret)? {
+                body::<$crate::simd::Avx512, $($g,)* $($n,)*>($crate::simd::Avx512::new() $(, $arg)*)
             }
 
             #[cfg(target_arch = "aarch64")]
             #[target_feature(enable = "neon")]
-            #[allow(clippy::too_many_arguments)]
-            fn neon<$($g: $bound),*>($($arg: $ty),*) $(-> $ret)? {
-                body::<$crate::simd::Neon $(, $g)*>($crate::simd::Neon::new() $(, $arg)*)
+            fn neon<$($g: $bound,)* $(const $n: usize,)*>($($arg: $ty),*) $(-> $ret)? {
+                body::<$crate::simd::Neon, $($g,)* $($n,)*>($crate::simd::Neon::new() $(, $arg)*)
             }
 
             match isa.level() {
-                $crate::isa::Level::Scalar => body::<$crate::simd::Scalar $(, $g)*>($crate::simd::Scalar $(, $arg)*),
+                $crate::isa::Level::Scalar => {
+                    body::<$crate::simd::Scalar, $($g,)* $($n,)*>($crate::simd::Scalar $(, $arg)*)
+                }
                 // SAFETY: an `Isa` of this level exists only where the CPU has its features.
                 #[cfg(target_arch = "x86_64")]
-                $crate::isa::Level::Avx2 => unsafe { avx2::<$($g),*>($($arg),*) },
+                $crate::isa::Level::Avx2 => unsafe { avx2::<$($g,)* $($n,)*>($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::isa::Level::Avx512 | $crate::isa::Level::Avx512Vnni => unsafe { avx512::<$($g),*>($($arg),*) },
+                $crate::isa::Level::Avx512 | $crate::isa::Level::Avx512Vnni => unsafe {
+                    avx512::<$($g,)* $($n,)*>($($arg),*)
+                },
                 // SAFETY: as above.
                 #[cfg(target_arch = "aarch64")]
-                $crate::isa::Level::Neon | $crate::isa::Level::NeonDot => unsafe { neon::<$($g),*>($($arg),*) },
+                $crate::isa::Level::Neon | $crate::isa::Level::NeonDot => unsafe {
+                    neon::<$($g,)* $($n,)*>($($arg),*)
+                },
             }
         }
     };

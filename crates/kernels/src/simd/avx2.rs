@@ -6,7 +6,7 @@ use super::Simd;
 
 /// Proof that the CPU has AVX2, FMA and F16C.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2(());
+pub(crate) struct Avx2(pub(super) ());
 
 impl Avx2 {
     #[inline]
@@ -51,6 +51,11 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn load_f16(self, p: *const u16) -> __m256 {
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, p: *const T) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
 
     #[inline(always)]
@@ -117,6 +122,37 @@ impl Simd for Avx2 {
             let four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        unsafe {
+            let mut upper = [_mm256_setzero_ps(); 4];
+            let mut lower = upper;
+            for (i, quad) in [&mut upper, &mut lower].into_iter().enumerate() {
+                let from = from.add(4 * i * from_stride);
+                let (a, b) = (_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(from_stride)));
+                let c = _mm256_loadu_ps(from.add(2 * from_stride));
+                let d = _mm256_loadu_ps(from.add(3 * from_stride));
+                let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+                quad[0] = _mm256_shuffle_ps::<0x44>(ab, cd);
+                quad[1] = _mm256_shuffle_ps::<0xEE>(ab, cd);
+                let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+                quad[2] = _mm256_shuffle_ps::<0x44>(ab, cd);
+                quad[3] = _mm256_shuffle_ps::<0xEE>(ab, cd);
+            }
+            for i in 0..4 {
+                let (a, b) = (upper[i], lower[i]);
+                _mm256_storeu_ps(to.add(i * to_stride), _mm256_permute2f128_ps::<0x20>(a, b));
+                _mm256_storeu_ps(to.add((i + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(a, b));
+            }
         }
     }
 }

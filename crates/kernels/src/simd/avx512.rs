@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Simd;
+use super::{Avx2, Simd};
 
 /// Proof that the CPU has AVX-512 F, BW, DQ and VL, and what AVX2 has.
 #[derive(Clone, Copy)]
@@ -66,6 +66,11 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn load_f16(self, p: *const u16) -> __m512 {
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, p: *const T) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
 
     #[inline(always)]
@@ -134,5 +139,23 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn max_lane(self, a: __m512) -> f32 {
         unsafe { _mm512_reduce_max_ps(a) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        // What has AVX-512 has AVX2.
+        let half = Avx2(());
+        for (i, j) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
+            unsafe {
+                let (from, to) = (from.add(i * from_stride + j), to.add(j * to_stride + i));
+                half.transpose(from, from_stride, to, to_stride);
+            }
+        }
     }
 }

@@ -57,6 +57,11 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn prefetch<T>(self, p: *const T) {
+        unsafe { std::arch::asm!("prfm pldl1keep, [{}]", in(reg) p, options(nostack, readonly)) }
+    }
+
+    #[inline(always)]
     fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
         unsafe { vaddq_f32(a, b) }
     }
@@ -123,5 +128,25 @@ impl Simd for Neon {
     #[inline(always)]
     fn sum(self, a: float32x4_t) -> f32 {
         unsafe { vaddvq_f32(a) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_stride: usize,
+        to: *mut f32,
+        to_stride: usize,
+    ) {
+        unsafe {
+            let row = |i: usize| vld1q_f32(from.add(i * from_stride));
+            let (a, b) = (vtrnq_f32(row(0), row(1)), vtrnq_f32(row(2), row(3)));
+            let low = |a, b| vcombine_f32(vget_low_f32(a), vget_low_f32(b));
+            let high = |a, b| vcombine_f32(vget_high_f32(a), vget_high_f32(b));
+            vst1q_f32(to, low(a.0, b.0));
+            vst1q_f32(to.add(to_stride), low(a.1, b.1));
+            vst1q_f32(to.add(2 * to_stride), high(a.0, b.0));
+            vst1q_f32(to.add(3 * to_stride), high(a.1, b.1));
+        }
     }
 }

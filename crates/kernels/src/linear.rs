@@ -1,0 +1,302 @@
+//! `y = x Wᵀ + b`, with weights as the checkpoint stores them.
+
+use half::{bf16, f16};
+
+use crate::{
+    Element, Isa,
+    gemm::{convert, gemm},
+    gemv::{self, gemv},
+    pool::{self, Phase},
+    shared::SharedMut,
+};
+
+/// Weights `[out, in]` in row-major order, as they lie in the checkpoint.
+#[derive(Clone, Copy)]
+pub enum Weight<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
+    /// The upper half of an f32.
+    Bf16(&'a [bf16]),
+    /// Half precision.
+    F16(&'a [f16]),
+}
+
+impl Weight<'_> {
+    /// Elements.
+    fn len(&self) -> usize {
+        match self {
+            Self::F32(w) => w.len(),
+            Self::Bf16(w) => w.len(),
+            Self::F16(w) => w.len(),
+        }
+    }
+
+    /// Rows of `cols` elements.
+    pub(crate) fn rows(&self, cols: usize) -> usize {
+        self.len() / cols
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::F32(w) => size_of_val(*w),
+            Self::Bf16(w) => size_of_val(*w),
+            Self::F16(w) => size_of_val(*w),
+        }
+    }
+
+    /// Along the inner dimension, where this may be cut.
+    pub(crate) fn block_len(&self) -> usize {
+        1
+    }
+
+    /// Columns `start..start + to.len()` of row `row`, as f32.
+    pub(crate) fn read(&self, isa: Isa, row: usize, cols: usize, start: usize, to: &mut [f32]) {
+        let range = row * cols + start..row * cols + start + to.len();
+        match self {
+            Self::F32(w) => to.copy_from_slice(&w[range]),
+            Self::Bf16(w) => convert(isa, &w[range], to),
+            Self::F16(w) => convert(isa, &w[range], to),
+        }
+    }
+}
+
+/// One of the products that share an input.
+pub struct Projection<'a> {
+    /// `[out, in]`.
+    pub weight: Weight<'a>,
+    /// `[out]`.
+    pub bias: Option<&'a [f32]>,
+    /// `[rows, out]`; what it held is overwritten.
+    pub out: &'a mut [f32],
+}
+
+impl Projection<'_> {
+    fn check(&self, rows: usize, cols: usize) {
+        let out_cols = self.weight.rows(cols);
+        assert_eq!(
+            self.weight.len(),
+            out_cols * cols,
+            "weights are [out, {cols}]"
+        );
+        assert_eq!(
+            self.out.len(),
+            rows * out_cols,
+            "out is [{rows}, {out_cols}]"
+        );
+        assert!(
+            self.bias.is_none_or(|bias| bias.len() == out_cols),
+            "bias is [{out_cols}]"
+        );
+    }
+}
+
+/// `out = x Wᵀ + bias` for every projection; `x` is `[rows, cols]`. Products are added up in f32.
+///
+/// # Panics
+/// When lengths do not fit each other.
+pub fn linear(x: &[f32], cols: usize, projections: &mut [Projection<'_>]) {
+    assert!(
+        cols > 0 && x.len().is_multiple_of(cols),
+        "x is [rows, {cols}]"
+    );
+    let rows = x.len() / cols;
+    for projection in projections.iter() {
+        projection.check(rows, cols);
+    }
+    let isa = Isa::current();
+    if rows > gemv::MAX_ROWS {
+        gemm(isa, x, cols, projections);
+    } else {
+        few_rows(isa, x, cols, projections);
+    }
+}
+
+/// Bytes of weights in a task at least: below, handing it out costs more than it saves.
+const MIN_TASK: usize = 1 << 15;
+
+/// Tasks for a thread, so that one that loses its core for a while holds up little.
+const TASKS_PER_THREAD: usize = 4;
+
+fn few_rows(isa: Isa, x: &[f32], cols: usize, projections: &mut [Projection<'_>]) {
+    let bytes: usize = projections.iter().map(|p| p.weight.bytes()).sum();
+    let task = (bytes / (pool::threads(Phase::Decode) * TASKS_PER_THREAD)).max(MIN_TASK);
+    for projection in projections {
+        let out_cols = projection.weight.rows(cols);
+        let row_bytes = projection.weight.bytes() / out_cols.max(1);
+        let grain = task.div_ceil(row_bytes.max(1));
+        let out = SharedMut::new(projection.out);
+        let (weight, bias) = (projection.weight, projection.bias);
+        pool::run_ranges(Phase::Decode, out_cols, grain, |range| {
+            let elements = range.start * cols..range.end * cols;
+            let bias = bias.map(|bias| &bias[range.clone()]);
+            let out = out.at(range.start);
+            // SAFETY: rows of weights, and so columns of the output, are disjoint.
+            unsafe {
+                match weight {
+                    Weight::F32(w) => gemv(isa, job(x, cols, &w[elements], bias, out, out_cols)),
+                    Weight::Bf16(w) => gemv(isa, job(x, cols, &w[elements], bias, out, out_cols)),
+                    Weight::F16(w) => gemv(isa, job(x, cols, &w[elements], bias, out, out_cols)),
+                }
+            }
+        });
+    }
+}
+
+fn job<'a, T: Element>(
+    x: &'a [f32],
+    cols: usize,
+    w: &'a [T],
+    bias: Option<&'a [f32]>,
+    out: *mut f32,
+    out_stride: usize,
+) -> gemv::Job<'a, T> {
+    gemv::Job {
+        x,
+        w,
+        cols,
+        bias,
+        out,
+        out_stride,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    /// `x Wᵀ + b` in f64, and a bound of its f32 rounding: the sum of magnitudes.
+    fn exact(x: &[f32], w: &[f32], bias: Option<&[f32]>, cols: usize) -> (Vec<f64>, Vec<f64>) {
+        let out_cols = w.len() / cols;
+        let products = x.chunks(cols).flat_map(|x| {
+            w.chunks(cols).enumerate().map(move |(j, w)| {
+                let bias = bias.map_or(0.0, |bias| f64::from(bias[j]));
+                let terms = x.iter().zip(w).map(|(&x, &w)| f64::from(x) * f64::from(w));
+                let magnitude: f64 = terms.clone().map(f64::abs).sum();
+                (terms.sum::<f64>() + bias, magnitude + bias.abs())
+            })
+        });
+        let both: (Vec<f64>, Vec<f64>) = products.unzip();
+        assert_eq!(both.0.len(), x.len() / cols * out_cols);
+        both
+    }
+
+    fn check(weight: Weight<'_>, rounded: &[f32], x: &[f32], cols: usize, bias: Option<&[f32]>) {
+        let out_cols = weight.rows(cols);
+        let (expect, magnitude) = exact(x, rounded, bias, cols);
+        for &isa in Isa::available() {
+            let mut out = vec![f32::NAN; x.len() / cols * out_cols];
+            isa.with(|| {
+                linear(
+                    x,
+                    cols,
+                    &mut [Projection {
+                        weight,
+                        bias,
+                        out: &mut out,
+                    }],
+                )
+            });
+            for (i, &y) in out.iter().enumerate() {
+                let error = (f64::from(y) - expect[i]).abs();
+                assert!(
+                    error <= 1e-6 * magnitude[i],
+                    "{isa:?}, {} × {cols} × {out_cols}, element {i}: {y} instead of {}",
+                    x.len() / cols,
+                    expect[i],
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn equals_f64_for_every_shape_dtype_and_instruction_set() {
+        let shapes: &[(usize, usize, usize)] = if cfg!(miri) {
+            &[(1, 9, 3), (3, 17, 5), (5, 18, 17)]
+        } else {
+            &[
+                (1, 1, 1),
+                (1, 63, 65),
+                (2, 576, 17),
+                (3, 17, 63),
+                (4, 65, 31),
+                (5, 64, 33),
+                (6, 576, 16),
+                (7, 100, 47),
+                (11, 33, 64),
+                (13, 385, 32),
+                (17, 31, 1),
+                (23, 770, 50),
+                (63, 96, 63),
+                (65, 1001, 65),
+                (130, 48, 129),
+            ]
+        };
+        for (seed, &(rows, cols, out_cols)) in shapes.iter().enumerate() {
+            let mut random = Random::new(seed as u64);
+            let (x, w) = (random.floats(rows * cols), random.floats(out_cols * cols));
+            let bias = random.floats(out_cols);
+            let bias = (seed % 2 == 0).then_some(&bias[..]);
+            check(Weight::F32(&w), &w, &x, cols, bias);
+            let half: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
+            let rounded: Vec<f32> = half.iter().map(|w| w.to_f32()).collect();
+            check(Weight::Bf16(&half), &rounded, &x, cols, bias);
+            let half: Vec<f16> = w.iter().map(|&w| f16::from_f32(w)).collect();
+            let rounded: Vec<f32> = half.iter().map(|w| w.to_f32()).collect();
+            check(Weight::F16(&half), &rounded, &x, cols, bias);
+        }
+    }
+
+    #[test]
+    fn projections_that_share_an_input_do_not_mix() {
+        let mut random = Random::new(7);
+        for rows in [1, 4, 9] {
+            let x = random.floats(rows * 40);
+            let weights: Vec<_> = [1, 50, 33].map(|n| random.floats(n * 40)).into();
+            let mut together: Vec<_> = weights
+                .iter()
+                .map(|w| vec![0.0; rows * w.len() / 40])
+                .collect();
+            let mut projections: Vec<_> = weights
+                .iter()
+                .zip(&mut together)
+                .map(|(w, out)| Projection {
+                    weight: Weight::F32(w),
+                    bias: None,
+                    out,
+                })
+                .collect();
+            linear(&x, 40, &mut projections);
+            for (w, together) in weights.iter().zip(&together) {
+                let mut alone = vec![0.0; together.len()];
+                let weight = Weight::F32(w);
+                linear(
+                    &x,
+                    40,
+                    &mut [Projection {
+                        weight,
+                        bias: None,
+                        out: &mut alone,
+                    }],
+                );
+                assert_eq!(&alone, together);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "out is [2, 3]")]
+    fn an_output_of_another_size_is_refused() {
+        let weight = Weight::F32(&[0.0; 12]);
+        let mut out = [0.0; 5];
+        linear(
+            &[0.0; 8],
+            4,
+            &mut [Projection {
+                weight,
+                bias: None,
+                out: &mut out,
+            }],
+        );
+    }
+}
