@@ -3,6 +3,7 @@
 //! One file for each subcommand. What they print goes to stdout and nothing else does, so that they can be piped.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod completions;
 mod embed;
 mod env;
@@ -29,6 +30,7 @@ Examples:
   transformers generate --model HuggingFaceTB/SmolLM2-135M-Instruct --chat 'Who wrote Emma?'
   transformers generate --model ./SmolLM2-135M-Instruct.Q4_1.gguf --prompt 'Once upon a time'
   transformers embed --model sentence-transformers/all-MiniLM-L6-v2 'A cat sleeps.' 'It naps.'
+  transformers bench --model ./SmolLM2-135M-Instruct.Q4_1.gguf
   transformers env
 
 `transformers help COMMAND` explains a command."
@@ -42,6 +44,7 @@ struct Arguments {
 enum Command {
     Generate(Box<generate::Arguments>),
     Embed(Box<embed::Arguments>),
+    Bench(Box<bench::Arguments>),
     Env(env::Arguments),
     Version(version::Arguments),
     Completions(completions::Arguments),
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
     let done = match &arguments.command {
         Command::Generate(arguments) => generate::run(arguments, start),
         Command::Embed(arguments) => embed::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Env(arguments) => env::run(arguments),
         Command::Version(arguments) => version::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),

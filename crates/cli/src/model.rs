@@ -1,12 +1,14 @@
 //! Which model, from where, and how it is loaded: the arguments that commands share.
 
 use std::io::IsTerminal;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 use transformers_hub::HubOptions;
-use transformers_modeling::{DeviceSpec, Dtype, LoadOptions};
+use transformers_kernels::pool::{self, Phase};
+use transformers_modeling::{DeviceSpec, Dtype, LoadOptions, Precision};
 
 use crate::progress::Bars;
 
@@ -57,11 +59,24 @@ pub struct ModelArguments {
     /// Read weights into memory instead of mapping the file
     #[arg(long)]
     no_mmap: bool,
+
+    /// Multiply quantised weights as f32 on the CPU: slower, and equal to the dequantised model
+    #[arg(long)]
+    exact: bool,
+
+    /// CPU threads [default: TRANSFORMERS_NUM_THREADS, or the number of cores]
+    #[arg(short, long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
+    /// CPU threads for prompts and batches [default: as --threads]
+    #[arg(long, value_name = "N")]
+    threads_batch: Option<NonZeroUsize>,
 }
 
 impl ModelArguments {
     /// As the library takes them, with progress bars where someone watches.
     pub fn load_options(&self) -> LoadOptions {
+        self.set_threads();
         let watched = std::io::stderr().is_terminal();
         LoadOptions {
             hub: HubOptions {
@@ -78,7 +93,17 @@ impl ModelArguments {
             device: self.device,
             variant: self.variant.clone(),
             mmap: !self.no_mmap,
+            precision: match self.exact {
+                true => Precision::Exact,
+                false => Precision::Fast,
+            },
             ..LoadOptions::default()
         }
+    }
+
+    fn set_threads(&self) {
+        let threads = self.threads.map_or(0, NonZeroUsize::get);
+        pool::set_threads(Phase::Decode, threads);
+        pool::set_threads(Phase::Prefill, self.threads_batch.map_or(threads, NonZeroUsize::get));
     }
 }

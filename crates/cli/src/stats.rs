@@ -58,7 +58,7 @@ pub fn location(files: &ModelFiles) -> Result<PathBuf, HubError> {
 }
 
 /// The most memory that the process held at once, where the system tells (Linux).
-fn peak_memory() -> Option<u64> {
+pub fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status
         .lines()

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 use crate::{
     Element, Isa,
-    linear::{Projection, Weight},
+    linear::{Output, Projection, Weight},
     pool::{self, Phase},
     shared::SharedMut,
     simd::{Simd, simd_fn},
@@ -58,24 +58,6 @@ pub(crate) fn gemm(isa: Isa, x: &[f32], cols: usize, projections: &mut [Projecti
         },
     );
     PACKED.set(packed);
-}
-
-struct Output<'a> {
-    weight: Weight<'a>,
-    bias: Option<&'a [f32]>,
-    out: SharedMut<'a, f32>,
-    cols: usize,
-}
-
-impl<'a> Output<'a> {
-    fn new(projection: &'a mut Projection<'_>, cols: usize) -> Self {
-        Self {
-            weight: projection.weight,
-            bias: projection.bias,
-            cols: projection.weight.rows(cols),
-            out: SharedMut::new(projection.out),
-        }
-    }
 }
 
 /// The rows of activations, dealt out to tiles whose heights differ by one at most.

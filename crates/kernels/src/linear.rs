@@ -3,7 +3,8 @@
 use half::{bf16, f16};
 
 use crate::{
-    Element, Isa,
+    BlockMatrix, BlockProjection, Element, Isa, Precision,
+    blocks::linear_blocks,
     gemm::{convert, gemm},
     gemv::{self, gemv},
     pool::{self, Phase},
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// Weights `[out, in]` in row-major order, as they lie in the checkpoint.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub enum Weight<'a> {
     /// Single precision.
     F32(&'a [f32]),
@@ -19,21 +20,28 @@ pub enum Weight<'a> {
     Bf16(&'a [bf16]),
     /// Half precision.
     F16(&'a [f16]),
+    /// Quantised blocks, and how products with them are computed.
+    Blocks(BlockMatrix<'a>, Precision),
 }
 
 impl Weight<'_> {
-    /// Elements.
-    fn len(&self) -> usize {
+    /// Rows of `cols` elements.
+    pub(crate) fn rows(&self, cols: usize) -> usize {
         match self {
-            Self::F32(w) => w.len(),
-            Self::Bf16(w) => w.len(),
-            Self::F16(w) => w.len(),
+            Self::F32(w) => w.len() / cols,
+            Self::Bf16(w) => w.len() / cols,
+            Self::F16(w) => w.len() / cols,
+            Self::Blocks(w, _) => w.rows(),
         }
     }
 
-    /// Rows of `cols` elements.
-    pub(crate) fn rows(&self, cols: usize) -> usize {
-        self.len() / cols
+    fn has_rows_of(&self, cols: usize) -> bool {
+        match self {
+            Self::F32(w) => w.len().is_multiple_of(cols),
+            Self::Bf16(w) => w.len().is_multiple_of(cols),
+            Self::F16(w) => w.len().is_multiple_of(cols),
+            Self::Blocks(w, _) => w.cols() == cols,
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -41,26 +49,32 @@ impl Weight<'_> {
             Self::F32(w) => size_of_val(*w),
             Self::Bf16(w) => size_of_val(*w),
             Self::F16(w) => size_of_val(*w),
+            Self::Blocks(w, _) => w.bytes().len(),
         }
     }
 
     /// Along the inner dimension, where this may be cut.
     pub(crate) fn block_len(&self) -> usize {
-        1
+        match self {
+            Self::F32(_) | Self::Bf16(_) | Self::F16(_) => 1,
+            Self::Blocks(w, _) => w.format().block_len(),
+        }
     }
 
-    /// Columns `start..start + to.len()` of row `row`, as f32.
+    /// Columns `start..start + to.len()` of row `row`, as f32; whole blocks.
     pub(crate) fn read(&self, isa: Isa, row: usize, cols: usize, start: usize, to: &mut [f32]) {
         let range = row * cols + start..row * cols + start + to.len();
         match self {
             Self::F32(w) => to.copy_from_slice(&w[range]),
             Self::Bf16(w) => convert(isa, &w[range], to),
             Self::F16(w) => convert(isa, &w[range], to),
+            Self::Blocks(w, _) => w.read(isa, row, start, to),
         }
     }
 }
 
 /// One of the products that share an input.
+#[derive(Debug)]
 pub struct Projection<'a> {
     /// `[out, in]`.
     pub weight: Weight<'a>,
@@ -71,13 +85,17 @@ pub struct Projection<'a> {
 }
 
 impl Projection<'_> {
+    fn reborrow(&mut self) -> Projection<'_> {
+        Projection {
+            weight: self.weight,
+            bias: self.bias,
+            out: self.out,
+        }
+    }
+
     fn check(&self, rows: usize, cols: usize) {
         let out_cols = self.weight.rows(cols);
-        assert_eq!(
-            self.weight.len(),
-            out_cols * cols,
-            "weights are [out, {cols}]"
-        );
+        assert!(self.weight.has_rows_of(cols), "weights are [out, {cols}]");
         assert_eq!(
             self.out.len(),
             rows * out_cols,
@@ -104,10 +122,60 @@ pub fn linear(x: &[f32], cols: usize, projections: &mut [Projection<'_>]) {
         projection.check(rows, cols);
     }
     let isa = Isa::current();
-    if rows > gemv::MAX_ROWS {
-        gemm(isa, x, cols, projections);
-    } else {
-        few_rows(isa, x, cols, projections);
+    for way in [
+        Way::Rows,
+        Way::Panels,
+        Way::Blocks(Precision::Exact),
+        Way::Blocks(Precision::Fast),
+    ] {
+        let chosen = projections
+            .iter_mut()
+            .filter(|p| Way::of(&p.weight, rows) == way);
+        let mut chosen: Vec<Projection<'_>> = chosen.map(Projection::reborrow).collect();
+        match way {
+            _ if chosen.is_empty() => {}
+            Way::Rows => few_rows(isa, x, cols, &mut chosen),
+            Way::Panels => gemm(isa, x, cols, &mut chosen),
+            Way::Blocks(precision) => {
+                let mut blocks: Vec<_> = chosen.into_iter().filter_map(in_blocks).collect();
+                linear_blocks(x, cols, &mut blocks, precision);
+            }
+        }
+    }
+}
+
+fn in_blocks(projection: Projection<'_>) -> Option<BlockProjection<'_>> {
+    let Projection { weight, bias, out } = projection;
+    match weight {
+        Weight::Blocks(weight, _) => Some(BlockProjection { weight, bias, out }),
+        _ => None,
+    }
+}
+
+/// The three ways to a product.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Few rows of activations: [`gemv`].
+    Rows,
+    /// Many rows, weights in panels of f32: [`gemm`].
+    Panels,
+    /// Blocks decoded in registers: [`linear_blocks`].
+    Blocks(Precision),
+}
+
+impl Way {
+    /// Rows of activations up to which exact products with blocks need no panels.
+    const MAX_BLOCK_ROWS: usize = 8;
+
+    fn of(weight: &Weight<'_>, rows: usize) -> Self {
+        match weight {
+            Weight::Blocks(_, precision) if rows <= Self::MAX_BLOCK_ROWS => {
+                Self::Blocks(*precision)
+            }
+            Weight::Blocks(..) => Self::Panels,
+            _ if rows <= gemv::MAX_ROWS => Self::Rows,
+            _ => Self::Panels,
+        }
     }
 }
 
@@ -119,44 +187,78 @@ const TASKS_PER_THREAD: usize = 4;
 
 fn few_rows(isa: Isa, x: &[f32], cols: usize, projections: &mut [Projection<'_>]) {
     let bytes: usize = projections.iter().map(|p| p.weight.bytes()).sum();
-    let task = (bytes / (pool::threads(Phase::Decode) * TASKS_PER_THREAD)).max(MIN_TASK);
-    for projection in projections {
-        let out_cols = projection.weight.rows(cols);
-        let row_bytes = projection.weight.bytes() / out_cols.max(1);
-        let grain = task.div_ceil(row_bytes.max(1));
-        let out = SharedMut::new(projection.out);
-        let (weight, bias) = (projection.weight, projection.bias);
-        pool::run_ranges(Phase::Decode, out_cols, grain, |range| {
-            let elements = range.start * cols..range.end * cols;
-            let bias = bias.map(|bias| &bias[range.clone()]);
-            let out = out.at(range.start);
-            // SAFETY: rows of weights, and so columns of the output, are disjoint.
-            unsafe {
-                match weight {
-                    Weight::F32(w) => gemv(isa, job(x, cols, &w[elements], bias, out, out_cols)),
-                    Weight::Bf16(w) => gemv(isa, job(x, cols, &w[elements], bias, out, out_cols)),
-                    Weight::F16(w) => gemv(isa, job(x, cols, &w[elements], bias, out, out_cols)),
+    let share = (bytes / (pool::threads(Phase::Decode) * TASKS_PER_THREAD)).max(MIN_TASK);
+    let outputs: Vec<Output<'_>> = projections
+        .iter_mut()
+        .map(|p| Output::new(p, cols))
+        .collect();
+    let grain = |output: &Output<'_>| {
+        let row_bytes = output.weight.bytes() / output.cols.max(1);
+        share.div_ceil(row_bytes.max(1))
+    };
+    let tasks = |output: &Output<'_>| output.cols.div_ceil(grain(output));
+    pool::run(
+        Phase::Decode,
+        outputs.iter().map(tasks).sum(),
+        |mut task| {
+            for output in &outputs {
+                if task < tasks(output) {
+                    let start = task * grain(output);
+                    let columns = start..(start + grain(output)).min(output.cols);
+                    return output.row_products(isa, x, cols, columns);
                 }
+                task -= tasks(output);
             }
-        });
-    }
+        },
+    );
 }
 
-fn job<'a, T: Element>(
-    x: &'a [f32],
-    cols: usize,
-    w: &'a [T],
-    bias: Option<&'a [f32]>,
-    out: *mut f32,
-    out_stride: usize,
-) -> gemv::Job<'a, T> {
-    gemv::Job {
-        x,
-        w,
-        cols,
-        bias,
-        out,
-        out_stride,
+/// A projection whose output many tasks write.
+pub(crate) struct Output<'a> {
+    pub(crate) weight: Weight<'a>,
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) out: SharedMut<'a, f32>,
+    /// `out`.
+    pub(crate) cols: usize,
+}
+
+impl<'a> Output<'a> {
+    pub(crate) fn new(projection: &'a mut Projection<'_>, cols: usize) -> Self {
+        Self {
+            weight: projection.weight,
+            bias: projection.bias,
+            cols: projection.weight.rows(cols),
+            out: SharedMut::new(projection.out),
+        }
+    }
+
+    fn row_products(&self, isa: Isa, x: &[f32], cols: usize, columns: std::ops::Range<usize>) {
+        match self.weight {
+            Weight::F32(w) => self.products(isa, x, cols, w, columns),
+            Weight::Bf16(w) => self.products(isa, x, cols, w, columns),
+            Weight::F16(w) => self.products(isa, x, cols, w, columns),
+            Weight::Blocks(..) => unreachable!("blocks go another way"),
+        }
+    }
+
+    fn products<T: Element>(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        cols: usize,
+        w: &[T],
+        columns: std::ops::Range<usize>,
+    ) {
+        let job = gemv::Job {
+            x,
+            w: &w[columns.start * cols..columns.end * cols],
+            cols,
+            bias: self.bias.map(|bias| &bias[columns.clone()]),
+            out: self.out.at(columns.start),
+            out_stride: self.cols,
+        };
+        // SAFETY: `Projection::check` has seen that the output has these columns, and tasks have disjoint ones.
+        unsafe { gemv(isa, job) };
     }
 }
 

@@ -64,10 +64,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn round(self, a: Self::F32) -> Self::F32;
     /// Where `a < b`, `yes`, elsewhere (NaN too) `no`.
     fn select_less(self, a: Self::F32, b: Self::F32, yes: Self::F32, no: Self::F32) -> Self::F32;
-    /// `2^n` for whole `n` in -126..=127.
+    /// `2^n` for whole `n` in -126..=127, and 0 for -127.
     fn exp2_whole(self, n: Self::F32) -> Self::F32;
+    /// `a * 2^n` for whole `n`, by adding to the exponent; `a` and the product are not subnormal. NaN of a NaN `a`.
+    fn mul_exp2(self, a: Self::F32, n: Self::F32) -> Self::F32;
     /// The sum of all lanes.
     fn sum(self, a: Self::F32) -> f32;
+    /// The sum of all lanes of each.
+    fn sum4(self, a: [Self::F32; 4]) -> [f32; 4];
 
     /// Writes the transpose of the `LANES` × `LANES` elements at `from` to `to`; rows are `from_stride` and `to_stride`
     /// elements apart.

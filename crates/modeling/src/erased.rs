@@ -7,20 +7,27 @@
 use std::any::Any;
 
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
+
+/// Quantised blocks, `[out, blocks of a row, bytes of a block]`: see [`Weight`](transformers_ops::Weight).
+pub type Blocks = Tensor<3, Int>;
 
 macro_rules! parameters_by_rank {
     ($($variant:ident = $rank:literal),+) => {
-        /// A borrowed float parameter of any rank.
+        /// A borrowed parameter: floats of any rank, or quantised blocks.
         #[derive(Debug)]
         pub enum ParameterRef<'a> {
-            $(#[doc = concat!("Rank ", $rank, ".")] $variant(&'a Param<Tensor<$rank>>)),+
+            $(#[doc = concat!("Rank ", $rank, ".")] $variant(&'a Param<Tensor<$rank>>),)+
+            /// Quantised blocks.
+            Blocks(&'a Param<Blocks>),
         }
 
-        /// An owned float parameter of any rank.
+        /// An owned parameter: floats of any rank, or quantised blocks.
         #[derive(Debug)]
         pub enum Parameter {
-            $(#[doc = concat!("Rank ", $rank, ".")] $variant(Param<Tensor<$rank>>)),+
+            $(#[doc = concat!("Rank ", $rank, ".")] $variant(Param<Tensor<$rank>>),)+
+            /// Quantised blocks.
+            Blocks(Param<Blocks>),
         }
 
         impl<'a> ParameterRef<'a> {
@@ -33,7 +40,10 @@ macro_rules! parameters_by_rank {
             }
 
             fn visit_with<V: ModuleVisitor>(self, visitor: &mut V) {
-                match self { $(Self::$variant(param) => visitor.visit_float(param)),+ }
+                match self {
+                    $(Self::$variant(param) => visitor.visit_float(param),)+
+                    Self::Blocks(param) => visitor.visit_int(param),
+                }
             }
         }
 
@@ -47,12 +57,18 @@ macro_rules! parameters_by_rank {
             }
 
             fn into_param<const D: usize>(self) -> Param<Tensor<D>> {
-                let any: Box<dyn Any> = match self { $(Self::$variant(param) => Box::new(param)),+ };
+                let any: Box<dyn Any> = match self {
+                    $(Self::$variant(param) => Box::new(param),)+
+                    Self::Blocks(param) => Box::new(param),
+                };
                 *any.downcast().expect("a mapper keeps the rank")
             }
 
             fn map_with<M: ModuleMapper>(self, mapper: &mut M) -> Self {
-                match self { $(Self::$variant(param) => Self::$variant(mapper.map_float(param))),+ }
+                match self {
+                    $(Self::$variant(param) => Self::$variant(mapper.map_float(param)),)+
+                    Self::Blocks(param) => Self::Blocks(mapper.map_int(param)),
+                }
             }
         }
     };
@@ -63,7 +79,7 @@ parameters_by_rank!(Rank1 = 1, Rank2 = 2, Rank3 = 3, Rank4 = 4, Rank5 = 5);
 
 /// [`ModuleVisitor`] without generic methods.
 pub trait ParameterVisitor {
-    /// A float parameter.
+    /// A parameter.
     fn visit(&mut self, param: ParameterRef<'_>);
     /// A field that holds modules is entered.
     fn enter(&mut self, name: &str, container: &str);
@@ -73,7 +89,7 @@ pub trait ParameterVisitor {
 
 /// [`ModuleMapper`] without generic methods.
 pub trait ParameterMapper {
-    /// A float parameter; the result has the same rank.
+    /// A parameter; the result has the same rank and kind.
     fn map(&mut self, param: Parameter) -> Parameter;
     /// A field that holds modules is entered.
     fn enter(&mut self, name: &str, container: &str);
@@ -81,12 +97,18 @@ pub trait ParameterMapper {
     fn exit(&mut self, name: &str, container: &str);
 }
 
-/// Shows a concrete module's parameters to an erased visitor.
+/// Shows a concrete module's parameters to an erased visitor; of integer ones only blocks are parameters.
 pub(crate) struct Erase<'a, T: ?Sized>(pub &'a mut T);
 
 impl ModuleVisitor for Erase<'_, dyn ParameterVisitor + '_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.0.visit(ParameterRef::new(param));
+    }
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        let any: &dyn Any = param;
+        if let Some(blocks) = any.downcast_ref() {
+            self.0.visit(ParameterRef::Blocks(blocks));
+        }
     }
     fn enter_module(&mut self, name: &str, container: &str) {
         self.0.enter(name, container);
@@ -99,6 +121,17 @@ impl ModuleVisitor for Erase<'_, dyn ParameterVisitor + '_> {
 impl ModuleMapper for Erase<'_, dyn ParameterMapper + '_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         self.0.map(Parameter::new(param)).into_param()
+    }
+    fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
+        let mut any: Box<dyn Any> = Box::new(param);
+        any = match any.downcast::<Param<Blocks>>() {
+            Ok(blocks) => match self.0.map(Parameter::Blocks(*blocks)) {
+                Parameter::Blocks(blocks) => Box::new(blocks),
+                other => unreachable!("a mapper keeps the kind, but gave {other:?}"),
+            },
+            Err(other) => other,
+        };
+        *any.downcast().expect("it has the type that it came with")
     }
     fn enter_module(&mut self, name: &str, container: &str) {
         self.0.enter(name, container);

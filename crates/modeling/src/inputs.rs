@@ -24,6 +24,13 @@ pub struct ModelInputs {
 }
 
 impl ModelInputs {
+    /// For each row, which keys are tokens and not padding; the first `dropped` columns of the mask have no key.
+    pub(crate) fn tokens(&self, dropped: usize) -> Option<Vec<Vec<bool>>> {
+        let mask = self.attention_mask.as_ref()?;
+        let row = |row: &[u32]| row[dropped..].iter().map(|token| *token != 0).collect();
+        Some(mask.iter().map(row).collect())
+    }
+
     /// The ids alone: no padding, no labels.
     pub fn new(input_ids: impl Into<Rows<u32>>) -> Self {
         Self {

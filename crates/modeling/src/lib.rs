@@ -20,7 +20,7 @@ mod rows;
 
 pub use auto::{AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM};
 pub use device::{AvailableDevice, DeviceSpec, available_devices};
-pub use erased::{Parameter, ParameterMapper, ParameterRef, ParameterVisitor};
+pub use erased::{Blocks, Parameter, ParameterMapper, ParameterRef, ParameterVisitor};
 pub use error::ModelError;
 pub use inputs::{ModelInputs, ModelOutput};
 pub use load::{Dtype, LoadOptions};
@@ -28,3 +28,4 @@ pub use model::{Forward, ModelInfo, PreTrainedModel, Pretrained};
 pub use parameters::ParameterPath;
 pub use registry::{Builder, Family, Head, register, supported};
 pub use rows::Rows;
+pub use transformers_ops::Precision;

@@ -3,15 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bytes::Bytes as SharedBytes;
 use burn::tensor::{AllocationProperty, Bytes, DType as BurnDType, Device, Tensor, TensorData};
 use transformers_config::{AutoConfig, GenerationConfig};
 use transformers_hub::{HubOptions, ModelFiles, ModelSource};
+use transformers_ops::Precision;
 use transformers_weights::{
-    Checkpoint, DType, HostTensor, LoadPlan, LoadRules, OpenOptions, conversion_mapping, plan,
+    Checkpoint, DType, LoadPlan, LoadRules, OpenOptions, conversion_mapping, plan,
 };
 
 use crate::device::DeviceSpec;
-use crate::erased::Restore;
+use crate::erased::{Blocks, Restore};
 use crate::nn::Init;
 use crate::parameters::{Fill, ParameterSource, Shapes};
 use crate::registry::{Family, Head, family};
@@ -85,6 +87,8 @@ pub struct LoadOptions {
     pub mmap: bool,
     /// Use this config instead of the repository's.
     pub config: Option<AutoConfig>,
+    /// How products with quantised weights are computed on the CPU.
+    pub precision: Precision,
 }
 
 impl Default for LoadOptions {
@@ -98,6 +102,7 @@ impl Default for LoadOptions {
             ignore_mismatched_sizes: false,
             mmap: true,
             config: None,
+            precision: Precision::default(),
         }
     }
 }
@@ -130,6 +135,7 @@ pub(crate) fn from_pretrained(
     let dtype = LoadDtype::choose(options.dtype, &checkpoint, &device);
     let init = Init {
         dtype: dtype.compute,
+        precision: options.precision,
         ..Init::new(device.clone())
     };
     let (model, plan) = build(&family, head, config, &init, &checkpoint, options)
@@ -204,11 +210,16 @@ fn build(
     }
 }
 
-/// The dtype that weights are rounded to, and the one that they are then kept and computed in.
+/// The dtype that parameters are rounded to, and the one that is computed in.
+///
+/// The CPU computes in f32 whatever the parameters are rounded to. Its weight matrices stay as the checkpoint has them:
+/// in the dtype that they were rounded to, and with `auto` in blocks, or in a half type that a GGUF file has.
 #[derive(Debug, Clone, Copy)]
 struct LoadDtype {
     stored: DType,
     compute: BurnDType,
+    on_cpu: bool,
+    auto: bool,
 }
 
 impl LoadDtype {
@@ -224,7 +235,6 @@ impl LoadDtype {
             DType::BF16 => BurnDType::BF16,
             _ => BurnDType::F32,
         };
-        // The CPU computes half types in f32, from weights rounded to the half type.
         let on_cpu = *device == Device::flex();
         let supported = half == BurnDType::F32 || device.supports_dtype(half);
         if !on_cpu && !supported {
@@ -234,7 +244,12 @@ impl LoadDtype {
             true => half,
             false => BurnDType::F32,
         };
-        Self { stored, compute }
+        Self {
+            stored,
+            compute,
+            on_cpu,
+            auto: asked == Dtype::Auto,
+        }
     }
 }
 
@@ -269,24 +284,44 @@ struct Source<'a> {
 }
 
 impl ParameterSource for Source<'_> {
-    fn value<const D: usize>(&mut self, name: &str) -> Option<Tensor<D>> {
-        let source = self
-            .plan
-            .sources
-            .get(name)
-            .filter(|_| self.error.is_none())?;
-        match self.read(source) {
-            Ok(tensor) => Some(tensor),
-            Err(error) => {
-                self.error = Some(error);
-                None
-            }
-        }
+    fn value<const D: usize>(&mut self, name: &str, weight: bool) -> Option<Tensor<D>> {
+        let source = self.source(name)?;
+        let tensor = self.read(source, weight);
+        self.note(tensor)
+    }
+
+    fn blocks(&mut self, name: &str) -> Option<Blocks> {
+        let source = self.source(name)?;
+        let blocks = self.read_blocks(source);
+        self.note(blocks)?
     }
 }
 
-impl Source<'_> {
-    fn read<const D: usize>(&self, name: &str) -> Result<Tensor<D>, ModelError> {
+impl<'a> Source<'a> {
+    /// The name in the checkpoint of what fills parameter `name`.
+    fn source(&self, name: &str) -> Option<&'a str> {
+        let source = self.plan.sources.get(name).map(String::as_str);
+        source.filter(|_| self.error.is_none())
+    }
+
+    fn note<T>(&mut self, result: Result<T, ModelError>) -> Option<T> {
+        result.map_err(|error| self.error = Some(error)).ok()
+    }
+
+    fn read_blocks(&self, name: &str) -> Result<Option<Blocks>, ModelError> {
+        if !(self.dtype.on_cpu && self.dtype.auto) {
+            return Ok(None);
+        }
+        let blocks = self.checkpoint.blocks(name)?.map(|blocks| {
+            let (len, bytes) = (blocks.format.block_len(), blocks.format.block_bytes());
+            let shape = [blocks.rows, blocks.cols / len, bytes];
+            let data = shared(blocks.bytes, shape.to_vec(), BurnDType::U8);
+            Tensor::from_data(data, (self.device, BurnDType::U8))
+        });
+        Ok(blocks)
+    }
+
+    fn read<const D: usize>(&self, name: &str, weight: bool) -> Result<Tensor<D>, ModelError> {
         let tensor = self.checkpoint.tensor(name)?;
         if tensor.shape().len() != D {
             return Err(ModelError::Rank {
@@ -295,23 +330,29 @@ impl Source<'_> {
                 expected: D,
             });
         }
-        let compute = self.dtype.compute;
-        let kept = match compute {
-            BurnDType::F16 => DType::F16,
-            BurnDType::BF16 => DType::BF16,
-            _ => DType::F32,
+        let LoadDtype { stored, compute, on_cpu, auto } = self.dtype;
+        let half = matches!(tensor.dtype(), DType::F16 | DType::BF16);
+        let tensor = match weight && on_cpu && auto && half && stored == DType::F32 {
+            true => tensor,
+            false => tensor.cast(stored)?,
         };
-        let tensor = tensor.cast(self.dtype.stored)?.cast(kept)?.aligned();
-        Ok(Tensor::from_data(
-            shared(tensor, compute),
-            (self.device, compute),
-        ))
+        let kept = match (tensor.dtype(), compute) {
+            (DType::F16, _) if weight && on_cpu => BurnDType::F16,
+            (DType::BF16, _) if weight && on_cpu => BurnDType::BF16,
+            (_, compute) => compute,
+        };
+        let tensor = match kept {
+            BurnDType::F16 => tensor.cast(DType::F16)?,
+            BurnDType::BF16 => tensor.cast(DType::BF16)?,
+            _ => tensor.cast(DType::F32)?,
+        };
+        let (bytes, _, shape) = tensor.aligned().into_parts();
+        Ok(Tensor::from_data(shared(bytes, shape, kept), (self.device, kept)))
     }
 }
 
 /// Host bytes as burn's, without a copy: a memory-mapped weight stays where it lies until something changes it.
-fn shared(tensor: HostTensor, dtype: BurnDType) -> TensorData {
-    let (bytes, _, shape) = tensor.into_parts();
+fn shared(bytes: SharedBytes, shape: Vec<usize>, dtype: BurnDType) -> TensorData {
     let bytes = Bytes::from_shared(bytes, AllocationProperty::File);
     TensorData::from_bytes(bytes, shape, dtype)
 }

@@ -1,31 +1,44 @@
 //! Parameters by their names on disk.
 
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Shape, Tensor};
+
+use crate::erased::Blocks;
+use crate::nn::WEIGHT_CONTAINER;
 
 /// The path to the parameter that a visitor or mapper is at, in the reference's notation.
 ///
 /// Enum variants leave no trace, and a field may end in an underscore where its name is a word of Rust (`self_`).
 #[derive(Debug, Default)]
-pub struct ParameterPath(Vec<Option<String>>);
+pub struct ParameterPath {
+    names: Vec<Option<String>>,
+    containers: Vec<String>,
+}
 
 impl ParameterPath {
     /// Goes into a field.
     pub fn enter(&mut self, name: &str, container: &str) {
         let visible = !container.starts_with("Enum:");
-        self.0
-            .push(visible.then(|| name.trim_end_matches('_').to_owned()));
+        let name = visible.then(|| name.trim_end_matches('_').to_owned());
+        self.names.push(name);
+        self.containers.push(container.to_owned());
     }
 
     /// Leaves it.
     pub fn exit(&mut self) {
-        self.0.pop();
+        self.names.pop();
+        self.containers.pop();
     }
 
     /// `model.layers.0.self_attn.q_proj.weight`.
     pub fn name(&self) -> String {
-        let parts: Vec<&str> = self.0.iter().flatten().map(String::as_str).collect();
+        let parts: Vec<&str> = self.names.iter().flatten().map(String::as_str).collect();
         parts.join(".")
+    }
+
+    /// Whether this is a [`Weight`](crate::nn::Weight), which may have a dtype of its own.
+    fn is_weight(&self) -> bool {
+        self.containers.last().is_some_and(|container| container == WEIGHT_CONTAINER)
     }
 }
 
@@ -57,8 +70,11 @@ pub(crate) struct Fill<F> {
 
 /// What [`Fill`] asks for values.
 pub(crate) trait ParameterSource {
-    /// The value of parameter `name` with `D` dimensions, if there is one.
-    fn value<const D: usize>(&mut self, name: &str) -> Option<Tensor<D>>;
+    /// The value of parameter `name` with `D` dimensions, if there is one. A `weight` may keep the checkpoint's dtype.
+    fn value<const D: usize>(&mut self, name: &str, weight: bool) -> Option<Tensor<D>>;
+
+    /// The value of weight `name` in quantised blocks, if it is stored so and may stay so.
+    fn blocks(&mut self, name: &str) -> Option<Blocks>;
 }
 
 impl<F: ParameterSource> Fill<F> {
@@ -81,11 +97,20 @@ impl<F: ParameterSource> ModuleMapper for Fill<F> {
     }
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         // `val`, `map` and `shape` would run the lazy initialiser first.
-        match self.source.value::<D>(&self.path.name()) {
+        match self.source.value::<D>(&self.path.name(), self.path.is_weight()) {
             Some(value) => {
                 let id = param.id;
                 param.transform_for_load(value, id)
             }
+            None => param,
+        }
+    }
+    fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
+        if D != 3 || !self.path.is_weight() {
+            return param;
+        }
+        match self.source.blocks(&self.path.name()) {
+            Some(blocks) => Param::initialized(param.id, blocks.clone().reshape::<D, _>(Shape::from(blocks.dims()))),
             None => param,
         }
     }

@@ -1,31 +1,43 @@
-//! Activations and the gated pairs that the feed-forward blocks use.
+//! Activations, and the gated pairs that feed-forward blocks use.
 
 use burn::tensor::{Tensor, activation};
+use transformers_kernels as kernels;
+pub use transformers_kernels::Activation;
 
-/// `x * sigmoid(x)`.
-pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    activation::silu(x)
+use crate::host::{flex, floats, on_host, update};
+
+/// `activation(x)`, element by element; any shape.
+pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
+    if on_host(&x) {
+        return update(flex(x), |x| kernels::activate(activation, x));
+    }
+    match activation {
+        Activation::Silu => activation::silu(x),
+        Activation::Gelu => activation::gelu(x),
+        Activation::GeluTanh => gelu_tanh(x),
+        Activation::Relu => activation::relu(x),
+        Activation::Tanh => x.tanh(),
+        Activation::Sigmoid => activation::sigmoid(x),
+    }
 }
 
-/// The exact Gaussian error linear unit: `x * Φ(x)`.
-pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    activation::gelu(x)
-}
-
-/// The tanh approximation of [`gelu`] (`gelu_pytorch_tanh`, `gelu_new`).
-pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     const SQRT_2_OVER_PI: f64 = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
     // burn's own form raises to the power with `powf`, many times slower than two products.
     let cubic = x.clone().square() * x.clone() * 0.044715 + x.clone();
     ((cubic * SQRT_2_OVER_PI).tanh() + 1.0) * x * 0.5
 }
 
-/// `silu(gate) * up`, both `[.., intermediate]` (Shazeer 2020).
-pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
-    silu(gate) * up
-}
-
-/// `gelu_tanh(gate) * up`, both `[.., intermediate]`.
-pub fn geglu_tanh<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
-    gelu_tanh(gate) * up
+/// `activation(gate) * up`, both `[.., intermediate]` (Shazeer 2020): SwiGLU with [`Activation::Silu`], GEGLU with a
+/// GELU.
+pub fn gated<const D: usize>(
+    gate: Tensor<D>,
+    up: Tensor<D>,
+    activation: Activation,
+) -> Tensor<D> {
+    if on_host(&gate) && on_host(&up) {
+        let up = flex(up);
+        return update(flex(gate), |gate| kernels::gated(activation, gate, &floats(&up)));
+    }
+    activate(gate, activation) * up
 }

@@ -1,55 +1,151 @@
 //! Scaled dot-product attention with grouped key and value heads.
 
-use burn::tensor::{DType, Tensor, activation::softmax};
+use burn::tensor::{DType, Tensor};
+use transformers_kernels as kernels;
 
-/// What scales and bounds the scores before the softmax.
-#[derive(Debug, Clone, Copy, PartialEq)]
+use crate::Mask;
+use crate::host::{flex, floats, heads, on_host, tensor};
+use crate::softmax::softmax;
+
+/// What happens to the scores before the softmax: they are scaled, capped, and the bias is added.
+#[derive(Debug, Clone, Default)]
 pub struct AttentionOptions {
     /// Factor on `q kᵀ`, usually `head_dim^-0.5`.
     pub scale: f64,
     /// `softcap * tanh(scores / softcap)`, as Gemma 2 does.
     pub softcap: Option<f64>,
+    /// `[heads]`: a score that joins in each head's softmax and has no value, as in GPT-OSS.
+    pub sinks: Option<Tensor<1>>,
+    /// Added to the scores, `[batch or 1, heads or 1, q_len or 1, kv_len]`: relative positions, or a mask of your own.
+    pub bias: Option<Tensor<4>>,
 }
 
-/// `softmax(scale * q kᵀ + mask) v`, in the reference's eager order; the softmax is computed in f32.
+impl AttentionOptions {
+    /// Scores are scaled and nothing else.
+    pub fn new(scale: f64) -> Self {
+        Self {
+            scale,
+            ..Self::default()
+        }
+    }
+}
+
+/// `softmax(scale * q kᵀ + mask) v`; the softmax is computed in f32.
 ///
 /// * `q`: `[batch, heads, q_len, head_dim]`
 /// * `k`, `v`: `[batch, kv_heads, kv_len, head_dim]`; `heads` is a multiple of `kv_heads`, and the query heads that
 ///   share a key head are neighbours
-/// * `mask`: additive, `[batch or 1, 1, q_len or 1, kv_len]`
 ///
-/// Gives `[batch, q_len, heads * head_dim]`.
+/// Any view will do, as long as the features of a head lie next to each other. Gives `[batch, q_len, heads * head_dim]`.
+/// Of a query that sees no key the result is zero on the CPU and the mean of the values elsewhere; nothing should read it.
 pub fn attention(
     q: Tensor<4>,
     k: Tensor<4>,
     v: Tensor<4>,
-    mask: Option<Tensor<4>>,
-    options: AttentionOptions,
+    mask: &Mask,
+    options: &AttentionOptions,
+) -> Tensor<3> {
+    let AttentionOptions { sinks, bias, .. } = options;
+    let extras = sinks.as_ref().is_none_or(on_host) && bias.as_ref().is_none_or(on_host);
+    // Padding between tokens takes the place of a bias in the kernel.
+    let both = bias.is_some() && mask.scattered_padding().is_some();
+    if on_host(&q) && on_host(&k) && on_host(&v) && extras && !both {
+        return on_cpu(q, k, v, mask, options);
+    }
+    in_primitives(q, k, v, mask, options)
+}
+
+fn on_cpu(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    mask: &Mask,
+    options: &AttentionOptions,
+) -> Tensor<3> {
+    let [batch, heads_of_q, q_len, head_dim] = q.dims();
+    let [_, kv_heads, kv_len, _] = k.dims();
+    let shape = kernels::AttentionShape {
+        batch,
+        heads: heads_of_q,
+        kv_heads,
+        q_len,
+        head_dim,
+        value_dim: v.dims()[3],
+    };
+    let (q, k, v) = (heads(flex(q)), heads(flex(k)), heads(flex(v)));
+    let sinks = options.sinks.clone().map(flex);
+    let sinks = sinks.as_ref().map(floats);
+    let bias = options.bias.clone().map(|bias| {
+        let [b, h, q, _] = bias.dims();
+        heads(flex(bias.expand([b.max(batch), h.max(heads_of_q), q.max(q_len), kv_len])))
+    });
+    let padding = mask.scattered_padding();
+    let padding = padding.as_deref().map(|data| kernels::HeadView {
+        data,
+        strides: [kv_len, 0, 0],
+    });
+    let mut y = vec![0.0; batch * q_len * heads_of_q * shape.value_dim];
+    kernels::attention(
+        shape,
+        q.view(),
+        kernels::Keys {
+            keys: k.view(),
+            values: v.view(),
+            rows: kernels::KeyRows::Dense(kv_len),
+        },
+        kernels::AttentionOptions {
+            causal: mask.is_causal(),
+            query_offset: mask.segments().is_none().then_some(mask.query_offset()),
+            window: mask.window(),
+            visible: mask.visible(),
+            segments: mask.segments(),
+            softcap: options.softcap.map(|cap| cap as f32),
+            sinks: sinks.as_deref(),
+            bias: bias.as_ref().map(|bias| bias.view()).or(padding),
+            ..kernels::AttentionOptions::new(options.scale as f32)
+        },
+        &mut y,
+    );
+    tensor(y, [batch, q_len, heads_of_q * shape.value_dim])
+}
+
+/// In the reference's eager order.
+fn in_primitives(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    mask: &Mask,
+    options: &AttentionOptions,
 ) -> Tensor<3> {
     let [batch, heads, q_len, head_dim] = q.dims();
-    let [_, kv_heads, kv_len, _] = k.dims();
+    let [_, kv_heads, kv_len, value_dim] = v.dims();
     let group = heads / kv_heads;
     let dtype = q.dtype();
 
     // The query heads of a group become further rows of its one key head: nothing is repeated.
+    let folded = [batch, kv_heads, group * q_len, kv_len];
+    let by_head = [batch, heads, q_len, kv_len];
     let q = q.reshape([batch, kv_heads, group * q_len, head_dim]);
+    let mask = mask.additive(q_len, kv_len, &q.device());
     let mut scores = q.matmul(k.swap_dims(2, 3)).cast(DType::F32) * options.scale;
     if let Some(cap) = options.softcap {
         scores = (scores / cap).tanh() * cap;
     }
-    if let Some(mask) = mask {
-        let grouped = scores.reshape([batch, kv_heads, group, q_len, kv_len]);
-        scores = (grouped + mask.unsqueeze_dim::<5>(1)).reshape([
-            batch,
-            kv_heads,
-            group * q_len,
-            kv_len,
-        ]);
+    for added in [mask, options.bias.clone()].into_iter().flatten() {
+        scores = (scores.reshape(by_head) + added).reshape(folded);
     }
-    softmax(scores, 3)
+    let weights = match &options.sinks {
+        None => softmax(scores),
+        Some(sinks) => {
+            let sinks = sinks.clone().reshape([1, heads, 1, 1]).expand([batch, heads, q_len, 1]);
+            let joined = Tensor::cat(vec![scores.reshape(by_head), sinks.cast(DType::F32)], 3);
+            softmax(joined).narrow(3, 0, kv_len).reshape(folded)
+        }
+    };
+    weights
         .cast(dtype)
         .matmul(v)
-        .reshape([batch, heads, q_len, head_dim])
+        .reshape([batch, heads, q_len, value_dim])
         .swap_dims(1, 2)
-        .reshape([batch, q_len, heads * head_dim])
+        .reshape([batch, q_len, heads * value_dim])
 }

@@ -1,20 +1,28 @@
 //! Fused neural-network operations on burn tensors: the one interface between the model files and the arithmetic.
 //!
-//! Every operation is a plain function over [`Tensor`](burn::tensor::Tensor). Its body here is written in burn
-//! primitives, so it runs on every device and under autodiff, and it stays the oracle for any faster body that a
-//! device gets later. Model code calls these functions and never a kernel.
+//! Every operation is a plain function over [`Tensor`](burn::tensor::Tensor) with two bodies. One is written in burn
+//! primitives: it runs on every device and under autodiff, and is the oracle of the other. On the CPU, and where no
+//! gradient is followed, a kernel of [`transformers_kernels`] runs on the tensors' elements. Model code calls these
+//! functions and never a kernel.
 //!
 //! Numerics follow the reference: normalisation and softmax are computed in f32 and cast back.
 #![forbid(unsafe_code)]
 
 mod activation;
 mod attention;
+mod host;
 mod linear;
+mod mask;
 mod norm;
 mod rotary;
+mod softmax;
+mod weight;
 
-pub use activation::{geglu_tanh, gelu, gelu_tanh, silu, swiglu};
+pub use activation::{Activation, activate, gated};
 pub use attention::{AttentionOptions, attention};
-pub use linear::{embedding, linear};
-pub use norm::{layer_norm, rms_norm, rms_norm_one_plus};
+pub use linear::{embedding, linear, linears};
+pub use mask::Mask;
+pub use norm::{NormForm, add_layer_norm, add_rms_norm, layer_norm, rms_norm};
 pub use rotary::rotary;
+pub use softmax::softmax;
+pub use weight::{Precision, Weight};

@@ -3,7 +3,7 @@
 #![allow(clippy::excessive_precision, reason = "as PyTorch prints them")]
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use transformers_ops::{self as ops, AttentionOptions};
+use transformers_ops::{self as ops, Activation, AttentionOptions, Mask, NormForm};
 
 fn tensor<const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
@@ -32,13 +32,13 @@ fn activations() {
     let tanh = [
         -0.0036374, -0.158808, -0.1003246, 0.0, 0.345714, 1.9545977, 6.0,
     ];
-    check(ops::silu(x()), &silu);
-    check(ops::gelu(x()), &gelu);
-    check(ops::gelu_tanh(x()), &tanh);
+    check(ops::activate(x(), Activation::Silu), &silu);
+    check(ops::activate(x(), Activation::Gelu), &gelu);
+    check(ops::activate(x(), Activation::GeluTanh), &tanh);
     let doubled = |values: [f32; 7]| values.map(|value| value * 2.0);
     let two = || tensor(&[2.0; 7], [7]);
-    check(ops::swiglu(x(), two()), &doubled(silu));
-    check(ops::geglu_tanh(x(), two()), &doubled(tanh));
+    check(ops::gated(x(), two(), Activation::Silu), &doubled(silu));
+    check(ops::gated(x(), two(), Activation::GeluTanh), &doubled(tanh));
 }
 
 #[test]
@@ -54,13 +54,13 @@ fn norms() {
         ],
     );
     check(
-        ops::rms_norm(x(), weight(), 1e-6),
+        ops::rms_norm(x(), weight(), NormForm::Plain, 1e-6),
         &[
             0.3651484, 0.3651484, -1.0954452, 2.9211869, -0.8728713, 0.2182178, 0.0, 3.4914851,
         ],
     );
     check(
-        ops::rms_norm_one_plus(x(), weight(), 1e-6),
+        ops::rms_norm(x(), weight(), NormForm::OnePlus, 1e-6),
         &[
             0.7302967, 1.0954452, 0.0, 4.3817806, -1.7457426, 0.6546534, 0.0, 5.2372274,
         ],
@@ -93,8 +93,8 @@ fn attention_shares_key_heads_among_neighbours() {
     let k = || tensor(&[1.0, 0.0, 0.0, 1.0, 2.0, 1.0], [1, 1, 3, 2]);
     let v = || tensor(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1, 1, 3, 2]);
     let attend = |mask, scale, softcap| {
-        let options = AttentionOptions { scale, softcap };
-        ops::attention(q(), k(), v(), mask, options)
+        let options = AttentionOptions { softcap, bias: mask, ..AttentionOptions::new(scale) };
+        ops::attention(q(), k(), v(), &Mask::bidirectional(), &options)
     };
     check(
         attend(None, 0.5, None),
@@ -119,15 +119,12 @@ fn attention_shares_key_heads_among_neighbours() {
 
 #[test]
 fn a_row_that_sees_nothing_is_a_number() {
-    let options = AttentionOptions {
-        scale: 1.0,
-        softcap: None,
-    };
     let x = || tensor(&[1.0, -2.0, 3.0, 4.0], [1, 1, 2, 2]);
     let mask = tensor(&[f32::MIN; 4], [1, 1, 2, 2]);
+    let options = AttentionOptions { bias: Some(mask), ..AttentionOptions::new(1.0) };
     // As in the reference: all scores are equally small.
     check(
-        ops::attention(x(), x(), x(), Some(mask), options),
+        ops::attention(x(), x(), x(), &Mask::bidirectional(), &options),
         &[2.0, 1.0, 2.0, 1.0],
     );
 }

@@ -9,7 +9,7 @@ use crate::gguf::GgufFile;
 use crate::index::{ShardIndex, index_error};
 use crate::natural_order;
 use crate::safetensors::SafetensorsFile;
-use crate::{DType, HostTensor, Result, WeightsError};
+use crate::{BlockTensor, DType, HostTensor, Result, WeightsError};
 
 /// A checkpoint, opened lazily: headers are read and checked, tensors are read when they are asked for.
 #[derive(Debug)]
@@ -162,14 +162,21 @@ impl Checkpoint {
         Ok(&self.locate(name)?.shape)
     }
 
-    /// The element type of the tensor `name`; f32 for those of a GGUF file.
+    /// The element type of the tensor `name`; for those of a GGUF file f32, which all of them are decoded to in Python.
     pub fn dtype(&self, name: &str) -> Result<DType> {
         self.stores[self.locate(name)?.store].dtype(name)
     }
 
-    /// The tensor `name`: a view of the mapped file where it can be used as it lies, else read, or decoded to f32.
+    /// The tensor `name`: a view of the mapped file where it can be used as it lies, else read, or decoded to f32 from
+    /// blocks.
     pub fn tensor(&self, name: &str) -> Result<HostTensor> {
         self.stores[self.locate(name)?.store].tensor(name)
+    }
+
+    /// The matrix `name` in quantised blocks, if it is stored so: a view of the mapped file where the rows lie in the
+    /// model's order.
+    pub fn blocks(&self, name: &str) -> Result<Option<BlockTensor>> {
+        self.stores[self.locate(name)?.store].blocks(name)
     }
 
     /// The type of the first floating-point tensor: what the model was saved as, where its configuration does not say.
@@ -220,6 +227,13 @@ impl Store {
             Self::Safetensors(file) => file.dtype(name),
             Self::Gguf(_) => Ok(DType::F32),
             Self::Memory(tensors) => Ok(tensors[name].dtype()),
+        }
+    }
+
+    fn blocks(&self, name: &str) -> Result<Option<BlockTensor>> {
+        match self {
+            Self::Gguf(file) => file.blocks(name),
+            Self::Safetensors(_) | Self::Memory(_) => Ok(None),
         }
     }
 

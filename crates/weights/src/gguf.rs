@@ -1,16 +1,18 @@
-//! One GGUF file as a checkpoint: tensors under their Hugging Face names, decoded to f32 one at a time.
+//! One GGUF file as a checkpoint: tensors under their Hugging Face names, in blocks or decoded to f32 one at a time.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
+use bytes::Bytes;
 use transformers_config::gguf::{GgufHeader, GgufTensorInfo};
 
 use crate::conversion_mapping::gguf::{GGUF_MAPPINGS, GgufMapping, Heads, Stored};
-use crate::dequantize::{BlockFormat, supported_names, type_name};
+use crate::cast::{cast_floats, decode_blocks};
 use crate::file_bytes::FileBytes;
-use crate::tensor::element_count;
-use crate::{DType, HostTensor, Result, WeightsError};
+use crate::ggml::{GgmlType, supported_names, type_name};
+use crate::tensor::{element_count, owned_bytes};
+use crate::{BlockTensor, DType, HostTensor, Result, WeightsError};
 
 /// An open GGUF file.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub(crate) struct GgufFile {
 struct Entry {
     /// ggml's name, for messages.
     gguf_name: String,
-    format: &'static BlockFormat,
+    ggml_type: GgmlType,
     shape: Vec<usize>,
     /// Within the file.
     bytes: Range<usize>,
@@ -71,26 +73,50 @@ impl GgufFile {
             .map(|(name, entry)| (name.as_str(), entry.shape.as_slice()))
     }
 
-    /// The tensor `name`, which is one of [`tensors`](Self::tensors), in f32. Shares the map if it is stored so.
+    /// The tensor `name`, which is one of [`tensors`](Self::tensors): floats in their own type, blocks decoded to f32.
+    /// Shares the map where the values lie in the file as the model has them.
     pub(crate) fn tensor(&self, name: &str) -> Result<HostTensor> {
         let entry = &self.tensors[name];
-        let bytes = self.file.slice(entry.bytes.clone())?;
-        if entry.format.is_f32() && entry.stored == Stored::AsIs {
-            return HostTensor::new(bytes, DType::F32, entry.shape.clone());
-        }
-        let mut values = entry.format.dequantize(&bytes);
-        match entry.stored {
-            Stored::AsIs => {}
-            Stored::PlusOne => values.iter_mut().for_each(|value| *value -= 1.0),
-            Stored::Interleaved(heads) => {
-                values = self.deinterleave(entry, &values, heads)?;
+        let shape = entry.shape.clone();
+        let bytes = self.bytes(entry)?;
+        let tensor = match entry.ggml_type {
+            GgmlType::Float(dtype) => HostTensor::new(bytes, dtype, shape)?,
+            GgmlType::Blocks(format) => {
+                let (size, len) = (format.block_bytes(), format.block_len());
+                let decode = |blocks: &[u8], out: &mut [f32]| format.dequantize(blocks, out);
+                HostTensor::from_vec(decode_blocks(&bytes, size, len, decode), shape)?
             }
+        };
+        match entry.stored {
+            Stored::PlusOne => minus_one(&tensor),
+            Stored::AsIs | Stored::Interleaved(_) => Ok(tensor),
         }
-        HostTensor::from_vec(values, entry.shape.clone())
+    }
+
+    /// The matrix `name` in blocks, if it is stored so and its values need no arithmetic. Shares the map where the rows
+    /// lie in the model's order.
+    pub(crate) fn blocks(&self, name: &str) -> Result<Option<BlockTensor>> {
+        let entry = &self.tensors[name];
+        match (entry.ggml_type, entry.shape.as_slice()) {
+            (GgmlType::Blocks(format), &[rows, cols]) if entry.stored != Stored::PlusOne => {
+                let bytes = self.bytes(entry)?;
+                Ok(Some(BlockTensor { format, rows, cols, bytes }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A tensor's bytes, its rows in the model's order.
+    fn bytes(&self, entry: &Entry) -> Result<Bytes> {
+        let bytes = self.file.slice(entry.bytes.clone())?;
+        match entry.stored {
+            Stored::AsIs | Stored::PlusOne => Ok(bytes),
+            Stored::Interleaved(heads) => Ok(owned_bytes(self.deinterleave(entry, &bytes, heads)?)),
+        }
     }
 
     /// Rows `2 i + j` of each head back to `j * head_dim / 2 + i`.
-    fn deinterleave(&self, entry: &Entry, values: &[f32], heads: Heads) -> Result<Vec<f32>> {
+    fn deinterleave(&self, entry: &Entry, values: &[u8], heads: Heads) -> Result<Vec<u8>> {
         let (key, count) = match heads {
             Heads::Query => ("attention.head_count", self.heads.query),
             Heads::KeyValue => ("attention.head_count_kv", self.heads.key_value),
@@ -117,6 +143,13 @@ impl GgufFile {
         }
         Ok(output)
     }
+}
+
+fn minus_one(tensor: &HostTensor) -> Result<HostTensor> {
+    let bytes = cast_floats(tensor.bytes(), tensor.dtype(), DType::F32)?;
+    let values: &[f32] = bytemuck::cast_slice(&bytes);
+    let values = values.iter().map(|value| value - 1.0).collect();
+    HostTensor::from_vec(values, tensor.shape().to_vec())
 }
 
 impl HeadCounts {
@@ -169,8 +202,8 @@ fn locate_one(
     file: &FileBytes,
 ) -> Result<Entry> {
     let path = file.path();
-    let format =
-        BlockFormat::of(info.ggml_type).ok_or_else(|| WeightsError::UnsupportedGgmlType {
+    let ggml_type =
+        GgmlType::of(info.ggml_type).ok_or_else(|| WeightsError::UnsupportedGgmlType {
             path: path.to_owned(),
             name: info.name.clone(),
             ggml_type: type_name(info.ggml_type),
@@ -178,15 +211,16 @@ fn locate_one(
         })?;
     let invalid = |reason| gguf_error(path, &info.name, reason);
     let row_len = info.shape.last().copied().unwrap_or(1);
-    if !row_len.is_multiple_of(format.len) {
+    if !row_len.is_multiple_of(ggml_type.block_len()) {
         return Err(invalid(format!(
             "rows of {row_len} elements are not whole blocks of {} ({})",
-            format.len,
+            ggml_type.block_len(),
             type_name(info.ggml_type)
         )));
     }
-    let size =
-        element_count(&info.shape).and_then(|count| (count / format.len).checked_mul(format.bytes));
+    let size = element_count(&info.shape).and_then(|count| {
+        (count / ggml_type.block_len()).checked_mul(ggml_type.block_bytes())
+    });
     let start = data_offset
         .checked_add(info.offset)
         .and_then(|start| usize::try_from(start).ok());
@@ -196,7 +230,7 @@ fn locate_one(
     match start.zip(end) {
         Some((start, end)) if end <= file.len() => Ok(Entry {
             gguf_name: info.name.clone(),
-            format,
+            ggml_type,
             shape: info.shape.clone(),
             bytes: start..end,
             stored,

@@ -30,7 +30,7 @@
 mod cast;
 mod checkpoint;
 pub mod conversion_mapping;
-mod dequantize;
+mod ggml;
 mod dtype;
 mod error;
 mod file_bytes;
@@ -51,7 +51,7 @@ pub use load_plan::{LoadPlan, LoadRules, plan};
 pub use renaming::WeightRenaming;
 pub use report::{LoadReport, Mismatch};
 pub use save::save_safetensors;
-pub use tensor::HostTensor;
+pub use tensor::{BlockTensor, HostTensor};
 
 #[cfg(target_endian = "big")]
 compile_error!(

@@ -4,6 +4,7 @@
 //! never copied between the file and the model.
 
 use bytes::Bytes;
+use transformers_kernels::BlockFormat;
 
 use crate::cast;
 use crate::{DType, Element, Result, WeightsError};
@@ -108,6 +109,19 @@ impl HostTensor {
             shape: self.shape.clone(),
         })
     }
+}
+
+/// A matrix in ggml's quantised blocks. Cloning shares the bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockTensor {
+    /// What the blocks are.
+    pub format: BlockFormat,
+    /// Rows.
+    pub rows: usize,
+    /// Elements of a row, whole blocks of them.
+    pub cols: usize,
+    /// The blocks, row after row.
+    pub bytes: Bytes,
 }
 
 /// The product of the dimensions, unless it overflows.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use transformers_config::GenerationConfig;
 use transformers_generation::Generate;
-use transformers_modeling::{AutoModelForCausalLM, DeviceSpec, LoadOptions};
+use transformers_modeling::{AutoModelForCausalLM, DeviceSpec, LoadOptions, Precision};
 use transformers_pipelines::{EmbedOptions, SentenceTransformer};
 use transformers_tokenization::{
     AutoTokenizer, ChatMessage, ChatTemplateOptions, EncodeOptions, Truncation,
@@ -92,6 +92,7 @@ fn main() -> ExitCode {
 
 fn compare(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let options = LoadOptions {
+        precision: Precision::Exact,
         device: arguments.device,
         ..LoadOptions::default()
     };

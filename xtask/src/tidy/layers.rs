@@ -9,7 +9,7 @@ const FACADE: &str = "burn-transformers";
 const LAYERS: &[(&str, &[&str])] = &[
     ("hub", &[]),
     ("config", &["hub"]),
-    ("weights", &["config"]),
+    ("weights", &["config", "kernels"]),
     ("tokenization", &["config"]),
     ("processing", &["config"]),
     ("kernels", &[]),

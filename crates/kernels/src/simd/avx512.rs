@@ -132,6 +132,14 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn mul_exp2(self, a: __m512, n: __m512) -> __m512 {
+        unsafe {
+            let exponent = _mm512_slli_epi32::<23>(_mm512_cvtps_epi32(n));
+            _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), exponent))
+        }
+    }
+
+    #[inline(always)]
     fn sum(self, a: __m512) -> f32 {
         unsafe { _mm512_reduce_add_ps(a) }
     }
@@ -139,6 +147,19 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn max_lane(self, a: __m512) -> f32 {
         unsafe { _mm512_reduce_max_ps(a) }
+    }
+
+    #[inline(always)]
+    fn sum4(self, a: [__m512; 4]) -> [f32; 4] {
+        // What has AVX-512 has AVX2.
+        let mut halves = [Avx2(()).zero(); 4];
+        for (half, a) in halves.iter_mut().zip(a) {
+            unsafe {
+                let high = _mm512_extractf32x8_ps::<1>(a);
+                *half = _mm256_add_ps(_mm512_castps512_ps256(a), high);
+            }
+        }
+        Avx2(()).sum4(halves)
     }
 
     #[inline(always)]

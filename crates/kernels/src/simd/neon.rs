@@ -126,8 +126,28 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn mul_exp2(self, a: float32x4_t, n: float32x4_t) -> float32x4_t {
+        unsafe {
+            let exponent = vshlq_n_s32::<23>(vcvtnq_s32_f32(n));
+            vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(a), exponent))
+        }
+    }
+
+    #[inline(always)]
     fn sum(self, a: float32x4_t) -> f32 {
         unsafe { vaddvq_f32(a) }
+    }
+
+    #[inline(always)]
+    fn sum4(self, [a, b, c, d]: [float32x4_t; 4]) -> [f32; 4] {
+        let mut sums = [0.0; 4];
+        unsafe { vst1q_f32(sums.as_mut_ptr(), vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d))) };
+        sums
+    }
+
+    #[inline(always)]
+    fn max_lane(self, a: float32x4_t) -> f32 {
+        unsafe { vmaxnmvq_f32(a) }
     }
 
     #[inline(always)]

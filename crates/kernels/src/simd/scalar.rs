@@ -102,7 +102,13 @@ impl Simd for Scalar {
 
     #[inline(always)]
     fn round(self, a: V) -> V {
-        map(a, f32::round_ties_even)
+        // `f32::round_ties_even` is a library call where the CPU has no such instruction. There are no fractions from
+        // 2^23 on, so adding that rounds.
+        map(a, |x| {
+            let large = (1u32 << 23) as f32;
+            let shift = large.copysign(x);
+            if x.abs() < large { (x + shift) - shift } else { x }
+        })
     }
 
     #[inline(always)]
@@ -116,8 +122,20 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn mul_exp2(self, a: V, n: V) -> V {
+        zip(a, n, |a, n| {
+            f32::from_bits(a.to_bits().wrapping_add((n as i32 as u32) << 23))
+        })
+    }
+
+    #[inline(always)]
     fn sum(self, a: V) -> f32 {
         ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
+    }
+
+    #[inline(always)]
+    fn sum4(self, a: [V; 4]) -> [f32; 4] {
+        a.map(|a| self.sum(a))
     }
 
     #[inline(always)]

@@ -9,7 +9,9 @@ use transformers_config::{BertConfig, ModelConfig};
 use transformers_ops as ops;
 
 use crate::loss::masked_lm_loss;
-use crate::nn::{Activation, Cache, Embedding, Init, LayerNorm, Linear, Mask, MaskPattern};
+use crate::nn::{
+    Activation, Cache, Embedding, Init, LayerNorm, Linear, Mask, activation, linears,
+};
 use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput, Pretrained, Rows};
 
 /// The family with its two heads.
@@ -99,17 +101,9 @@ impl BertSelfAttention {
             x.reshape([batch, seq, self.heads, head_dim])
                 .swap_dims(1, 2)
         };
-        let options = ops::AttentionOptions {
-            scale: (head_dim as f64).powf(-0.5),
-            softcap: None,
-        };
-        ops::attention(
-            split(self.query.forward(x.clone())),
-            split(self.key.forward(x.clone())),
-            split(self.value.forward(x)),
-            mask.additive(),
-            options,
-        )
+        let [q, k, v] = linears(x, [&self.query, &self.key, &self.value]);
+        let options = ops::AttentionOptions::new((head_dim as f64).powf(-0.5));
+        ops::attention(split(q), split(k), split(v), mask, &options)
     }
 }
 
@@ -129,7 +123,7 @@ impl BertOutput {
     }
 
     fn forward(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-        self.LayerNorm.forward(self.dense.forward(x) + residual)
+        self.LayerNorm.add(self.dense.forward(x), residual)
     }
 }
 
@@ -171,16 +165,15 @@ impl BertLayer {
                 dense: Linear::new(hidden, config.intermediate_size, true, init),
             },
             output: BertOutput::new(config.intermediate_size, config, init),
-            activation: Activation::from_name("hidden_act", &config.hidden_act)?,
+            activation: activation("hidden_act", &config.hidden_act)?,
         })
     }
 
     fn forward(&self, x: Tensor<3>, mask: &Mask) -> Tensor<3> {
         let attended = self.attention.self_.forward(x.clone(), mask);
         let x = self.attention.output.forward(attended, x);
-        let inner = self
-            .activation
-            .forward(self.intermediate.dense.forward(x.clone()));
+        let inner = self.intermediate.dense.forward(x.clone());
+        let inner = ops::activate(inner, self.activation);
         self.output.forward(inner, x)
     }
 }
@@ -231,14 +224,7 @@ impl BertModel {
     ) -> Result<(Tensor<3>, Option<Vec<Tensor<3>>>), ModelError> {
         self.check(inputs)?;
         let mut hidden = self.embeddings.forward(inputs);
-        let mask = Mask::new(
-            MaskPattern::Bidirectional { window: None },
-            inputs.input_ids.dims()[1],
-            0,
-            0,
-            inputs.attention_mask.as_ref(),
-            &hidden.device(),
-        );
+        let mask = Mask::bidirectional().with_padding(inputs.tokens(0));
         let mut record = inputs.output_hidden_states.then(|| vec![hidden.clone()]);
         for layer in &self.encoder.layer {
             hidden = layer.forward(hidden, &mask);
@@ -340,7 +326,7 @@ impl BertForMaskedLM {
                     },
                     bias: init.zeros([vocab]),
                     decoder: (!config.tie_word_embeddings).then(decoder),
-                    activation: Activation::from_name("hidden_act", &config.hidden_act)?,
+                    activation: activation("hidden_act", &config.hidden_act)?,
                 },
             },
         })
@@ -348,9 +334,7 @@ impl BertForMaskedLM {
 
     fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         let head = &self.cls.predictions;
-        let hidden = head
-            .activation
-            .forward(head.transform.dense.forward(hidden));
+        let hidden = ops::activate(head.transform.dense.forward(hidden), head.activation);
         let hidden = head.transform.LayerNorm.forward(hidden);
         match &head.decoder {
             Some(decoder) => decoder.forward(hidden),

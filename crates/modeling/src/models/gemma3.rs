@@ -7,8 +7,8 @@ use transformers_config::Gemma3TextConfig;
 
 use crate::ModelError;
 use crate::nn::{
-    Activation, Attention, AttentionOptions, DecoderFamily, DecoderLayer, DecoderOptions, GatedMlp,
-    Init, LayerContext, NormForm, RmsNorm,
+    Attention, AttentionOptions, DecoderFamily, DecoderLayer, DecoderOptions, GatedMlp,
+    Init, LayerContext, NormForm, RmsNorm, activation,
 };
 
 /// `x + norm(attention(norm(x)))`, then `x + norm(mlp(norm(x)))`.
@@ -27,11 +27,9 @@ impl DecoderLayer for Gemma3DecoderLayer {
         let attended = self
             .self_attn
             .forward(self.input_layernorm.forward(hidden.clone()), context);
-        let hidden = hidden + self.post_attention_layernorm.forward(attended);
-        let fed = self
-            .mlp
-            .forward(self.pre_feedforward_layernorm.forward(hidden.clone()));
-        hidden + self.post_feedforward_layernorm.forward(fed)
+        let attended = self.post_attention_layernorm.forward(attended);
+        let (hidden, normed) = self.pre_feedforward_layernorm.add(attended, hidden);
+        hidden + self.post_feedforward_layernorm.forward(self.mlp.forward(normed))
     }
 }
 
@@ -80,7 +78,7 @@ impl DecoderFamily for Gemma3Text {
                 config.hidden_size,
                 config.intermediate_size,
                 false,
-                Activation::from_name("hidden_activation", &config.hidden_activation)?,
+                activation("hidden_activation", &config.hidden_activation)?,
                 init,
             ),
             post_feedforward_layernorm: norm(),

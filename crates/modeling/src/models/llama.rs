@@ -8,8 +8,8 @@ use transformers_config::LlamaConfig;
 
 use crate::ModelError;
 use crate::nn::{
-    Activation, Attention, AttentionOptions, DecoderFamily, DecoderLayer, DecoderOptions, GatedMlp,
-    Init, LayerContext, NormForm, RmsNorm,
+    Attention, AttentionOptions, DecoderFamily, DecoderLayer, DecoderOptions, GatedMlp,
+    Init, LayerContext, NormForm, RmsNorm, activation,
 };
 
 /// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
@@ -42,7 +42,7 @@ impl LlamaDecoderLayer {
     pub fn new(block: &LlamaBlock<'_>, init: &Init) -> Result<Self, ModelError> {
         let hidden = block.attention.hidden_size;
         let norm = || RmsNorm::new(hidden, block.rms_norm_eps, NormForm::Plain, init);
-        let activation = Activation::from_name("hidden_act", block.hidden_act)?;
+        let activation = activation("hidden_act", block.hidden_act)?;
         let inner = block.intermediate_size;
         Ok(Self {
             input_layernorm: norm(),
@@ -58,11 +58,8 @@ impl DecoderLayer for LlamaDecoderLayer {
         let attended = self
             .self_attn
             .forward(self.input_layernorm.forward(hidden.clone()), context);
-        let hidden = hidden + attended;
-        let fed = self
-            .mlp
-            .forward(self.post_attention_layernorm.forward(hidden.clone()));
-        hidden + fed
+        let (hidden, normed) = self.post_attention_layernorm.add(attended, hidden);
+        hidden + self.mlp.forward(normed)
     }
 }
 

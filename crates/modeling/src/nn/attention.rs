@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use transformers_ops as ops;
 
-use super::{Init, LayerContext, Linear, NormForm, RmsNorm};
+use super::{Init, LayerContext, Linear, NormForm, RmsNorm, linears};
 
 /// The shape of an [`Attention`] layer and the options in which families differ.
 #[derive(Debug, Clone)]
@@ -88,7 +88,10 @@ impl Attention {
             num_heads,
             num_kv_heads,
             head_dim,
-            scores: ops::AttentionOptions { scale, softcap },
+            scores: ops::AttentionOptions {
+                softcap,
+                ..ops::AttentionOptions::new(scale)
+            },
         }
     }
 
@@ -97,20 +100,16 @@ impl Attention {
         let heads = |x: Tensor<3>, heads: usize, norm: Option<&RmsNorm>| {
             let [batch, seq, _] = x.dims();
             let x = x.reshape([batch, seq, heads, self.head_dim]);
-            norm.map_or(x.clone(), |norm| norm.forward(x))
-                .swap_dims(1, 2)
+            let x = match norm {
+                Some(norm) => norm.forward(x),
+                None => x,
+            };
+            x.swap_dims(1, 2)
         };
-        let q = heads(
-            self.q_proj.forward(x.clone()),
-            self.num_heads,
-            self.q_norm.as_ref(),
-        );
-        let k = heads(
-            self.k_proj.forward(x.clone()),
-            self.num_kv_heads,
-            self.k_norm.as_ref(),
-        );
-        let v = heads(self.v_proj.forward(x), self.num_kv_heads, None);
+        let [q, k, v] = linears(x, [&self.q_proj, &self.k_proj, &self.v_proj]);
+        let q = heads(q, self.num_heads, self.q_norm.as_ref());
+        let k = heads(k, self.num_kv_heads, self.k_norm.as_ref());
+        let v = heads(v, self.num_kv_heads, None);
 
         let (q, k) = match context.rotary {
             Some(rotary) => (rotary.apply(q), rotary.apply(k)),
@@ -120,7 +119,7 @@ impl Attention {
             Some(cache) => cache.update(context.layer, k, v),
             None => (k, v),
         };
-        let y = ops::attention(q, k, v, context.mask.additive(), self.scores);
+        let y = ops::attention(q, k, v, context.mask, &self.scores);
         self.o_proj.forward(y)
     }
 }

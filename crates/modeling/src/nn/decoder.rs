@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 use transformers_config::{LayerType, ModelConfig, RopeParameters, RopeType};
 
 use super::{
-    Cache, DynamicCache, Embedding, Init, Linear, Mask, MaskPattern, RmsNorm, RotaryEmbedding,
+    Cache, DynamicCache, Embedding, Init, Linear, Mask, RmsNorm, RotaryEmbedding,
     RotaryTables,
 };
 use crate::loss::causal_lm_loss;
@@ -90,12 +90,15 @@ impl DecoderOptions {
             .filter(|_| kind == LayerType::SlidingAttention)
     }
 
-    fn mask_pattern(&self, kind: LayerType) -> MaskPattern {
-        let window = self.window(kind);
-        match self.bidirectional {
-            true => MaskPattern::Bidirectional { window },
-            false => MaskPattern::Causal { window },
-        }
+    /// Of `past` tokens before this pass, `dropped` are no longer among the keys.
+    fn mask(&self, kind: LayerType, past: usize, dropped: usize, inputs: &ModelInputs) -> Mask {
+        let mask = match self.bidirectional {
+            true => Mask::bidirectional(),
+            false => Mask::causal(),
+        };
+        mask.after(past - dropped)
+            .with_window(self.window(kind))
+            .with_padding(inputs.tokens(dropped))
     }
 
     /// A dynamic rotation stretches with the sequence; every other one was made for a length.
@@ -227,14 +230,9 @@ impl<L: DecoderLayer> Decoder<L> {
                 Some(rotary) => Some(rotary.tables(positions, &device, hidden.dtype())?),
                 None => None,
             };
-            let mask = Mask::new(
-                self.options.mask_pattern(kind),
-                inputs.input_ids.dims()[1],
-                cache.map_or(0, |cache| cache.seq_len()),
-                cache.map_or(0, |cache| cache.dropped(layer)),
-                inputs.attention_mask.as_ref(),
-                &device,
-            );
+            let past = cache.map_or(0, |cache| cache.seq_len());
+            let dropped = cache.map_or(0, |cache| cache.dropped(layer));
+            let mask = self.options.mask(kind, past, dropped, inputs);
             kinds.insert(kind, Shared { rotary, mask });
         }
         Ok(kinds)

@@ -1,23 +1,23 @@
 //! The token embedding, which may also serve as the output head.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 use transformers_ops as ops;
 
-use super::Init;
+use super::{Init, Weight};
 
 /// A table of vectors, one per id.
 #[derive(Module, Debug)]
 pub struct Embedding {
     /// `[vocab, hidden]`.
-    pub weight: Param<Tensor<2>>,
+    pub weight: Weight,
 }
 
 impl Embedding {
     /// A table of `vocab` vectors of `hidden` features.
     pub fn new(vocab: usize, hidden: usize, init: &Init) -> Self {
         Self {
-            weight: init.normal([vocab, hidden]),
+            weight: Weight::new([vocab, hidden], init),
         }
     }
 

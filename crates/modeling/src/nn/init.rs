@@ -2,6 +2,7 @@
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{DType, Device, Distribution, Tensor};
+use transformers_ops::Precision;
 
 /// Where and how a model's parameters are born: their device, their dtype and the spread of fresh weights.
 ///
@@ -15,6 +16,8 @@ pub struct Init {
     pub dtype: DType,
     /// Standard deviation of fresh weights (`initializer_range`).
     pub std: f64,
+    /// How products with quantised weights are computed on the CPU.
+    pub precision: Precision,
 }
 
 impl Init {
@@ -24,6 +27,7 @@ impl Init {
             device,
             dtype: DType::F32,
             std: 0.02,
+            precision: Precision::default(),
         }
     }
 

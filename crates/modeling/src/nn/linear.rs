@@ -4,13 +4,13 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use transformers_ops as ops;
 
-use super::Init;
+use super::{Init, Weight};
 
 /// `x Wᵀ + b` with the weight as checkpoints store it.
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[out, in]`.
-    pub weight: Param<Tensor<2>>,
+    pub weight: Weight,
     /// `[out]`.
     pub bias: Option<Param<Tensor<1>>>,
 }
@@ -19,13 +19,23 @@ impl Linear {
     /// A layer from `input` to `output` features.
     pub fn new(input: usize, output: usize, bias: bool, init: &Init) -> Self {
         Self {
-            weight: init.normal([output, input]),
+            weight: Weight::new([output, input], init),
             bias: bias.then(|| init.zeros([output])),
         }
     }
 
     /// `[.., in]` to `[.., out]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        ops::linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+        let [y] = linears(x, [self]);
+        y
     }
+}
+
+/// Several layers on one input `[.., in]`, in one pass over it.
+pub fn linears<const D: usize, const N: usize>(
+    x: Tensor<D>,
+    layers: [&Linear; N],
+) -> [Tensor<D>; N] {
+    let operands = layers.map(|layer| (layer.weight.val(), layer.bias.as_ref().map(Param::val)));
+    ops::linears(x, operands)
 }

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use transformers_ops as ops;
 
-use super::{Activation, Init, Linear};
+use super::{Activation, Init, Linear, linears};
 
 /// `down(act(gate(x)) * up(x))` (Shazeer 2020).
 #[derive(Module, Debug)]
@@ -35,12 +35,7 @@ impl GatedMlp {
 
     /// `[batch, seq, hidden]` to the same shape.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = self.gate_proj.forward(x.clone());
-        let up = self.up_proj.forward(x);
-        self.down_proj.forward(match self.activation {
-            Activation::Silu => ops::swiglu(gate, up),
-            Activation::GeluTanh => ops::geglu_tanh(gate, up),
-            other => other.forward(gate) * up,
-        })
+        let [gate, up] = linears(x, [&self.gate_proj, &self.up_proj]);
+        self.down_proj.forward(ops::gated(gate, up, self.activation))
     }
 }

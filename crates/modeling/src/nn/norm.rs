@@ -3,17 +3,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use transformers_ops as ops;
+pub use transformers_ops::NormForm;
 
 use super::Init;
-
-/// What the weight of an [`RmsNorm`] means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NormForm {
-    /// The factor itself, applied after the cast back (Llama).
-    Plain,
-    /// Its difference from one, applied in f32 (Gemma).
-    OnePlus,
-}
 
 /// Root-mean-square norm over the last dimension.
 #[derive(Module, Debug)]
@@ -38,10 +30,12 @@ impl RmsNorm {
 
     /// `[.., size]` to the same shape.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        match self.form {
-            NormForm::Plain => ops::rms_norm(x, self.weight.val(), self.eps),
-            NormForm::OnePlus => ops::rms_norm_one_plus(x, self.weight.val(), self.eps),
-        }
+        ops::rms_norm(x, self.weight.val(), self.form, self.eps)
+    }
+
+    /// Adds `x` to the residual stream: gives the stream and its norm. All are `[.., size]`.
+    pub fn add<const D: usize>(&self, x: Tensor<D>, residual: Tensor<D>) -> (Tensor<D>, Tensor<D>) {
+        ops::add_rms_norm(x, residual, self.weight.val(), self.form, self.eps)
     }
 }
 
@@ -70,5 +64,11 @@ impl LayerNorm {
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let bias = self.bias.as_ref().map(Param::val);
         ops::layer_norm(x, self.weight.val(), bias, self.eps)
+    }
+
+    /// The norm of `x + residual`. All are `[.., size]`.
+    pub fn add<const D: usize>(&self, x: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
+        let bias = self.bias.as_ref().map(Param::val);
+        ops::add_layer_norm(x, residual, self.weight.val(), bias, self.eps)
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
 use transformers_hub::ModelFiles;
-use transformers_modeling::nn::Activation;
+use transformers_modeling::nn::{self, Activation};
 use transformers_ops as ops;
 use transformers_weights::{Checkpoint, DType, OpenOptions};
 
@@ -78,7 +78,7 @@ impl Dense {
         }
         let y = ops::linear(x.clone(), self.weight.clone(), self.bias.clone());
         let y = match self.activation {
-            Some(activation) => activation.forward(y),
+            Some(activation) => ops::activate(y, activation),
             None => y,
         };
         Ok(match (self.residual, &self.projection) {
@@ -113,8 +113,7 @@ fn activation(config: &Config, path: &Path) -> Result<Option<Activation>, Pipeli
     if class == "Identity" {
         return Ok(None);
     }
-    let activation = Activation::from_name("activation_function", &class.to_lowercase());
-    activation
+    nn::activation("activation_function", &class.to_lowercase())
         .map(Some)
         .map_err(|error| invalid("activation_function", error.to_string()))
 }

@@ -44,8 +44,7 @@ fn open(bytes: &[u8]) -> Result<Checkpoint> {
 }
 
 fn values(checkpoint: &Checkpoint, name: &str) -> Vec<f32> {
-    let tensor = checkpoint.tensor(name).unwrap();
-    assert_eq!(tensor.dtype(), DType::F32);
+    let tensor = checkpoint.tensor(name).unwrap().cast(DType::F32).unwrap();
     tensor.as_slice().unwrap().to_vec()
 }
 

@@ -1,0 +1,217 @@
+//! Activation functions, alone and as the gate of a gated feed-forward layer.
+
+use crate::{
+    Isa,
+    math::{erf, exp, sigmoid, tanh},
+    rows::{GROUP, for_rows, load, store},
+    simd::{Simd, simd_fn},
+};
+
+/// An activation function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// `x / (1 + e^-x)`, also called swish.
+    Silu,
+    /// `x / 2 * (1 + erf(x / √2))`.
+    Gelu,
+    /// GELU with `tanh(√(2/π) * (x + 0.044715 x³))` in the place of `erf(x / √2)`.
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `1 / (1 + e^-x)`.
+    Sigmoid,
+}
+
+/// `x = activation(x)`.
+pub fn activate(activation: Activation, x: &mut [f32]) {
+    let isa = Isa::current();
+    for_rows(x.len(), 1, [x], |_, [x]| apply(isa, activation, x, None));
+}
+
+/// `gate = activation(gate) * up`: SwiGLU with [`Activation::Silu`], GEGLU with a GELU.
+///
+/// # Panics
+/// When lengths differ.
+pub fn gated(activation: Activation, gate: &mut [f32], up: &[f32]) {
+    assert_eq!(gate.len(), up.len(), "up has the shape of gate");
+    let isa = Isa::current();
+    for_rows(gate.len(), 1, [gate], |range, [gate]| {
+        apply(isa, activation, gate, Some(&up[range]));
+    });
+}
+
+simd_fn! {
+    fn apply<S>(s, activation: Activation, x: &mut [f32], factor: Option<&[f32]>) {
+        match activation {
+            Activation::Silu => map::<S, Silu>(s, x, factor),
+            Activation::Gelu => map::<S, Gelu>(s, x, factor),
+            Activation::GeluTanh => map::<S, GeluTanh>(s, x, factor),
+            Activation::Relu => map::<S, Relu>(s, x, factor),
+            Activation::Tanh => map::<S, Tanh>(s, x, factor),
+            Activation::Sigmoid => map::<S, Sigmoid>(s, x, factor),
+        }
+    }
+}
+
+#[inline(always)]
+fn map<S: Simd, F: Function>(s: S, x: &mut [f32], factor: Option<&[f32]>) {
+    let group = GROUP * S::LANES;
+    let mut factors = factor.map(|factor| factor.chunks(group));
+    for x in x.chunks_mut(group) {
+        let mut y = load(s, x, 0.0);
+        for y in &mut y {
+            *y = F::of(s, *y);
+        }
+        if let Some(factor) = factors.as_mut().and_then(Iterator::next) {
+            for (y, factor) in y.iter_mut().zip(load(s, factor, 0.0)) {
+                *y = s.mul(*y, factor);
+            }
+        }
+        store(s, x, y);
+    }
+}
+
+/// A function of every lane. A type and not a closure, which would not inherit the instruction set's features.
+trait Function {
+    fn of<S: Simd>(s: S, x: S::F32) -> S::F32;
+}
+
+struct Silu;
+impl Function for Silu {
+    #[inline(always)]
+    fn of<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        s.div(x, s.add(s.splat(1.0), exp(s, s.sub(s.zero(), x))))
+    }
+}
+
+struct Gelu;
+impl Function for Gelu {
+    #[inline(always)]
+    fn of<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        let erf = erf(s, s.mul(x, s.splat(std::f32::consts::FRAC_1_SQRT_2)));
+        let half = s.mul(x, s.splat(0.5));
+        s.mul_add(half, erf, half)
+    }
+}
+
+struct GeluTanh;
+impl Function for GeluTanh {
+    #[inline(always)]
+    fn of<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        // (1 + tanh u) / 2 = 1 / (1 + e^-2u), and 2 √(2/π) = 1.5957691.
+        let u = s.mul_add(s.mul(x, x), s.splat(0.044_715), s.splat(1.0));
+        let exponent = s.mul(s.mul(x, s.splat(-1.595_769_1)), u);
+        s.div(x, s.add(s.splat(1.0), exp(s, exponent)))
+    }
+}
+
+struct Relu;
+impl Function for Relu {
+    #[inline(always)]
+    fn of<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        // The second operand is what a NaN gives.
+        s.max(s.zero(), x)
+    }
+}
+
+struct Tanh;
+impl Function for Tanh {
+    #[inline(always)]
+    fn of<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        tanh(s, x)
+    }
+}
+
+struct Sigmoid;
+impl Function for Sigmoid {
+    #[inline(always)]
+    fn of<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        sigmoid(s, x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    const ALL: [Activation; 6] = [
+        Activation::Silu,
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Relu,
+        Activation::Tanh,
+        Activation::Sigmoid,
+    ];
+
+    fn exact(activation: Activation, x: f64) -> f64 {
+        match activation {
+            Activation::Silu => x / (1.0 + (-x).exp()),
+            Activation::Gelu => x / 2.0 * (1.0 + crate::math::erf_f64(x / 2f64.sqrt())),
+            Activation::GeluTanh => {
+                let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+                x / 2.0 * (1.0 + u.tanh())
+            }
+            Activation::Relu => x.max(0.0),
+            Activation::Tanh => x.tanh(),
+            Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        }
+    }
+
+    #[test]
+    fn every_function_is_that_of_f64() {
+        let lens: &[usize] = if cfg!(miri) {
+            &[5, 33]
+        } else {
+            &[0, 1, 5, 31, 63, 65, 1000, 40_000]
+        };
+        for &len in lens {
+            let mut random = Random::new(len as u64);
+            let x: Vec<f32> = random.floats(len).into_iter().map(|x| 12.0 * x).collect();
+            let up = random.floats(len);
+            for activation in ALL {
+                for &isa in Isa::available() {
+                    let (mut y, mut gate) = (x.clone(), x.clone());
+                    isa.with(|| activate(activation, &mut y));
+                    isa.with(|| gated(activation, &mut gate, &up));
+                    for i in 0..len {
+                        let expected = exact(activation, x[i].into());
+                        let allowed = 3e-7 * expected.abs().max(1.0);
+                        let off = (f64::from(y[i]) - expected).abs();
+                        assert!(
+                            off <= allowed,
+                            "{isa:?} {activation:?}({}) = {}",
+                            x[i],
+                            y[i]
+                        );
+                        assert_eq!(gate[i], y[i] * up[i], "{isa:?} {activation:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn infinities_and_nan() {
+        const INF: f32 = f32::INFINITY;
+        for (activation, low, below, above, high) in [
+            (Activation::Silu, f32::NAN, 0.0, 200.0, INF),
+            (Activation::Gelu, f32::NAN, 0.0, 200.0, INF),
+            (Activation::GeluTanh, f32::NAN, 0.0, 200.0, INF),
+            (Activation::Relu, 0.0, 0.0, 200.0, INF),
+            (Activation::Tanh, -1.0, -1.0, 1.0, 1.0),
+            (Activation::Sigmoid, 0.0, 0.0, 1.0, 1.0),
+        ] {
+            for &isa in Isa::available() {
+                let mut y = [-INF, -200.0, 200.0, INF, f32::NAN];
+                isa.with(|| activate(activation, &mut y));
+                for (got, expected) in y.into_iter().zip([low, below, above, high, f32::NAN]) {
+                    let same = got == expected || got.is_nan() && expected.is_nan();
+                    assert!(same, "{isa:?} {activation:?}: {y:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Activations as 8-bit integers, with a scale for each group of 32.
+
+use std::cell::RefCell;
+
+use super::GROUP;
+use crate::{
+    Isa,
+    simd::{Simd, simd_fn},
+};
+
+/// Scales are stored in multiples of this many, the missing ones zero.
+pub(super) const CHUNK: usize = 8;
+
+/// Rows of activations as integers in -127..=127: element `k` of row `i` is
+/// `scales[i * stride + k / 32] * ints[i * cols + k]`, to within half a scale.
+#[derive(Default)]
+pub(super) struct Quantized {
+    pub(super) cols: usize,
+    /// Scales of a row, with those that fill it up to a multiple of [`CHUNK`].
+    pub(super) stride: usize,
+    pub(super) ints: Vec<i8>,
+    pub(super) scales: Vec<f32>,
+    /// Sums of the groups' (quantised) elements.
+    pub(super) sums: Vec<f32>,
+}
+
+impl Quantized {
+    pub(super) fn rows(&self) -> usize {
+        self.ints.len() / self.cols
+    }
+
+    /// Holds the rows of `x`, which have `cols` elements, in whole groups. Reuses its memory.
+    pub(super) fn assign(&mut self, isa: Isa, x: &[f32], cols: usize) {
+        let rows = x.len() / cols;
+        self.cols = cols;
+        self.stride = (cols / GROUP).next_multiple_of(CHUNK);
+        self.ints.resize(x.len(), 0);
+        self.scales.clear();
+        self.scales.resize(rows * self.stride, 0.0);
+        self.sums.clear();
+        self.sums.resize(rows * self.stride, 0.0);
+        for (i, (x, ints)) in x
+            .chunks_exact(cols)
+            .zip(self.ints.chunks_exact_mut(cols))
+            .enumerate()
+        {
+            let scales = i * self.stride..i * self.stride + cols / GROUP;
+            let (scales, sums) = (&mut self.scales[scales.clone()], &mut self.sums[scales]);
+            quantize(isa, x, ints, scales, sums);
+        }
+    }
+}
+
+simd_fn! {
+    /// Quantises the groups of `x`.
+    pub(super) fn quantize<S>(s, x: &[f32], ints: &mut [i8], scales: &mut [f32], sums: &mut [f32]) {
+        let groups = x.as_chunks::<GROUP>().0.iter().zip(ints.as_chunks_mut::<GROUP>().0);
+        for ((x, ints), (scale, sum)) in groups.zip(scales.iter_mut().zip(sums)) {
+            *scale = quantize_group(s, x, ints);
+            let total: i32 = ints.iter().map(|&i| i32::from(i)).sum();
+            *sum = *scale * total as f32;
+        }
+    }
+}
+
+/// Writes the group as integers and gives their scale: the largest magnitude becomes 127. The scale is NaN where an
+/// element is not finite, so that the products are.
+#[inline(always)]
+pub(super) fn quantize_group<S: Simd>(s: S, x: &[f32; GROUP], ints: &mut [i8; GROUP]) -> f32 {
+    let (mut largest, mut poison) = (s.zero(), s.zero());
+    for x in x.chunks_exact(S::LANES) {
+        // SAFETY: a chunk has LANES elements.
+        let x = unsafe { s.load(x.as_ptr()) };
+        largest = s.max(s.max(x, s.sub(s.zero(), x)), largest);
+        poison = s.mul_add(x, s.zero(), poison);
+    }
+    let largest = s.max_lane(largest);
+    let scale = largest / 127.0 + s.sum(poison);
+    let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+    *ints = std::array::from_fn(|i| {
+        // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the low bits.
+        (x[i] * inverse + 12_582_912.0).to_bits() as i8
+    });
+    scale
+}
+
+/// Calls `f` with the rows of `x` as integers.
+pub(super) fn with_quantized<R>(
+    isa: Isa,
+    x: &[f32],
+    cols: usize,
+    f: impl FnOnce(&Quantized) -> R,
+) -> R {
+    thread_local! {
+        static SCRATCH: RefCell<Quantized> = RefCell::default();
+    }
+    let mut quantized = SCRATCH.take();
+    quantized.assign(isa, x, cols);
+    let result = f(&quantized);
+    SCRATCH.set(quantized);
+    result
+}

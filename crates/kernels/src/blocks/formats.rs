@@ -1,0 +1,327 @@
+//! Where the formats keep their scales and integers, in groups of 32 elements.
+
+use super::{activations::CHUNK, dequantize::six_bit_scales, int8::Int8};
+
+/// A format, eight groups (a chunk) at a time: an element of group `g` is `scale[g] * (q - ZERO) + minimum[g]`.
+pub(super) trait Format: 'static {
+    /// Bytes of a block.
+    const BYTES: usize;
+    /// Groups of a block: 1, or 8 as in a chunk.
+    const GROUPS: usize = 1;
+    /// The integer that means zero, where integers are unsigned (and below 64).
+    const ZERO: i8 = 0;
+    /// Whether integers are signed.
+    const SIGNED: bool = false;
+    /// Whether there are minima.
+    const MINIMA: bool = false;
+    /// Whether a group's second half has its own scale.
+    const HALVES: bool = false;
+
+    /// The scales of the groups at `p`, of which `n` are there (the rest gets any finite numbers where those are); with
+    /// [`HALVES`](Self::HALVES), of their first halves.
+    ///
+    /// # Safety
+    /// Here and below: the blocks of `n` groups, at least one, are readable at `p`; `g < n`.
+    unsafe fn scales<S: Int8>(s: S, p: *const u8, n: usize) -> S::Floats;
+
+    /// The scales of the second halves.
+    ///
+    /// # Safety
+    /// As for [`scales`](Self::scales).
+    unsafe fn second_scales<S: Int8>(s: S, _p: *const u8) -> S::Floats {
+        s.zeros()
+    }
+
+    /// The minima.
+    ///
+    /// # Safety
+    /// As for [`scales`](Self::scales).
+    unsafe fn minima<S: Int8>(s: S, _p: *const u8, _n: usize) -> S::Floats {
+        s.zeros()
+    }
+
+    /// The integers of group `g`.
+    ///
+    /// # Safety
+    /// As for [`scales`](Self::scales).
+    unsafe fn ints<S: Int8>(s: S, p: *const u8, g: usize) -> S::Bytes;
+}
+
+/// The f16 at `offset` in each of `n` blocks; of the last one for those missing.
+#[inline(always)]
+unsafe fn halves<S: Int8>(
+    s: S,
+    p: *const u8,
+    offset: usize,
+    block_bytes: usize,
+    n: usize,
+) -> S::Floats {
+    let mut bits = [0; CHUNK];
+    for (g, bits) in bits.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        *bits = unsafe { half_bits(p.add(g.min(n - 1) * block_bytes + offset)) };
+    }
+    s.from_halves(bits)
+}
+
+#[inline(always)]
+unsafe fn half_bits(p: *const u8) -> u16 {
+    // SAFETY: the caller's promise.
+    u16::from_le_bytes(unsafe { p.cast::<[u8; 2]>().read() })
+}
+
+/// One f16, as f32.
+#[inline(always)]
+unsafe fn half<S: Int8>(s: S, p: *const u8) -> f32 {
+    // SAFETY: the caller's promise.
+    s.to_array(s.from_halves([unsafe { half_bits(p) }; 8]))[0]
+}
+
+pub(super) struct Q4_0;
+pub(super) struct Q4_1;
+pub(super) struct Q5_0;
+pub(super) struct Q5_1;
+pub(super) struct Q8_0;
+pub(super) struct Q4K;
+pub(super) struct Q5K;
+pub(super) struct Q6K;
+
+// Every block below: SAFETY: offsets are inside the blocks that the caller promises.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Format for Q4_0 {
+    const BYTES: usize = 18;
+    const ZERO: i8 = 8;
+
+    #[inline(always)]
+    unsafe fn scales<S: Int8>(s: S, p: *const u8, n: usize) -> S::Floats {
+        unsafe { halves(s, p, 0, Self::BYTES, n) }
+    }
+
+    #[inline(always)]
+    unsafe fn ints<S: Int8>(s: S, p: *const u8, g: usize) -> S::Bytes {
+        unsafe { s.load_nibbles(p.add(g * Self::BYTES + 2)) }
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Format for Q4_1 {
+    const BYTES: usize = 20;
+    const MINIMA: bool = true;
+
+    #[inline(always)]
+    unsafe fn scales<S: Int8>(s: S, p: *const u8, n: usize) -> S::Floats {
+        unsafe { halves(s, p, 0, Self::BYTES, n) }
+    }
+
+    #[inline(always)]
+    unsafe fn minima<S: Int8>(s: S, p: *const u8, n: usize) -> S::Floats {
+        unsafe { halves(s, p, 2, Self::BYTES, n) }
+    }
+
+    #[inline(always)]
+    unsafe fn ints<S: Int8>(s: S, p: *const u8, g: usize) -> S::Bytes {
+        unsafe { s.load_nibbles(p.add(g * Self::BYTES + 4)) }
+    }
+}
+
+/// 32 nibbles behind their 32 fifth bits.
+#[inline(always)]
+unsafe fn five_bits<S: Int8>(s: S, p: *const u8) -> S::Bytes {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let fifth = u32::from_le_bytes(p.cast::<[u8; 4]>().read());
+        s.or(s.load_nibbles(p.add(4)), s.fifth_bits(fifth))
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Format for Q5_0 {
+    const BYTES: usize = 22;
+    const ZERO: i8 = 16;
+
+    #[inline(always)]
+    unsafe fn scales<S: Int8>(s: S, p: *const u8, n: usize) -> S::Floats {
+        unsafe { halves(s, p, 0, Self::BYTES, n) }
+    }
+
+    #[inline(always)]
+    unsafe fn ints<S: Int8>(s: S, p: *const u8, g: usize) -> S::Bytes {
+        unsafe { five_bits(s, p.add(g * Self::BYTES + 2)) }
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Format for Q5_1 {
+    const BYTES: usize = 24;
+    const MINIMA: bool = true;
+
+    #[inline(always)]
+    unsafe fn scales<S: Int8>(s: S, p: *const u8, n: usize) -> S::Floats {
+        unsafe { halves(s, p, 0, Self::BYTES, n) }
+    }
+
+    #[inline(always)]
+    unsafe fn minima<S: Int8>(s: S, p: *const u8, n: usize) -> S::Floats {
+        unsafe { halves(s, p, 2, Self::BYTES, n) }
+    }
+
+    #[inline(always)]
+    unsafe fn ints<S: Int8>(s: S, p: *const u8, g: usize) -> S::Bytes {
+        unsafe { five_bits(s, p.add(g * Self::BYTES + 4)) }
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Format for Q8_0 {
+    const BYTES: usize = 34;
+    const SIGNED: bool = true;
+
+    #[inline(always)]
+    unsafe fn scales<S: Int8>(s: S, p: *const u8, n: usize) -> S::Floats {
+        unsafe { halves(s, p, 0, Self::BYTES, n) }
+    }
+
+    #[inline(always)]
+    unsafe fn ints<S: Int8>(s: S, p: *const u8, g: usize) -> S::Bytes {
+        unsafe { s.load(p.add(g * Self::BYTES + 2)) }
+    }
+}
+
+/// The 6-bit scales of a Q4_K or Q5_K block, times its scale.
+#[inline(always)]
+unsafe fn k_scales<S: Int8>(s: S, p: *const u8) -> S::Floats {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (scales, _) = six_bit_scales(&p.add(4).cast::<[u8; 12]>().read());
+        s.scale(s.from_bytes(scales), half(s, p))
+    }
+}
+
+/// The minima of a Q4_K or Q5_K block, which are subtracted there.
+#[inline(always)]
+unsafe fn k_minima<S: Int8>(s: S, p: *const u8) -> S::Floats {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (_, minima) = six_bit_scales(&p.add(4).cast::<[u8; 12]>().read());
+        s.scale(s.from_bytes(minima), -half(s, p.add(2)))
+    }
+}
+
+/// The nibbles of group `g`: two groups share 32 bytes.
+#[inline(always)]
+unsafe fn k_nibbles<S: Int8>(s: S, p: *const u8, g: usize) -> S::Bytes {
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { s.load(p.add(g / 2 * 32)) };
+    if g % 2 == 0 {
+        s.low_nibbles(bytes)
+    } else {
+        s.high_nibbles(bytes)
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Format for Q4K {
+    const BYTES: usize = 144;
+    const GROUPS: usize = 8;
+    const MINIMA: bool = true;
+
+    #[inline(always)]
+    unsafe fn scales<S: Int8>(s: S, p: *const u8, _n: usize) -> S::Floats {
+        unsafe { k_scales(s, p) }
+    }
+
+    #[inline(always)]
+    unsafe fn minima<S: Int8>(s: S, p: *const u8, _n: usize) -> S::Floats {
+        unsafe { k_minima(s, p) }
+    }
+
+    #[inline(always)]
+    unsafe fn ints<S: Int8>(s: S, p: *const u8, g: usize) -> S::Bytes {
+        unsafe { k_nibbles(s, p.add(16), g) }
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Format for Q5K {
+    const BYTES: usize = 176;
+    const GROUPS: usize = 8;
+    const MINIMA: bool = true;
+
+    #[inline(always)]
+    unsafe fn scales<S: Int8>(s: S, p: *const u8, _n: usize) -> S::Floats {
+        unsafe { k_scales(s, p) }
+    }
+
+    #[inline(always)]
+    unsafe fn minima<S: Int8>(s: S, p: *const u8, _n: usize) -> S::Floats {
+        unsafe { k_minima(s, p) }
+    }
+
+    #[inline(always)]
+    unsafe fn ints<S: Int8>(s: S, p: *const u8, g: usize) -> S::Bytes {
+        unsafe { s.or(k_nibbles(s, p.add(48), g), s.fifth_bit(s.load(p.add(16)), g)) }
+    }
+}
+
+/// The scales of a Q6_K block with this parity.
+#[inline(always)]
+unsafe fn q6_scales<S: Int8>(s: S, p: *const u8, parity: usize) -> S::Floats {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let scales = p.add(192).cast::<[u8; 16]>().read();
+        let mut own = [0; CHUNK];
+        for (g, own) in own.iter_mut().enumerate() {
+            *own = scales[2 * g + parity];
+        }
+        s.scale(s.from_signed_bytes(own), half(s, p.add(208)))
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Format for Q6K {
+    const BYTES: usize = 210;
+    const GROUPS: usize = 8;
+    const ZERO: i8 = 32;
+    const HALVES: bool = true;
+
+    #[inline(always)]
+    unsafe fn scales<S: Int8>(s: S, p: *const u8, _n: usize) -> S::Floats {
+        unsafe { q6_scales(s, p, 0) }
+    }
+
+    #[inline(always)]
+    unsafe fn second_scales<S: Int8>(s: S, p: *const u8) -> S::Floats {
+        unsafe { q6_scales(s, p, 1) }
+    }
+
+    #[inline(always)]
+    unsafe fn ints<S: Int8>(s: S, p: *const u8, g: usize) -> S::Bytes {
+        unsafe {
+            let (half, row) = (g / 4, g % 4);
+            let low = s.load(p.add(half * 64 + row % 2 * 32));
+            let low = if row < 2 {
+                s.low_nibbles(low)
+            } else {
+                s.high_nibbles(low)
+            };
+            s.or(low, s.upper_bits(s.load(p.add(128 + half * 32)), row))
+        }
+    }
+}
+
+/// Calls a function generic over [`Format`] with the type of a [`BlockFormat`](super::BlockFormat).
+macro_rules! with_format {
+    ($format:expr, $f:ident => $body:expr) => {
+        match $format {
+            $crate::BlockFormat::Q4_0 => { type $f = $crate::blocks::formats::Q4_0; $body }
+            $crate::BlockFormat::Q4_1 => { type $f = $crate::blocks::formats::Q4_1; $body }
+            $crate::BlockFormat::Q5_0 => { type $f = $crate::blocks::formats::Q5_0; $body }
+            $crate::BlockFormat::Q5_1 => { type $f = $crate::blocks::formats::Q5_1; $body }
+            $crate::BlockFormat::Q8_0 => { type $f = $crate::blocks::formats::Q8_0; $body }
+            $crate::BlockFormat::Q4_K => { type $f = $crate::blocks::formats::Q4K; $body }
+            $crate::BlockFormat::Q5_K => { type $f = $crate::blocks::formats::Q5K; $body }
+            $crate::BlockFormat::Q6_K => { type $f = $crate::blocks::formats::Q6K; $body }
+        }
+    };
+}
+pub(super) use with_format;

@@ -1,0 +1,153 @@
+//! Plain Rust: the twin that the other instruction sets are tested against.
+
+use half::f16;
+
+use super::Int8;
+
+#[derive(Clone, Copy)]
+pub(in crate::blocks) struct ScalarInt8;
+
+impl Int8 for ScalarInt8 {
+    type Bytes = [i8; 32];
+    /// Of the first and the last 16 bytes.
+    type Ints = [i32; 2];
+    type Floats = [f32; 8];
+
+    #[inline(always)]
+    unsafe fn load(self, p: *const u8) -> [i8; 32] {
+        // SAFETY: the caller's promise.
+        unsafe { p.cast::<[i8; 32]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_nibbles(self, p: *const u8) -> [i8; 32] {
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { p.cast::<[u8; 16]>().read_unaligned() };
+        std::array::from_fn(|i| (bytes[i % 16] >> (i / 16 * 4) & 15) as i8)
+    }
+
+    #[inline(always)]
+    fn splat(self, byte: i8) -> [i8; 32] {
+        [byte; 32]
+    }
+
+    #[inline(always)]
+    fn low_nibbles(self, a: [i8; 32]) -> [i8; 32] {
+        a.map(|a| a & 15)
+    }
+
+    #[inline(always)]
+    fn high_nibbles(self, a: [i8; 32]) -> [i8; 32] {
+        a.map(|a| a >> 4 & 15)
+    }
+
+    #[inline(always)]
+    fn or(self, a: [i8; 32], b: [i8; 32]) -> [i8; 32] {
+        std::array::from_fn(|i| a[i] | b[i])
+    }
+
+    #[inline(always)]
+    fn fifth_bits(self, bits: u32) -> [i8; 32] {
+        std::array::from_fn(|i| ((bits >> i & 1) << 4) as i8)
+    }
+
+    #[inline(always)]
+    fn fifth_bit(self, a: [i8; 32], index: usize) -> [i8; 32] {
+        a.map(|a| (a >> index & 1) << 4)
+    }
+
+    #[inline(always)]
+    fn upper_bits(self, a: [i8; 32], index: usize) -> [i8; 32] {
+        a.map(|a| (a >> (2 * index) & 3) << 4)
+    }
+
+    #[inline(always)]
+    fn no_ints(self) -> [i32; 2] {
+        [0; 2]
+    }
+
+    #[inline(always)]
+    fn negate(self, a: [i32; 2]) -> [i32; 2] {
+        a.map(|a| -a)
+    }
+
+    #[inline(always)]
+    fn dot(self, sums: [i32; 2], w: [i8; 32], x: [i8; 32]) -> [i32; 2] {
+        let products = self.dot_signed(w, x);
+        [sums[0] + products[0], sums[1] + products[1]]
+    }
+
+    #[inline(always)]
+    fn dot_signed(self, w: [i8; 32], x: [i8; 32]) -> [i32; 2] {
+        let half = |start| (start..start + 16).map(|i| i32::from(w[i]) * i32::from(x[i]));
+        [half(0).sum(), half(16).sum()]
+    }
+
+    #[inline(always)]
+    fn zeros(self) -> [f32; 8] {
+        [0.0; 8]
+    }
+
+    #[inline(always)]
+    unsafe fn load_floats(self, p: *const f32) -> [f32; 8] {
+        // SAFETY: the caller's promise.
+        unsafe { p.cast::<[f32; 8]>().read() }
+    }
+
+    #[inline(always)]
+    fn to_array(self, a: [f32; 8]) -> [f32; 8] {
+        a
+    }
+
+    #[inline(always)]
+    fn from_halves(self, bits: [u16; 8]) -> [f32; 8] {
+        bits.map(|bits| f16::from_bits(bits).to_f32())
+    }
+
+    #[inline(always)]
+    fn from_bytes(self, bytes: [u8; 8]) -> [f32; 8] {
+        bytes.map(f32::from)
+    }
+
+    #[inline(always)]
+    fn from_signed_bytes(self, bytes: [u8; 8]) -> [f32; 8] {
+        bytes.map(|byte| f32::from(byte as i8))
+    }
+
+    #[inline(always)]
+    fn scale(self, a: [f32; 8], by: f32) -> [f32; 8] {
+        a.map(|a| a * by)
+    }
+
+    #[inline(always)]
+    fn mul(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+
+    #[inline(always)]
+    fn add_scaled(self, sums: [f32; 8], ints: [i32; 2], scale: f32) -> [f32; 8] {
+        self.add_scaled_halves(sums, [ints[0] + ints[1], 0], [scale, 0.0])
+    }
+
+    #[inline(always)]
+    fn add_scaled_halves(
+        self,
+        mut sums: [f32; 8],
+        ints: [i32; 2],
+        scales: [f32; 2],
+    ) -> [f32; 8] {
+        sums[0] += ints[0] as f32 * scales[0];
+        sums[1] += ints[1] as f32 * scales[1];
+        sums
+    }
+
+    #[inline(always)]
+    fn sum(self, a: [f32; 8]) -> f32 {
+        a.into_iter().sum()
+    }
+}

@@ -1,0 +1,216 @@
+//! Attention masks: which keys each query sees.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Who sees whom in one forward pass, as a rule and not as a matrix: kernels skip what is hidden. The matrix is made only
+/// where an operation is computed in burn primitives, once for all layers that share the mask.
+#[derive(Debug, Clone, Default)]
+pub struct Mask {
+    causal: bool,
+    window: Option<usize>,
+    query_offset: usize,
+    padding: Option<Padding>,
+    segments: Option<Vec<usize>>,
+    additive: OnceLock<Option<Tensor<4>>>,
+}
+
+impl Mask {
+    /// Every query sees every key.
+    pub fn bidirectional() -> Self {
+        Self::default()
+    }
+
+    /// A query sees its own key and all before it.
+    pub fn causal() -> Self {
+        Self {
+            causal: true,
+            ..Self::default()
+        }
+    }
+
+    /// The first query's own key is number `past`: so many keys were there before this pass.
+    #[must_use]
+    pub fn after(self, past: usize) -> Self {
+        Self {
+            query_offset: past,
+            ..self
+        }
+    }
+
+    /// Narrows what is seen to keys that are less than `window` away from the query's own.
+    #[must_use]
+    pub fn with_window(self, window: Option<usize>) -> Self {
+        Self { window, ..self }
+    }
+
+    /// Hides padding: for each batch entry, which keys are tokens. `None` hides nothing.
+    #[must_use]
+    pub fn with_padding(self, tokens: Option<Vec<Vec<bool>>>) -> Self {
+        let padding = tokens.and_then(Padding::new);
+        Self { padding, ..self }
+    }
+
+    /// Sequences packed one after the other into one batch entry, of which each sees itself only. They begin at `starts`,
+    /// whose last element is the length of all.
+    #[must_use]
+    pub fn with_segments(self, starts: Vec<usize>) -> Self {
+        let segments = Some(starts);
+        Self { segments, ..self }
+    }
+
+    fn sees(&self, entry: usize, query: usize, key: usize) -> bool {
+        let position = self.query_offset + query;
+        let near = self.window.is_none_or(|window| position.abs_diff(key) < window);
+        let together = self.segments.as_ref().is_none_or(|starts| {
+            let segment = |row| starts.partition_point(|&start| start <= row);
+            segment(query) == segment(key)
+        });
+        let token = self.padding.as_ref().is_none_or(|padding| padding.tokens[entry][key]);
+        (!self.causal || key <= position) && near && together && token
+    }
+
+    /// The mask as a matrix to add to the scores, `[batch or 1, 1, q_len, kv_len]` in f32: zero where a query sees a key,
+    /// and the smallest finite number elsewhere. `None` where every query sees every key.
+    pub fn additive(&self, q_len: usize, kv_len: usize, device: &Device) -> Option<Tensor<4>> {
+        let matrix = self.additive.get_or_init(|| {
+            let batch = self.padding.as_ref().map_or(1, |padding| padding.tokens.len());
+            let mut values = Vec::with_capacity(batch * q_len * kv_len);
+            for entry in 0..batch {
+                for query in 0..q_len {
+                    values.extend((0..kv_len).map(|key| match self.sees(entry, query, key) {
+                        true => 0.0,
+                        false => f32::MIN,
+                    }));
+                }
+            }
+            let hides = values.contains(&f32::MIN);
+            let data = TensorData::new(values, [batch, 1, q_len, kv_len]);
+            hides.then(|| Tensor::from_data(data, device))
+        });
+        matrix.clone()
+    }
+
+    pub(crate) fn is_causal(&self) -> bool {
+        self.causal
+    }
+
+    pub(crate) fn window(&self) -> Option<usize> {
+        self.window
+    }
+
+    pub(crate) fn query_offset(&self) -> usize {
+        self.query_offset
+    }
+
+    pub(crate) fn segments(&self) -> Option<&[usize]> {
+        self.segments.as_deref()
+    }
+
+    /// The tokens of each batch entry, where they are next to each other in all of them.
+    pub(crate) fn visible(&self) -> Option<&[Range<usize>]> {
+        self.padding.as_ref()?.ranges.as_deref()
+    }
+
+    /// Zero for tokens and negative infinity for padding, `[batch, keys]`, where padding lies between tokens.
+    pub(crate) fn scattered_padding(&self) -> Option<Vec<f32>> {
+        let padding = self.padding.as_ref().filter(|padding| padding.ranges.is_none())?;
+        let hide = |token: &bool| match token {
+            true => 0.0,
+            false => f32::NEG_INFINITY,
+        };
+        Some(padding.tokens.iter().flatten().map(hide).collect())
+    }
+}
+
+/// Which keys are tokens.
+#[derive(Debug, Clone)]
+struct Padding {
+    tokens: Vec<Vec<bool>>,
+    ranges: Option<Vec<Range<usize>>>,
+}
+
+impl Padding {
+    /// `None` where all are tokens.
+    fn new(tokens: Vec<Vec<bool>>) -> Option<Self> {
+        if tokens.iter().flatten().all(|token| *token) {
+            return None;
+        }
+        let ranges = tokens.iter().map(|row| range(row)).collect();
+        Some(Self { tokens, ranges })
+    }
+}
+
+/// Where the tokens of a row are, if they are next to each other.
+fn range(tokens: &[bool]) -> Option<Range<usize>> {
+    let start = tokens.iter().position(|token| *token).unwrap_or(0);
+    let len = tokens[start..].iter().take_while(|token| **token).count();
+    let rest_is_padding = !tokens[start + len..].contains(&true);
+    rest_is_padding.then_some(start..start + len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One line per query: `x` where it sees the key.
+    fn check(mask: &Mask, q_len: usize, kv_len: usize, expect: &[&str]) {
+        let additive = mask.additive(q_len, kv_len, &Device::flex());
+        let additive = additive.expect("something is hidden");
+        let values: Vec<f32> = additive.into_data().iter().collect();
+        let lines: Vec<String> = values
+            .chunks(kv_len)
+            .map(|row| row.iter().map(|v| if *v == 0.0 { 'x' } else { '.' }).collect())
+            .collect();
+        assert_eq!(lines, expect);
+    }
+
+    #[test]
+    fn causal_masks_count_from_the_first_new_key() {
+        check(&Mask::causal(), 3, 3, &["x..", "xx.", "xxx"]);
+        check(&Mask::causal().after(3), 2, 5, &["xxxx.", "xxxxx"]);
+    }
+
+    #[test]
+    fn windows_count_the_query_itself() {
+        let sliding = |offset| Mask::causal().after(offset).with_window(Some(2));
+        check(&sliding(0), 4, 4, &["x...", "xx..", ".xx.", "..xx"]);
+        check(&sliding(1), 2, 3, &["xx.", ".xx"]);
+        let both = Mask::bidirectional().with_window(Some(2));
+        check(&both, 4, 4, &["xx..", "xxx.", ".xxx", "..xx"]);
+    }
+
+    #[test]
+    fn padding_is_never_seen() {
+        let tokens = vec![vec![false, true, true], vec![true; 3]];
+        let mask = Mask::causal().with_padding(Some(tokens));
+        let expect = ["...", ".x.", ".xx", "x..", "xx.", "xxx"];
+        check(&mask, 3, 3, &expect);
+        assert_eq!(mask.visible(), Some(&[1..3, 0..3][..]));
+        assert_eq!(mask.scattered_padding(), None);
+    }
+
+    #[test]
+    fn padding_between_tokens_is_no_range() {
+        let mask = Mask::bidirectional().with_padding(Some(vec![vec![true, false, true]]));
+        assert_eq!(mask.visible(), None);
+        assert_eq!(mask.scattered_padding(), Some(vec![0.0, f32::NEG_INFINITY, 0.0]));
+        let nothing = Mask::bidirectional().with_padding(Some(vec![vec![false; 2]]));
+        assert_eq!(nothing.visible(), Some(&[0..0][..]));
+    }
+
+    #[test]
+    fn segments_see_themselves() {
+        let mask = Mask::bidirectional().with_segments(vec![0, 1, 3]);
+        check(&mask, 3, 3, &["x..", ".xx", ".xx"]);
+    }
+
+    #[test]
+    fn no_matrix_where_everything_is_seen() {
+        assert!(Mask::causal().after(7).additive(1, 8, &Device::flex()).is_none());
+        let all = Mask::bidirectional().with_padding(Some(vec![vec![true; 4]]));
+        assert!(all.additive(4, 4, &Device::flex()).is_none());
+    }
+}

@@ -1,0 +1,115 @@
+//! `cargo xtask bench`: how fast we are beside other engines and beside what the machine can do.
+//!
+//! Everything is measured in one run and in turns: every engine measures a row before the next row begins, and that for
+//! several rounds. A machine that is shared drifts; neighbours in time are comparable, and the medians are reported.
+
+mod engines;
+mod limits;
+mod llama_bench;
+mod models;
+mod process;
+mod report;
+mod rounds;
+mod rows;
+mod table;
+mod targets;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::Result;
+use crate::project;
+use engines::Engine;
+use limits::Machine;
+use models::Models;
+use report::Report;
+use rows::{Part, Selection, Weights};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The folder that benches/peers/make_models.py wrote
+    #[arg(long, value_name = "DIR")]
+    models: PathBuf,
+    /// Where the other engines are installed, as benches/peers/README.md says
+    #[arg(long, value_name = "DIR")]
+    peers: Option<PathBuf>,
+    /// How often every row is measured
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    rounds: usize,
+    /// Only these parts
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Only these types of weights
+    #[arg(long, value_enum, value_delimiter = ',')]
+    types: Vec<Weights>,
+    /// Only these of the other engines
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    engines: Option<Vec<String>>,
+    /// Tokens of context before a decoding
+    #[arg(
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "0,2048"
+    )]
+    depths: Vec<usize>,
+    /// Tokens of context before a prompt
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "0")]
+    prompt_depths: Vec<usize>,
+    /// Threads of every engine
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    threads: usize,
+    /// A real chat model with its tokenizer, for `start`: a folder or a GGUF file
+    #[arg(long, value_name = "PATH")]
+    model: Option<PathBuf>,
+    /// Write the result here too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let binary = project::release_binary("transformers")?;
+    if !binary.exists() {
+        return Err("build first: cargo build --release".into());
+    }
+    let setup = engines::Setup {
+        binary,
+        peers: arguments.peers.clone(),
+        models: Models::open(&arguments.models, arguments.model.as_deref())?,
+        threads: arguments.threads,
+    };
+    let rows = Selection {
+        parts: &arguments.only,
+        weights: &arguments.types,
+        decode_depths: &arguments.depths,
+        prompt_depths: &arguments.prompt_depths,
+        start: arguments.model.is_some(),
+    }
+    .rows();
+
+    let machine = Machine::new(&setup)?;
+    let (mut engines, skipped) = engines::open(&setup, arguments.engines.as_deref())?;
+    engines.insert(0, Box::new(machine));
+    let samples = rounds::measure(&mut engines, &rows, arguments.rounds);
+
+    let report = Report {
+        rows: &rows,
+        samples: &samples,
+        engines: engines
+            .iter()
+            .map(|engine| (engine.name(), engine.version()))
+            .collect(),
+        skipped: &skipped,
+        models: &setup.models,
+        rounds: arguments.rounds,
+        threads: arguments.threads,
+    };
+    println!("{}", table::render(&report)?);
+    if let Some(file) = &arguments.json {
+        fs::write(file, format!("{:#}\n", report.json()?))
+            .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        eprintln!("wrote {}", file.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,244 @@
+//! What is measured: the rows of the table.
+
+use std::fmt;
+
+use clap::ValueEnum;
+
+/// Tokens of a prompt.
+pub const PROMPT: usize = 512;
+
+/// Tokens that a decoding writes.
+pub const GENERATED: usize = 128;
+
+/// Tokens of a sentence.
+pub const SENTENCE: usize = 128;
+
+/// How many sentences one measurement takes, in batches.
+pub const SENTENCES: usize = 32;
+
+const BATCHES: [usize; 2] = [1, 32];
+
+/// What belongs together on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Tokens written per second
+    Decode,
+    /// Tokens of a prompt read per second
+    Prompt,
+    /// From the file to the logits of one token
+    Load,
+    /// From the start of the process to the first token; needs --model
+    Start,
+    /// The most memory that writing at context 512 to 640 holds, mapped files included
+    Memory,
+    /// MiniLM's sentences per second
+    Embed,
+}
+
+/// How the weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Weights {
+    F32,
+    Bf16,
+    F16,
+    #[value(name = "q8_0")]
+    Q8_0,
+    #[value(name = "q4_0")]
+    Q4_0,
+    #[value(name = "q4_1")]
+    Q4_1,
+}
+
+impl Weights {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+            Self::Q8_0 => "q8_0",
+            Self::Q4_0 => "q4_0",
+            Self::Q4_1 => "q4_1",
+        }
+    }
+
+    /// Blocks of quantised weights, which exist in GGUF only.
+    pub fn are_blocks(self) -> bool {
+        matches!(self, Self::Q8_0 | Self::Q4_0 | Self::Q4_1)
+    }
+}
+
+/// One row; the order is the table's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Row {
+    /// [`GENERATED`] tokens behind `depth` tokens.
+    Decode { depth: usize, weights: Weights },
+    /// [`PROMPT`] tokens behind `depth` tokens.
+    Prompt { depth: usize, weights: Weights },
+    /// From the file to the logits of one token.
+    Load { weights: Weights },
+    /// From the start of the process to the first token, on a prompt of 16 tokens.
+    Start,
+    /// The most memory that [`GENERATED`] tokens behind [`PROMPT`] tokens hold.
+    Memory { weights: Weights },
+    /// [`SENTENCES`] of [`SENTENCE`] tokens, `batch` at a time.
+    Embed { batch: usize },
+}
+
+impl Row {
+    pub fn weights(self) -> Weights {
+        match self {
+            Self::Decode { weights, .. }
+            | Self::Prompt { weights, .. }
+            | Self::Load { weights }
+            | Self::Memory { weights } => weights,
+            Self::Start | Self::Embed { .. } => Weights::F32,
+        }
+    }
+
+    pub fn depth(self) -> usize {
+        match self {
+            Self::Decode { depth, .. } | Self::Prompt { depth, .. } => depth,
+            _ => 0,
+        }
+    }
+
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Decode { .. } | Self::Prompt { .. } => "tokens/s",
+            Self::Load { .. } | Self::Start => "s",
+            Self::Memory { .. } => "MB",
+            Self::Embed { .. } => "sentences/s",
+        }
+    }
+
+    /// Whether less is better: a time or a size.
+    pub fn is_cost(self) -> bool {
+        matches!(self, Self::Load { .. } | Self::Start | Self::Memory { .. })
+    }
+
+    /// Memory does not differ from round to round.
+    pub fn is_measured_in(self, round: usize) -> bool {
+        round == 0 || !matches!(self, Self::Memory { .. })
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let depth = match self.depth() {
+            0 => String::new(),
+            depth => format!(" @ {depth}"),
+        };
+        let weights = self.weights().name();
+        match self {
+            Self::Decode { .. } => write!(f, "decode {GENERATED}{depth} {weights}"),
+            Self::Prompt { .. } => write!(f, "prompt {PROMPT}{depth} {weights}"),
+            Self::Load { .. } => write!(f, "load {weights}"),
+            Self::Start => write!(f, "start to first token"),
+            Self::Memory { .. } => write!(f, "memory @ {} {weights}", PROMPT + GENERATED),
+            Self::Embed { batch } => write!(f, "MiniLM {batch}x{SENTENCE}"),
+        }
+    }
+}
+
+/// Which rows somebody asked for; an empty list asks for all.
+pub struct Selection<'a> {
+    pub parts: &'a [Part],
+    pub weights: &'a [Weights],
+    pub decode_depths: &'a [usize],
+    pub prompt_depths: &'a [usize],
+    /// Whether there is a model for [`Row::Start`].
+    pub start: bool,
+}
+
+impl Selection<'_> {
+    /// In the table's order.
+    pub fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for part in Part::value_variants() {
+            if self.parts.is_empty() || self.parts.contains(part) {
+                self.add(*part, &mut rows);
+            }
+        }
+        rows.sort_unstable();
+        rows.dedup();
+        rows
+    }
+
+    fn add(&self, part: Part, rows: &mut Vec<Row>) {
+        let weights = match self.weights {
+            [] => Weights::value_variants(),
+            some => some,
+        };
+        let each = weights.iter().copied();
+        match part {
+            Part::Decode => {
+                for &depth in self.decode_depths {
+                    rows.extend(each.clone().map(|weights| Row::Decode { depth, weights }));
+                }
+            }
+            Part::Prompt => {
+                for &depth in self.prompt_depths {
+                    rows.extend(each.clone().map(|weights| Row::Prompt { depth, weights }));
+                }
+            }
+            Part::Load => rows.extend(each.map(|weights| Row::Load { weights })),
+            Part::Memory => rows.extend(each.map(|weights| Row::Memory { weights })),
+            Part::Start if self.start => rows.push(Row::Start),
+            Part::Start => {}
+            Part::Embed => rows.extend(BATCHES.map(|batch| Row::Embed { batch })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Selection = Selection {
+        parts: &[],
+        weights: &[],
+        decode_depths: &[0, 2048],
+        prompt_depths: &[0],
+        start: true,
+    };
+
+    #[test]
+    fn everything_is_measured_unless_someone_chooses() {
+        // six types: two decodings, a prompt, a load and a memory each; a start; two batches
+        assert_eq!(ALL.rows().len(), 6 * 5 + 1 + 2);
+        let chosen = Selection {
+            parts: &[Part::Decode],
+            weights: &[Weights::Q4_0, Weights::F32],
+            ..ALL
+        };
+        let names: Vec<String> = chosen.rows().iter().map(Row::to_string).collect();
+        assert_eq!(
+            names,
+            [
+                "decode 128 f32",
+                "decode 128 q4_0",
+                "decode 128 @ 2048 f32",
+                "decode 128 @ 2048 q4_0"
+            ]
+        );
+    }
+
+    #[test]
+    fn nothing_starts_without_a_model() {
+        let rows = Selection {
+            start: false,
+            ..ALL
+        }
+        .rows();
+        assert!(!rows.contains(&Row::Start));
+    }
+
+    #[test]
+    fn types_are_named_alike_everywhere() {
+        for weights in Weights::value_variants() {
+            let value = weights.to_possible_value().expect("none is hidden");
+            assert_eq!(value.get_name(), weights.name());
+        }
+    }
+}
