@@ -17,10 +17,10 @@ mod targets;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::Result;
 use crate::project;
-use engines::Engine;
 use limits::Machine;
 use models::Models;
 use report::Report;
@@ -60,6 +60,9 @@ pub struct Arguments {
     /// Threads of every engine
     #[arg(long, value_name = "N", default_value_t = 2)]
     threads: usize,
+    /// How long to wait, before each row, for a machine that others leave alone
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    patience: u64,
     /// A real chat model with its tokenizer, for `start`: a folder or a GGUF file
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
@@ -72,6 +75,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let binary = project::release_binary("transformers")?;
     if !binary.exists() {
         return Err("build first: cargo build --release".into());
+    }
+    if arguments.only.contains(&Part::Start) && arguments.model.is_none() {
+        return Err("start needs --model: a real chat model with its tokenizer".into());
     }
     let setup = engines::Setup {
         binary,
@@ -88,10 +94,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     .rows();
 
-    let machine = Machine::new(&setup)?;
+    let patience = Duration::from_secs(arguments.patience);
     let (mut engines, skipped) = engines::open(&setup, arguments.engines.as_deref())?;
-    engines.insert(0, Box::new(machine));
-    let samples = rounds::measure(&mut engines, &rows, arguments.rounds);
+    engines.insert(0, Box::new(Machine::new(&setup)));
+    let samples = rounds::measure(&mut engines, &rows, arguments.rounds, patience);
 
     let report = Report {
         rows: &rows,

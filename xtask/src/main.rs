@@ -4,6 +4,7 @@
 //! model never wait for burn to compile.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod conformance;
 mod demo;
 mod golden;
@@ -41,6 +42,8 @@ enum Task {
     Golden(golden::Arguments),
     /// Fetch two real models and compare with the reference's answers on them
     Real,
+    /// Time the release build beside other engines and the machine's limits; benches/peers/README.md installs them
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Task::Conformance(arguments) => conformance::run(&arguments),
         Task::Golden(arguments) => golden::run(&arguments),
         Task::Real => demo::run_real_checks(),
+        Task::Bench(arguments) => bench::run(&arguments),
     };
     match done {
         Ok(code) => code,

@@ -53,6 +53,7 @@ enum Command {
 fn main() -> ExitCode {
     let start = Instant::now();
     let arguments = Arguments::parse();
+    transformers_kernels::memory::keep_freed_memory();
     start_logging();
     let done = match &arguments.command {
         Command::Generate(arguments) => generate::run(arguments, start),

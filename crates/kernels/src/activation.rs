@@ -100,9 +100,9 @@ struct GeluTanh;
 impl Function for GeluTanh {
     #[inline(always)]
     fn of<S: Simd>(s: S, x: S::F32) -> S::F32 {
-        // (1 + tanh u) / 2 = 1 / (1 + e^-2u), and 2 √(2/π) = 1.5957691.
+        // (1 + tanh u) / 2 = 1 / (1 + e^-2u), and 2 √(2/π) = 1.595769.
         let u = s.mul_add(s.mul(x, x), s.splat(0.044_715), s.splat(1.0));
-        let exponent = s.mul(s.mul(x, s.splat(-1.595_769_1)), u);
+        let exponent = s.mul(s.mul(x, s.splat(-1.595_769)), u);
         s.div(x, s.add(s.splat(1.0), exp(s, exponent)))
     }
 }

@@ -93,7 +93,7 @@ mod tests {
                     x[i] = value;
                     assert_eq!(everywhere(&x), i);
                     // A later one is not the first, in the same block or another.
-                    *x.last_mut().unwrap() = value;
+                    x[len - 1] = value;
                     assert_eq!(everywhere(&x), i);
                 }
             }

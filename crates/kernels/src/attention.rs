@@ -149,6 +149,7 @@ fn check(
         kv_heads > 0 && heads.is_multiple_of(kv_heads),
         "{heads} query heads do not share {kv_heads} heads of keys"
     );
+    assert!(head_dim > 0, "heads have elements");
     let expected = [q_len, heads, value_dim]
         .into_iter()
         .try_fold(batch, usize::checked_mul);
@@ -163,7 +164,11 @@ fn check(
         assert_eq!(sinks.len(), heads, "one sink for each head");
     }
     if let Some(visible) = options.visible {
-        assert_eq!(visible.len(), batch, "one visible range for each batch entry");
+        assert_eq!(
+            visible.len(),
+            batch,
+            "one visible range for each batch entry"
+        );
     }
     if let Some(segments) = options.segments {
         assert!(

@@ -10,7 +10,14 @@ mod exact;
 mod fast;
 mod formats;
 mod int8;
+#[cfg(target_arch = "x86_64")]
+mod prompt;
+#[cfg(test)]
+mod tests;
 
+use std::ops::Range;
+
+use self::fast::Job;
 use crate::{
     Isa,
     pool::{self, Phase},
@@ -275,9 +282,9 @@ pub fn linear_blocks(
         return;
     }
     let isa = Isa::current();
-    let jobs: Vec<fast::Job<'_>> = projections
+    let jobs: Vec<Job<'_>> = projections
         .iter_mut()
-        .map(|p| fast::Job {
+        .map(|p| Job {
             weight: p.weight,
             bias: p.bias,
             out: SharedMut::new(p.out),
@@ -288,6 +295,11 @@ pub fn linear_blocks(
             // SAFETY: tasks have disjoint rows of weights, and so columns of the output.
             unsafe { exact::few_rows(isa, x, job, rows) }
         }),
+        #[cfg(target_arch = "x86_64")]
+        Precision::Fast if prompt::is_for(isa, rows) => {
+            // SAFETY: the outputs are ours.
+            unsafe { prompt::many_rows(isa, x, cols, &jobs) }
+        }
         Precision::Fast => activations::with_quantized(isa, x, cols, |x| {
             each_task(&jobs, |job, rows| {
                 // SAFETY: as above.
@@ -303,17 +315,26 @@ const MIN_TASK: usize = 1 << 15;
 /// Tasks for a thread, so that one that loses its core for a while holds up little.
 const TASKS_PER_THREAD: usize = 4;
 
-/// Runs `task` on parts of the rows of all jobs.
-fn each_task(jobs: &[fast::Job<'_>], task: impl Fn(&fast::Job<'_>, std::ops::Range<usize>) + Sync) {
+/// Runs `task` on parts of the rows of all jobs, as many bytes in each.
+fn each_task(jobs: &[Job<'_>], task: impl Fn(&Job<'_>, Range<usize>) + Sync) {
     let bytes: usize = jobs.iter().map(|job| job.weight.bytes.len()).sum();
     let share = (bytes / (pool::threads(Phase::Decode) * TASKS_PER_THREAD)).max(MIN_TASK);
-    let grain = |job: &fast::Job<'_>| {
-        share
-            .div_ceil(job.weight.row_bytes())
-            .next_multiple_of(fast::WEIGHT_ROWS)
+    let grain = |job: &Job<'_>| {
+        let rows = share.div_ceil(job.weight.row_bytes());
+        rows.next_multiple_of(fast::WEIGHT_ROWS)
     };
-    let tasks = |job: &fast::Job<'_>| job.weight.rows.div_ceil(grain(job));
-    pool::run(Phase::Decode, jobs.iter().map(tasks).sum(), |mut index| {
+    each_range(Phase::Decode, jobs, grain, task);
+}
+
+/// Runs `task` on ranges of `grain` rows of every job.
+fn each_range(
+    phase: Phase,
+    jobs: &[Job<'_>],
+    grain: impl Fn(&Job<'_>) -> usize + Sync,
+    task: impl Fn(&Job<'_>, Range<usize>) + Sync,
+) {
+    let tasks = |job: &Job<'_>| job.weight.rows.div_ceil(grain(job));
+    pool::run(phase, jobs.iter().map(tasks).sum(), |mut index| {
         for job in jobs {
             if index < tasks(job) {
                 let start = index * grain(job);

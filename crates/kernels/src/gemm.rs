@@ -101,12 +101,32 @@ fn pack(isa: Isa, x: &[f32], cols: usize, tiles: Tiles, packed: &mut [f32]) {
 }
 
 simd_fn! {
-    /// `from` is `[rows, cols]`, `to` is `[cols, rows]`.
-    fn transpose<S>(_s, from: &[f32], cols: usize, to: &mut [f32]) {
+    /// `from` is `[rows, cols]`, `to` is `[cols, rows]`; there are no more rows than a tile has.
+    fn transpose<S>(s, from: &[f32], cols: usize, to: &mut [f32]) {
         let rows = from.len() / cols;
-        for (k, to) in to.chunks_exact_mut(rows).enumerate() {
-            for (r, to) in to.iter_mut().enumerate() {
-                *to = from[r * cols + k];
+        let (from, to) = (&from[..rows * cols], &mut to[..rows * cols]);
+        let mut k = 0;
+        if rows <= S::LANES {
+            let (mut square, mut turned) = ([0.0; 16 * 16], [0.0; 16 * 16]);
+            while k + S::LANES <= cols {
+                // SAFETY: rows have LANES elements from k on; a square has LANES rows of that many.
+                unsafe {
+                    for r in 0..rows {
+                        let row = s.load(from.as_ptr().add(r * cols + k));
+                        s.store(square.as_mut_ptr().add(r * S::LANES), row);
+                    }
+                    s.transpose(square.as_ptr(), S::LANES, turned.as_mut_ptr(), S::LANES);
+                    for (i, row) in turned.chunks_exact(S::LANES).take(S::LANES).enumerate() {
+                        let to = to.as_mut_ptr().add((k + i) * rows);
+                        std::ptr::copy_nonoverlapping(row.as_ptr(), to, rows);
+                    }
+                }
+                k += S::LANES;
+            }
+        }
+        for k in k..cols {
+            for r in 0..rows {
+                to[k * rows + r] = from[r * cols + k];
             }
         }
     }

@@ -13,6 +13,7 @@ mod isa;
 pub mod limits;
 mod linear;
 mod math;
+pub mod memory;
 mod norm;
 pub mod pool;
 #[cfg(test)]

@@ -177,10 +177,11 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "a billion operations")]
     fn rates_are_those_of_a_computer() {
+        // From an emulator's to a large server's.
         for threads in [1, 2] {
             let (bandwidth, peak) = (read_bandwidth(1 << 22, threads), fma_peak(threads));
-            assert!(bandwidth > 1e8 && bandwidth < 1e13, "{bandwidth} bytes/s");
-            assert!(peak > 1e8 && peak < 1e14, "{peak} operations/s");
+            assert!(bandwidth > 1e6 && bandwidth < 1e13, "{bandwidth} bytes/s");
+            assert!(peak > 1e6 && peak < 1e14, "{peak} operations/s");
         }
     }
 }

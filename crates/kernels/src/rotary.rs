@@ -1,11 +1,6 @@
 //! Rotary position embedding, in the form that rotates a head's first half against its second ("rotate half").
 
-use crate::{
-    Isa,
-    rows::for_rows,
-    shared::SharedMut,
-    simd::simd_fn,
-};
+use crate::{Isa, rows::for_rows, shared::SharedMut, simd::simd_fn};
 
 /// Where the rows of queries or keys lie: one for every batch entry, head and position, its `head_dim` elements next to
 /// each other.
@@ -218,7 +213,7 @@ mod tests {
                         let range = at..at + heads.head_dim;
                         let turn = (b % angles * heads.seq + t) * half;
                         let (cos, sin) = (&cos[turn..turn + half], &sin[turn..turn + half]);
-                        let out = outs.next().unwrap();
+                        let out = outs.next().expect("a row for each");
                         for (i, &y) in out.iter().enumerate() {
                             let expected = expected(&x[range.clone()], i, cos, sin);
                             assert!((f64::from(y) - expected).abs() <= 2e-7, "{isa:?} {heads:?}");

@@ -50,8 +50,8 @@ impl Weight {
         }
     }
 
-    /// Whether a kernel can read it where it lies.
-    pub(crate) fn in_memory(&self) -> bool {
+    /// Whether kernels read it where it lies: it is in host memory, and no gradient is followed.
+    pub fn in_memory(&self) -> bool {
         match self {
             Self::Dense(weight) => {
                 let float = matches!(weight.dtype(), DType::F32 | DType::BF16 | DType::F16);

@@ -84,8 +84,7 @@ impl Models {
 
 fn config(folder: &Path) -> Result<Value> {
     let file = folder.join("config.json");
-    let text =
-        fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(serde_json::from_str(&text)?)
 }
 
@@ -115,11 +114,11 @@ mod tests {
             "num_attention_heads": 9, "num_key_value_heads": 3,
         });
         // 134,515,008 parameters less the embedding (49152 x 576) and the norms (61 x 576)
-        assert_eq!(layer_weights(&smollm2, 3).unwrap(), 106_168_320.0);
+        assert_eq!(layer_weights(&smollm2, 3).ok(), Some(106_168_320.0));
         let minilm = json!({
             "hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6, "num_attention_heads": 12,
         });
-        assert_eq!(layer_weights(&minilm, 2).unwrap(), 10_616_832.0);
+        assert_eq!(layer_weights(&minilm, 2).ok(), Some(10_616_832.0));
         assert!(layer_weights(&json!({}), 3).is_err());
     }
 }

@@ -141,41 +141,24 @@ unsafe fn products<S: Simd, const R: usize, const J: usize>(
     dim: usize,
 ) -> [[S::F32; J]; R] {
     let padded = dim.next_multiple_of(S::LANES);
-    let whole = dim / S::LANES * S::LANES;
     let mut sums = [[s.zero(); J]; R];
-    // SAFETY: the caller's promise.
-    unsafe {
-        for k in (0..whole).step_by(S::LANES) {
-            let mut keys_k = [s.zero(); J];
-            for j in 0..J {
-                keys_k[j] = s.load(keys.add(j * stride + k));
+    for k in (0..dim).step_by(S::LANES) {
+        let mut vectors = [s.zero(); J];
+        // SAFETY: the caller's promise.
+        unsafe {
+            for (j, vector) in vectors.iter_mut().enumerate() {
+                let key = keys.add(j * stride + k);
+                *vector = match k + S::LANES <= dim {
+                    true => s.load(key),
+                    false => s.load_part(key, dim - k),
+                };
             }
-            sums = add_products(s, sums, queries.add(k), padded, keys_k);
-        }
-        if whole < dim {
-            let mut keys_k = [s.zero(); J];
-            for j in 0..J {
-                keys_k[j] = s.load_part(keys.add(j * stride + whole), dim - whole);
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let query = s.load(queries.add(r * padded + k));
+                for (sum, &vector) in sums.iter_mut().zip(&vectors) {
+                    *sum = s.mul_add(query, vector, *sum);
+                }
             }
-            sums = add_products(s, sums, queries.add(whole), padded, keys_k);
-        }
-    }
-    sums
-}
-
-#[inline(always)]
-unsafe fn add_products<S: Simd, const R: usize, const J: usize>(
-    s: S,
-    mut sums: [[S::F32; J]; R],
-    queries: *const f32,
-    stride: usize,
-    keys: [S::F32; J],
-) -> [[S::F32; J]; R] {
-    for r in 0..R {
-        // SAFETY: the caller's: every query has a vector here.
-        let query = unsafe { s.load(queries.add(r * stride)) };
-        for j in 0..J {
-            sums[r][j] = s.mul_add(query, keys[j], sums[r][j]);
         }
     }
     sums
@@ -204,7 +187,8 @@ fn add_columns<S: Simd, const R: usize, const C: usize, const PART: bool>(
         unsafe {
             let values = keys.value(task.kv_head, run).add(column);
             let weights = weights.as_ptr().add(next - tile.start);
-            products = accumulate::<S, R, C, PART>(s, products, weights, values, stride, run.len, part);
+            products =
+                accumulate::<S, R, C, PART>(s, products, weights, values, stride, run.len, part);
         }
         next += run.len;
     }

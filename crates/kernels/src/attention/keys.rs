@@ -146,7 +146,10 @@ impl Keys<'_> {
                 block_size,
                 table,
                 lens,
-            } => (count_blocks(shape.batch, block_size, table, lens), block_size),
+            } => (
+                count_blocks(shape.batch, block_size, table, lens),
+                block_size,
+            ),
         };
         let sizes = [entries, shape.kv_heads, rows];
         self.keys.check("keys", sizes, shape.head_dim);
@@ -165,7 +168,10 @@ fn count_blocks(batch: usize, block_size: usize, table: &[u32], lens: &[usize]) 
     let mut count = 0;
     for (entry, &len) in lens.iter().enumerate() {
         let used = len.div_ceil(block_size);
-        assert!(used <= per_entry, "the table has too few blocks for {len} keys");
+        assert!(
+            used <= per_entry,
+            "the table has too few blocks for {len} keys"
+        );
         for &block in &table[entry * per_entry..][..used] {
             count = count.max(block as usize + 1);
         }

@@ -10,6 +10,7 @@ use super::{
     softmax::Seen,
     task::Task,
     tile::{attend_tile, block_rows},
+    visible::union,
 };
 use crate::{
     Isa,
@@ -18,13 +19,16 @@ use crate::{
 };
 
 /// Rows up to which reading keys where they lie is faster than packing them.
-const FEW_ROWS: usize = 12;
+const FEW_ROWS: usize = 16;
 
 /// Rows that share packed keys: enough to hide the packing, and their queries and sums fit the second cache.
 const TILE_ROWS: usize = 192;
 
-/// Multiply-adds of a task at least, some 5 µs: several times as long as handing it out.
-const TASK: usize = 100_000;
+/// Multiply-adds that take longer than handing out a task: some 2 µs.
+const TASK: usize = 1 << 16;
+
+/// Multiply-adds that are too few to be shared: below some 10 µs.
+const ALONE: usize = 4 * TASK;
 
 thread_local! {
     /// What tasks that share a tile have found; of the calling thread.
@@ -78,8 +82,14 @@ impl Plan {
         let longest = (0..shape.batch).map(|b| problem.keys.len(b)).max();
         let window = problem.options.window.unwrap_or(usize::MAX);
         let keys = longest.unwrap_or(0).min(window.saturating_add(queries));
-        let work = queries * group * keys * (shape.head_dim + shape.value_dim);
-        let most = (work / TASK).min(keys / (2 * SPAN)).max(1);
+        let work = [queries * group, keys, shape.head_dim + shape.value_dim];
+        let work = work.into_iter().fold(1, usize::saturating_mul);
+        let alone = work.saturating_mul(heads * tiles) < ALONE;
+        let most = if alone {
+            1
+        } else {
+            (work / TASK).min(keys / SPAN).max(1)
+        };
         let is_even = |&splits: &usize| {
             let tasks = heads * tiles * splits;
             tasks >= 4 * threads || tasks.is_multiple_of(threads)
@@ -90,7 +100,7 @@ impl Plan {
             queries,
             tiles,
             splits: (1..most).find(is_even).unwrap_or(most),
-            grain: TASK / work.max(1),
+            grain: if alone { heads * tiles } else { TASK / work },
         }
     }
 
@@ -123,10 +133,13 @@ impl Plan {
             let partial = unsafe { shared.part(task * len, len) };
             self.attend(isa, problem, &tile, keys, Some(partial));
         });
-        let partials_of = partials.chunks_exact(self.splits * len);
-        for (tile, partials) in (0..tiles).zip(partials_of) {
-            combine(problem, &self.tile(problem, tile), partials, len);
-        }
+        let tile_len = self.splits * len;
+        pool::run_ranges(self.phase, tiles, TASK / tile_len, |tiles| {
+            for tile in tiles {
+                let partials = &partials[tile * tile_len..][..tile_len];
+                combine(problem, &self.tile(problem, tile), partials, len);
+            }
+        });
         PARTIALS.set(partials);
     }
 
@@ -179,14 +192,6 @@ impl Tile {
     }
 }
 
-/// The smallest range that all others are in; empty ones do not count.
-pub(super) fn union(ranges: impl Iterator<Item = Range<usize>>) -> Range<usize> {
-    ranges
-        .filter(|range| !range.is_empty())
-        .reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
-        .unwrap_or(0..0)
-}
-
 /// Part `i` of `n`, in whole tiles of keys.
 fn part(keys: Range<usize>, i: usize, n: usize) -> Range<usize> {
     let tiles = keys.len().div_ceil(SPAN);
@@ -206,7 +211,7 @@ fn combine(problem: &Problem<'_>, tile: &Tile, partials: &[f32], len: usize) {
         for j in 0..group {
             let head = tile.kv_head * group + j;
             let row = (i * group + j) * (dim + 2);
-            // SAFETY: this is the only thread.
+            // SAFETY: a tile is one task's, and so is its output.
             let out = unsafe { problem.out(tile.batch, query, head) };
             let parts = partials.chunks_exact(len);
             let parts = parts.map(|part| part[row..][..dim + 2].split_at(dim));
@@ -224,7 +229,13 @@ fn combine_row<'a>(
     let largest = |max: f32, (_, seen): (_, &[f32])| max.max(seen[0]);
     let max = parts.clone().fold(f32::NEG_INFINITY, largest);
     // Infinities' difference is no number.
-    let factor = |seen: &[f32]| if seen[0] == max { 1.0 } else { (seen[0] - max).exp() };
+    let factor = |seen: &[f32]| {
+        if seen[0] == max {
+            1.0
+        } else {
+            (seen[0] - max).exp()
+        }
+    };
     let sum = parts.clone().map(|(_, seen)| factor(seen) * seen[1]).sum();
     let normaliser = Seen { max, sum }.normaliser(sink);
     out.fill(0.0);

@@ -4,7 +4,7 @@ use crate::simd::Simd;
 
 /// Keys of a tile, and elements of a query that are multiplied at a time: the rows of a product's left operand are this
 /// far apart, which as a constant costs no register.
-pub(super) const SPAN: usize = 64;
+pub(super) const SPAN: usize = 128;
 
 /// Adds `Σ x[r, k] w[k, j]` to `sums`, for `R` rows and `C` vectors of columns: `x` is `[R, SPAN]`, and the rows of `w`
 /// are `stride` apart. With `PART`, the vector has the first `part` columns only.
@@ -26,14 +26,17 @@ pub(super) unsafe fn accumulate<S: Simd, const R: usize, const C: usize, const P
         // SAFETY: the caller's promise.
         unsafe {
             let mut columns = [s.zero(); C];
-            for c in 0..C {
+            for (c, column) in columns.iter_mut().enumerate() {
                 let w = w.add(k * stride + c * S::LANES);
-                columns[c] = if PART { s.load_part(w, part) } else { s.load(w) };
+                *column = match PART {
+                    true => s.load_part(w, part),
+                    false => s.load(w),
+                };
             }
-            for r in 0..R {
+            for (r, sums) in sums.iter_mut().enumerate() {
                 let x = s.splat(*x.add(r * SPAN + k));
-                for c in 0..C {
-                    sums[r][c] = s.mul_add(x, columns[c], sums[r][c]);
+                for (sum, &column) in sums.iter_mut().zip(&columns) {
+                    *sum = s.mul_add(x, column, *sum);
                 }
             }
         }

@@ -87,7 +87,7 @@ impl Task<'_> {
     }
 }
 
-impl Problem<'_> {
+impl<'a> Problem<'a> {
     pub(super) fn sink(&self, head: usize) -> Option<f32> {
         self.options.sinks.map(|sinks| sinks[head])
     }
@@ -97,7 +97,7 @@ impl Problem<'_> {
     /// # Safety
     /// Nobody else uses it meanwhile.
     #[inline(always)]
-    pub(super) unsafe fn out(&self, batch: usize, query: usize, head: usize) -> &mut [f32] {
+    pub(super) unsafe fn out(&self, batch: usize, query: usize, head: usize) -> &'a mut [f32] {
         let AttentionShape {
             heads,
             q_len,

@@ -149,7 +149,7 @@ fn large_scores() {
 
 #[test]
 fn options_together() {
-    for seed in 0..if cfg!(miri) { 3 } else { 300 } {
+    for seed in 0..if cfg!(miri) { 3 } else { 200 } {
         let mut random = Random::new(seed);
         let mut case = Case::new(Sizes::random(&mut random), &mut random);
         let options = random.next();
@@ -182,7 +182,11 @@ fn options_together() {
 
 #[test]
 fn keys_split_among_tasks() {
-    for [causal, sinks, bias] in [[false, false, false], [true, true, false], [false, false, true]] {
+    for [causal, sinks, bias] in [
+        [false, false, false],
+        [true, true, false],
+        [false, false, true],
+    ] {
         for splits in [2, 3, 7] {
             check(|case, random| {
                 case.causal = causal;

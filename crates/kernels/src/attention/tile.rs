@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use super::{
     Problem,
-    plan::union,
     product::{SPAN, accumulate},
     scratch::Scratch,
     softmax::{finish_scores, weigh},
     task::{Row, Task},
+    visible::union,
 };
 use crate::simd::{Simd, simd_fn};
 
@@ -43,6 +43,7 @@ struct Tile<'a> {
 
 #[inline(always)]
 fn attend<S: Simd, const R: usize>(s: S, task: &mut Task<'_>, scratch: &mut Scratch) {
+    const { assert!(SPAN.is_multiple_of(2 * S::LANES)) };
     let shape = &task.problem.shape;
     let Scratch { rows, floats } = scratch;
     task.list_rows(rows);
@@ -126,7 +127,8 @@ fn tile_scores<S: Simd, const R: usize>(
 ) {
     let width = 2 * S::LANES;
     let dim = problem.shape.head_dim;
-    assert!(queries.len() >= R * dim && scores.len() >= R * SPAN && seen.end <= SPAN);
+    assert!(queries.len() == R * dim.next_multiple_of(SPAN) && tile.keys.len() == SPAN * dim);
+    assert!(scores.len() == R * SPAN && seen.end <= SPAN);
     for panel in seen.start / width..seen.end.div_ceil(width) {
         let mut products = [[s.zero(); 2]; R];
         // SAFETY: queries and keys have chunks, of SPAN elements of the inner dimension, up to `dim`.
@@ -135,12 +137,13 @@ fn tile_scores<S: Simd, const R: usize>(
                 let queries = queries.as_ptr().add(R * k);
                 let keys = tile.keys.as_ptr().add((panel * dim + k) * width);
                 let depth = SPAN.min(dim - k);
-                products = accumulate::<S, R, 2, false>(s, products, queries, keys, width, depth, 0);
+                products =
+                    accumulate::<S, R, 2, false>(s, products, queries, keys, width, depth, 0);
             }
-            for r in 0..R {
+            for (r, [left, right]) in products.into_iter().enumerate() {
                 let scores = scores.as_mut_ptr().add(r * SPAN + panel * width);
-                s.store(scores, products[r][0]);
-                s.store(scores.add(S::LANES), products[r][1]);
+                s.store(scores, left);
+                s.store(scores.add(S::LANES), right);
             }
         }
     }
@@ -191,11 +194,11 @@ fn add_columns<S: Simd, const R: usize, const C: usize>(
         let products = [[s.zero(); C]; R];
         let products =
             accumulate::<S, R, C, false>(s, products, weights, values, width, seen.len(), 0);
-        for r in 0..R {
+        for (r, products) in products.into_iter().enumerate() {
             let factor = s.splat(factors[r]);
-            for c in 0..C {
+            for (c, product) in products.into_iter().enumerate() {
                 let sums = sums.as_mut_ptr().add(r * stride + c * S::LANES);
-                s.store(sums, s.mul_add(s.load(sums), factor, products[r][c]));
+                s.store(sums, s.mul_add(s.load(sums), factor, product));
             }
         }
     }
@@ -204,46 +207,53 @@ fn add_columns<S: Simd, const R: usize, const C: usize>(
 #[inline(always)]
 fn pack<S: Simd>(s: S, task: &Task<'_>, tile: &mut Tile<'_>) {
     let keys = &task.problem.keys;
+    let shape = &task.problem.shape;
+    let [_, _, key_stride] = keys.keys.strides;
+    let [_, _, value_stride] = keys.values.strides;
     let mut next = tile.range.start;
     while next < tile.range.end {
         let run = keys.run(task.batch, next..tile.range.end);
-        let first = next - tile.range.start;
-        // SAFETY: the run's keys and values have been checked to be there, and the tile has room for SPAN.
+        let places = next - tile.range.start..next - tile.range.start + run.len;
+        let (key, value) = (keys.key(task.kv_head, run), keys.value(task.kv_head, run));
+        // SAFETY: the run's keys and values have been checked to be there.
         unsafe {
-            let [_, _, stride] = keys.keys.strides;
-            let from = keys.key(task.kv_head, run);
-            pack_keys(s, from, stride, first, run.len, task.problem.shape.head_dim, tile.keys);
-            let [_, _, stride] = keys.values.strides;
-            let from = keys.value(task.kv_head, run);
-            pack_values(s, from, stride, first, run.len, task.problem.shape.value_dim, tile.values);
+            pack_keys(
+                s,
+                key,
+                key_stride,
+                shape.head_dim,
+                places.clone(),
+                tile.keys,
+            );
+            pack_values(s, value, value_stride, shape.value_dim, places, tile.values);
         }
         next += run.len;
     }
 }
 
-/// Writes keys `first..first + len` of a tile, transposed, to panels.
+/// Writes keys, transposed, to panels, at `places` of the tile.
+///
+/// # Safety
+/// For each place a key is readable.
 #[inline(always)]
 unsafe fn pack_keys<S: Simd>(
     s: S,
     from: *const f32,
     stride: usize,
-    first: usize,
-    len: usize,
     dim: usize,
+    places: Range<usize>,
     to: &mut [f32],
 ) {
     let width = 2 * S::LANES;
-    let place = |key: usize| key / width * width * dim + key % width;
-    assert!(first + len <= SPAN && to.len() >= SPAN * dim);
-    let to = to.as_mut_ptr();
-    let mut j = 0;
-    while j < len {
-        let key = first + j;
-        // SAFETY: the caller's promise for the source; the tile has SPAN keys.
+    assert!(places.end <= SPAN && to.len() == SPAN * dim);
+    let mut place = places.start;
+    while place < places.end {
+        // SAFETY: the caller's promise for the source; the tile has SPAN places, and LANES divides SPAN.
         unsafe {
-            let from = from.add(j * stride);
-            let to = to.add(place(key));
-            if key.is_multiple_of(S::LANES) && j + S::LANES <= len {
+            let from = from.add((place - places.start) * stride);
+            let panel = to.as_mut_ptr().add(place / width * width * dim);
+            let to = panel.add(place % width);
+            if place.is_multiple_of(S::LANES) && place + S::LANES <= places.end {
                 let whole = dim / S::LANES * S::LANES;
                 for k in (0..whole).step_by(S::LANES) {
                     s.transpose(from.add(k), stride, to.add(k * width), width);
@@ -253,44 +263,46 @@ unsafe fn pack_keys<S: Simd>(
                         *to.add(k * width + r) = *from.add(r * stride + k);
                     }
                 }
-                j += S::LANES;
+                place += S::LANES;
             } else {
                 for k in 0..dim {
                     *to.add(k * width) = *from.add(k);
                 }
-                j += 1;
+                place += 1;
             }
         }
     }
 }
 
-/// Writes values `first..first + len` of a tile to panels, filled up with zeros to whole vectors.
+/// Writes values to panels, at `places` of the tile, filled up with zeros to whole vectors.
+///
+/// # Safety
+/// For each place a value is readable.
 #[inline(always)]
 unsafe fn pack_values<S: Simd>(
     s: S,
     from: *const f32,
     stride: usize,
-    first: usize,
-    len: usize,
     dim: usize,
+    places: Range<usize>,
     to: &mut [f32],
 ) {
     let padded = dim.next_multiple_of(S::LANES);
-    assert!(first + len <= SPAN && to.len() >= SPAN * padded);
-    let mut column = 0;
-    while column < padded {
-        let width = (padded - column).min(2 * S::LANES);
-        for j in 0..len {
-            // SAFETY: the caller's promise for the source; the tile has SPAN values.
+    assert!(places.end <= SPAN && to.len() == SPAN * padded);
+    for column in (0..padded).step_by(S::LANES) {
+        let first = column / (2 * S::LANES) * (2 * S::LANES);
+        let width = (padded - first).min(2 * S::LANES);
+        for (i, place) in places.clone().enumerate() {
+            // SAFETY: the caller's promise for the source; the tile has SPAN places.
             unsafe {
-                let to = to.as_mut_ptr().add(SPAN * column + (first + j) * width);
-                for k in (0..width).step_by(S::LANES) {
-                    let from = from.add(j * stride + column + k);
-                    let rest = dim - column - k;
-                    s.store(to.add(k), if rest < S::LANES { s.load_part(from, rest) } else { s.load(from) });
-                }
+                let from = from.add(i * stride + column);
+                let value = match dim - column < S::LANES {
+                    true => s.load_part(from, dim - column),
+                    false => s.load(from),
+                };
+                let panel = to.as_mut_ptr().add(first * SPAN);
+                s.store(panel.add(place * width + column - first), value);
             }
         }
-        column += width;
     }
 }

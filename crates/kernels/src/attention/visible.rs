@@ -4,36 +4,40 @@ use std::ops::Range;
 
 use super::Problem;
 
+/// Farther than any two positions are apart.
+const FAR: isize = isize::MAX / 4;
+
 impl Problem<'_> {
-    /// The keys that a query sees; an empty range where it sees none.
+    /// The keys that a query sees.
     pub(super) fn visible(&self, batch: usize, query: usize) -> Range<usize> {
         let options = &self.options;
-        let len = self.keys.len(batch);
-        let mut seen = 0..len;
-        let mut narrow = |range: Range<usize>| {
-            seen = seen.start.max(range.start)..seen.end.min(range.end);
-        };
+        let len = self.keys.len(batch) as isize;
+        let last_at_last = len - self.shape.q_len as isize;
+        let first = options.query_offset.map_or(last_at_last, |o| o as isize);
+        let position = first + query as isize;
+        let window = options.window.map_or(FAR, |w| w.min(FAR as usize) as isize);
+        let after = if options.causal { 1 } else { window };
+        let key = |position: isize| position.clamp(0, len) as usize;
+        let mut seen = key(position - window + 1)..key(position + after);
         if let Some(visible) = options.visible {
-            narrow(visible[batch].clone());
+            seen = intersection(seen, visible[batch].clone());
         }
         if let Some(segments) = options.segments {
-            let segment = segments.partition_point(|&start| start <= query);
-            narrow(segments[segment - 1]..segments[segment]);
+            let next = segments.partition_point(|&start| start <= query);
+            seen = intersection(seen, segments[next - 1]..segments[next]);
         }
-        // One more than the position, which may be negative, so that only the sum is; all in wide integers.
-        let first = match options.query_offset {
-            Some(offset) => offset as i128,
-            None => len as i128 - self.shape.q_len as i128,
-        };
-        let position = first + query as i128;
-        let clamp = |position: i128| position.clamp(0, len as i128) as usize;
-        if options.causal {
-            narrow(0..clamp(position + 1));
-        }
-        if let Some(window) = options.window {
-            let window = window as i128;
-            narrow(clamp(position - window + 1)..clamp(position + window));
-        }
-        seen.start.min(seen.end)..seen.end
+        seen
     }
+}
+
+fn intersection(a: Range<usize>, b: Range<usize>) -> Range<usize> {
+    a.start.max(b.start)..a.end.min(b.end)
+}
+
+/// The smallest range that all others are in; empty ones do not count.
+pub(super) fn union(ranges: impl Iterator<Item = Range<usize>>) -> Range<usize> {
+    ranges
+        .filter(|range| !range.is_empty())
+        .reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
+        .unwrap_or(0..0)
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{dequantize::dequantize_inline, fast::Job};
 use crate::{
     Isa,
-    simd::{Simd, simd_fn},
+    simd::simd_fn,
 };
 
 /// Elements of a row that are dequantised at a time.

@@ -75,7 +75,7 @@ int8_fn! {
         s, x: &Quantized, i: usize, job: &Job<'_>, rows: Range<usize>,
     ) {
         let row_bytes = job.weight.row_bytes();
-        let ahead = std::env::var("AHEAD").map_or_else(|_| prefetch_distance(W * row_bytes), |v| v.parse().unwrap());
+        let ahead = prefetch_distance(W * row_bytes);
         for j in rows.clone().step_by(W) {
             // SAFETY: rows of `x` and of the weights are clamped to those that there are; the caller of `few_rows` owns
             // the columns.
@@ -91,8 +91,11 @@ int8_fn! {
     }
 }
 
-/// How many bytes ahead of the sums memory is asked for: whole passes over rows that are read side by side, because the
-/// rows' own continuation is what the CPU foresees by itself.
+/// Bytes of a cache line.
+pub(super) const LINE: usize = 64;
+
+/// How many bytes ahead of a pass over `W` neighbouring rows, side by side, memory is asked for. The passes to come are
+/// asked for from their first byte to their last: CPUs foresee one long stream better than `W` short ones.
 fn prefetch_distance(pass: usize) -> usize {
     const MIN: usize = 1 << 12;
     pass * MIN.div_ceil(pass)
@@ -119,16 +122,16 @@ unsafe fn products<S: Int8, F: Format, const M: usize, const W: usize>(
         minima: [[s.zeros(); W]; M],
     };
     let groups = x.cols / GROUP;
+    let mut next = weights[0].wrapping_add(ahead);
     let mut first = 0;
     // SAFETY: a row has `groups` groups, and F::BYTES for each F::GROUPS of them.
     unsafe {
         while first + CHUNK <= groups {
-            for w in weights {
-                let bytes = CHUNK / F::GROUPS * F::BYTES;
-                for line in (0..bytes).step_by(64) {
-                    s.prefetch(w.wrapping_add(ahead + line));
-                }
+            let bytes = CHUNK / F::GROUPS * F::BYTES;
+            for line in (0..W * bytes).step_by(LINE) {
+                s.prefetch(next.wrapping_add(line));
             }
+            next = next.wrapping_add(W * bytes);
             chunk::<S, F, M, W>(s, x, x_rows, first, weights, CHUNK, &mut sums);
             first += CHUNK;
             for w in &mut weights {

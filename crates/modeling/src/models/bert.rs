@@ -10,7 +10,7 @@ use transformers_ops as ops;
 
 use crate::loss::masked_lm_loss;
 use crate::nn::{
-    Activation, Cache, Embedding, Init, LayerNorm, Linear, Mask, activation, linears,
+    Activation, Cache, Embedding, Init, LayerNorm, Linear, Mask, Packing, activation, linears,
 };
 use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput, Pretrained, Rows};
 
@@ -63,24 +63,28 @@ impl BertEmbeddings {
         }
     }
 
-    fn forward(&self, inputs: &ModelInputs) -> Tensor<3> {
+    /// `[batch, seq, hidden]`, or `[1, tokens, hidden]` of a packed batch.
+    fn forward(&self, inputs: &ModelInputs, packing: Option<&Packing>) -> Tensor<3> {
         let device = self.word_embeddings.weight.device();
         let [batch, seq] = inputs.input_ids.dims();
-        let or = |given: &Option<Rows<u32>>, default: fn(usize, usize) -> Vec<u32>| {
-            given.clone().unwrap_or_else(|| default(batch, seq).into())
+        let look_up = |table: &Embedding, columns: &Rows<u32>| match packing {
+            Some(packing) => table.forward(packing.pack(columns).to_tensor(&device)),
+            None => table.forward(columns.to_tensor(&device)),
         };
+        let every_row = |row: Vec<u32>| Rows::new(&vec![row; batch]).expect("equal rows");
         // Learned positions count columns, padding included.
-        let positions = or(&inputs.position_ids, |_, seq| (0..seq as u32).collect());
-        let segments = or(&inputs.token_type_ids, |_, seq| vec![0; seq]);
-        let sum = self
-            .word_embeddings
-            .forward(inputs.input_ids.to_tensor(&device))
-            + self
-                .token_type_embeddings
-                .forward(segments.to_tensor(&device))
-            + self
-                .position_embeddings
-                .forward(positions.to_tensor(&device));
+        let positions = match &inputs.position_ids {
+            Some(positions) if positions.dims()[0] == batch => positions.clone(),
+            Some(positions) => every_row(positions.row(0).to_vec()),
+            None => every_row((0..seq as u32).collect()),
+        };
+        let segments = match &inputs.token_type_ids {
+            Some(segments) => segments.clone(),
+            None => every_row(vec![0; seq]),
+        };
+        let sum = look_up(&self.word_embeddings, &inputs.input_ids)
+            + look_up(&self.token_type_embeddings, &segments)
+            + look_up(&self.position_embeddings, &positions);
         self.LayerNorm.forward(sum)
     }
 }
@@ -223,15 +227,26 @@ impl BertModel {
         inputs: &ModelInputs,
     ) -> Result<(Tensor<3>, Option<Vec<Tensor<3>>>), ModelError> {
         self.check(inputs)?;
-        let mut hidden = self.embeddings.forward(inputs);
-        let mask = Mask::bidirectional().with_padding(inputs.tokens(0));
-        let mut record = inputs.output_hidden_states.then(|| vec![hidden.clone()]);
+        let packing = Packing::new(inputs, &self.embeddings.word_embeddings.weight);
+        let mut hidden = self.embeddings.forward(inputs, packing.as_ref());
+        let mask = match &packing {
+            Some(packing) => packing.mask(),
+            None => Mask::bidirectional().with_padding(inputs.tokens(0)),
+        };
+        let unpack = |hidden| match &packing {
+            Some(packing) => packing.unpack(hidden),
+            None => hidden,
+        };
+        let mut record = inputs
+            .output_hidden_states
+            .then(|| vec![unpack(hidden.clone())]);
         for layer in &self.encoder.layer {
             hidden = layer.forward(hidden, &mask);
             if let Some(record) = &mut record {
-                record.push(hidden.clone());
+                record.push(unpack(hidden.clone()));
             }
         }
+        let hidden = unpack(hidden);
         Ok((hidden, record))
     }
 

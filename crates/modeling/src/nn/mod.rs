@@ -9,6 +9,7 @@ mod init;
 mod linear;
 mod mlp;
 mod norm;
+mod packing;
 mod rope;
 mod weight;
 
@@ -22,6 +23,7 @@ pub use linear::{Linear, linears};
 pub use transformers_ops::Mask;
 pub use mlp::GatedMlp;
 pub use norm::{LayerNorm, NormForm, RmsNorm};
+pub use packing::Packing;
 pub use rope::{RotaryEmbedding, RotaryTables};
 pub(crate) use weight::CONTAINER as WEIGHT_CONTAINER;
 pub use weight::Weight;

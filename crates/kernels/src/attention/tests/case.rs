@@ -5,6 +5,9 @@ use std::ops::Range;
 use super::super::{plan::Plan, *};
 use crate::random::Random;
 
+/// What scores are scaled to, so that some keys count for much more than others: their standard deviation is a third.
+const SPREAD: f32 = 6.0;
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
     shape: AttentionShape,
@@ -66,7 +69,6 @@ pub(super) struct Case {
 }
 
 impl Case {
-    /// Scores are spread over about -6..6, so that some keys count for much more than others.
     pub(super) fn new(Sizes { shape, kv_len }: Sizes, random: &mut Random) -> Self {
         let rows = shape.batch * shape.kv_heads * kv_len;
         Self {
@@ -75,7 +77,7 @@ impl Case {
             q: random.floats(shape.batch * shape.heads * shape.q_len * shape.head_dim),
             k: random.floats(rows * shape.head_dim),
             v: random.floats(rows * shape.value_dim),
-            scale: 6.0 / (shape.head_dim as f32).sqrt(),
+            scale: SPREAD / (shape.head_dim as f32).sqrt(),
             causal: false,
             query_offset: None,
             window: None,
@@ -98,7 +100,11 @@ impl Case {
     }
 
     pub(super) fn add_sinks(&mut self, random: &mut Random) {
-        self.sinks = Some((0..self.shape.heads).map(|_| 4.0 * random.float()).collect());
+        self.sinks = Some(
+            (0..self.shape.heads)
+                .map(|_| 4.0 * random.float())
+                .collect(),
+        );
     }
 
     /// Bits of `broadcast`: the same bias for all batch entries, heads, queries.
@@ -171,7 +177,8 @@ impl Case {
     pub(super) fn rows(&self, rows: Range<usize>) -> Self {
         let shape = self.shape;
         let cut = |from: &[f32], heads: usize, dim: usize| {
-            let head = |head: usize| &from[(head * shape.q_len + rows.start) * dim..][..rows.len() * dim];
+            let head =
+                |head: usize| &from[(head * shape.q_len + rows.start) * dim..][..rows.len() * dim];
             (0..heads).flat_map(head).copied().collect()
         };
         Self {
@@ -237,7 +244,13 @@ impl Case {
         // What was there before must not matter.
         let mut out = vec![f32::NAN; self.out_len()];
         if self.splits.is_none() && self.few.is_none() {
-            attention(self.shape, self.queries(), self.keys(), self.options(), &mut out);
+            attention(
+                self.shape,
+                self.queries(),
+                self.keys(),
+                self.options(),
+                &mut out,
+            );
             return out;
         }
         let problem = Problem {
@@ -264,12 +277,13 @@ impl Case {
         }
     }
 
-    /// The bound is some units in the last place of the largest value: those of a score of 6 to 12, which `e^score` turns
-    /// from absolute into relative ones, and of the sums.
+    /// The bound, relative to the largest value, is the rounding of scores, which are up to about 12 here: `e^score`
+    /// makes the absolute error of a score a relative one of a weight. It grows with the scores.
     pub(super) fn compare(&self, out: &[f32], expected: &[f64], what: &str) {
         assert_eq!(out.len(), expected.len());
         let largest = self.v.iter().fold(0.0f32, |max, v| max.max(v.abs()));
-        let bound = 2e-6 * f64::from(largest) * f64::from(self.scale.max(1.0));
+        let spread = self.scale * (self.shape.head_dim as f32).sqrt();
+        let bound = 2e-6 * f64::from(largest * (spread / SPREAD).max(1.0));
         for (i, (&out, &expected)) in out.iter().zip(expected).enumerate() {
             let error = (f64::from(out) - expected).abs();
             assert!(
@@ -298,43 +312,50 @@ impl Case {
 
     fn reference_row(&self, batch: usize, query: usize, head: usize) -> Vec<f64> {
         let shape = self.shape;
-        let kv_head = head / (shape.heads / shape.kv_heads);
-        let row = |data: &[f32], head: usize, heads: usize, row: usize, rows: usize, dim: usize| {
-            let start = ((batch * heads + head) * rows + row) * dim;
-            let row = data[start..start + dim].iter();
-            row.map(|&x| f64::from(x)).collect::<Vec<f64>>()
-        };
-        let q = row(&self.q, head, shape.heads, query, shape.q_len, shape.head_dim);
+        let kv_head = batch * shape.kv_heads + head / (shape.heads / shape.kv_heads);
+        let key_row = |key: usize| kv_head * self.kv_len + key;
+        let q = (batch * shape.heads + head) * shape.q_len + query;
+        let q = &self.q[q * shape.head_dim..][..shape.head_dim];
         let mut scores = vec![f64::NEG_INFINITY; self.kv_len];
         for (key, score) in scores.iter_mut().enumerate() {
             if self.sees(batch, query, key) {
-                let k = row(&self.k, kv_head, shape.kv_heads, key, self.kv_len, shape.head_dim);
-                let dot: f64 = q.iter().zip(&k).map(|(q, k)| q * k).sum();
-                *score = f64::from(self.scale) * dot;
-                if let Some(cap) = self.softcap {
-                    *score = f64::from(cap) * (*score / f64::from(cap)).tanh();
-                }
-                if let Some((bias, [b, h, q])) = &self.bias {
-                    let bias = bias[batch * b + head * h + query * q + key];
-                    // Adding to so large a number changes nothing in f32, where models were trained.
-                    *score = if bias == f32::MIN { bias.into() } else { *score + f64::from(bias) };
-                }
+                let k = &self.k[key_row(key) * shape.head_dim..][..shape.head_dim];
+                let products = q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k));
+                *score = f64::from(self.scale) * products.sum::<f64>();
+                self.cap_and_bias(score, [batch, head, query], key);
             }
         }
         let sink = self.sinks.as_ref().map(|sinks| f64::from(sinks[head]));
-        let max = scores.iter().copied().chain(sink).fold(f64::NEG_INFINITY, f64::max);
+        let all = || scores.iter().copied().chain(sink);
+        let max = all().fold(f64::NEG_INFINITY, f64::max);
         let mut out = vec![0.0; shape.value_dim];
         if max == f64::NEG_INFINITY {
             return out;
         }
-        let sum: f64 = scores.iter().copied().chain(sink).map(|s| (s - max).exp()).sum();
+        let sum: f64 = all().map(|score| (score - max).exp()).sum();
         for (key, score) in scores.iter().enumerate() {
-            let v = row(&self.v, kv_head, shape.kv_heads, key, self.kv_len, shape.value_dim);
-            for (out, v) in out.iter_mut().zip(v) {
-                *out += (score - max).exp() / sum * v;
+            let weight = (score - max).exp() / sum;
+            let v = &self.v[key_row(key) * shape.value_dim..][..shape.value_dim];
+            for (out, &v) in out.iter_mut().zip(v) {
+                *out += weight * f64::from(v);
             }
         }
         out
+    }
+
+    fn cap_and_bias(&self, score: &mut f64, row: [usize; 3], key: usize) {
+        if let Some(cap) = self.softcap.map(f64::from) {
+            *score = cap * (*score / cap).tanh();
+        }
+        if let Some((bias, strides)) = &self.bias {
+            let start: usize = row.iter().zip(strides).map(|(i, stride)| i * stride).sum();
+            let bias = bias[start + key];
+            // To so large a number f32, in which models are trained, adds nothing.
+            *score = match bias {
+                f32::MIN => f64::from(bias),
+                _ => *score + f64::from(bias),
+            };
+        }
     }
 
     fn sees(&self, batch: usize, query: usize, key: usize) -> bool {
@@ -349,8 +370,13 @@ impl Case {
             starts.filter(|&&start| start as i64 <= i).count()
         };
         (!self.causal || distance >= 0)
-            && self.window.is_none_or(|window| distance.unsigned_abs() < window as u64)
-            && self.visible.as_ref().is_none_or(|visible| visible[batch].contains(&(key as usize)))
+            && self
+                .window
+                .is_none_or(|window| distance.unsigned_abs() < window as u64)
+            && self
+                .visible
+                .as_ref()
+                .is_none_or(|visible| visible[batch].contains(&(key as usize)))
             && segment(query) == segment(key)
     }
 }

@@ -4,16 +4,17 @@ use super::{super::*, Random, case::Case, check};
 
 /// Scatters rows `[batch, heads, rows, dim]` to the places that a view has for them, with NaN between.
 fn scatter(from: &[f32], sizes: [usize; 3], dim: usize, strides: [usize; 3]) -> Vec<f32> {
+    let [_, heads, rows] = sizes;
     let mut to = Vec::new();
-    let mut rows = from.chunks_exact(dim);
-    for batch in 0..sizes[0] {
-        for head in 0..sizes[1] {
-            for row in 0..sizes[2] {
-                let start = batch * strides[0] + head * strides[1] + row * strides[2];
-                to.resize(to.len().max(start + dim), f32::NAN);
-                to[start..start + dim].copy_from_slice(rows.next().unwrap());
-            }
-        }
+    for (i, from) in from.chunks_exact(dim).enumerate() {
+        let place = [i / rows / heads, i / rows % heads, i % rows];
+        let start: usize = place
+            .iter()
+            .zip(strides)
+            .map(|(i, stride)| i * stride)
+            .sum();
+        to.resize(to.len().max(start + dim), f32::NAN);
+        to[start..start + dim].copy_from_slice(from);
     }
     to
 }
@@ -37,7 +38,11 @@ fn strided() {
         // values by position with a gap between the heads.
         let width = (heads + 2 * kv_heads) * head_dim;
         let q_strides = [q_len * width, head_dim, width];
-        let k_strides = [kv_heads * capacity * head_dim, capacity * head_dim, head_dim];
+        let k_strides = [
+            kv_heads * capacity * head_dim,
+            capacity * head_dim,
+            head_dim,
+        ];
         let gap = value_dim + 1;
         let v_strides = [capacity * kv_heads * gap, gap, kv_heads * gap];
         let q = scatter(&case.q, [batch, heads, q_len], head_dim, q_strides);
@@ -51,7 +56,15 @@ fn strided() {
         };
         for &isa in Isa::available() {
             let mut out = vec![f32::NAN; case.out_len()];
-            isa.with(|| attention(case.shape, view(&q, q_strides), keys, case.options(), &mut out));
+            isa.with(|| {
+                attention(
+                    case.shape,
+                    view(&q, q_strides),
+                    keys,
+                    case.options(),
+                    &mut out,
+                )
+            });
             assert_eq!(out, isa.with(|| case.run()), "{isa:?}");
         }
     });
@@ -110,7 +123,11 @@ fn check_paged(case: &mut Case, random: &mut Random, block_size: usize) {
         isa.with(|| attention(case.shape, case.queries(), keys, case.options(), &mut out));
         for (entry, out) in out.chunks_exact(out_len).enumerate() {
             let alone = case.entry(entry, lens[entry]);
-            alone.compare(out, &alone.reference(), &format!("{isa:?}, blocks of {block_size}"));
+            alone.compare(
+                out,
+                &alone.reference(),
+                &format!("{isa:?}, blocks of {block_size}"),
+            );
         }
     }
 }
@@ -222,7 +239,13 @@ fn too_short_a_table_is_refused() {
         values: view,
         rows,
     };
-    attention(shape, view, keys, AttentionOptions::new(1.0), &mut [0.0; 24]);
+    attention(
+        shape,
+        view,
+        keys,
+        AttentionOptions::new(1.0),
+        &mut [0.0; 24],
+    );
 }
 
 #[test]
@@ -240,5 +263,11 @@ fn blocks_that_are_not_there_are_refused() {
         values: view,
         rows,
     };
-    attention(shape, view, keys, AttentionOptions::new(1.0), &mut [0.0; 24]);
+    attention(
+        shape,
+        view,
+        keys,
+        AttentionOptions::new(1.0),
+        &mut [0.0; 24],
+    );
 }

@@ -1,0 +1,312 @@
+//! Every format on every instruction set, against f64 of the dequantised weights and against plain integer arithmetic.
+
+use half::f16;
+
+use super::*;
+
+/// Blocks of random bits with scales of ordinary size.
+struct Blocks {
+    format: BlockFormat,
+    /// Of an odd address.
+    bytes: Vec<u8>,
+    rows: usize,
+    cols: usize,
+}
+
+struct Random(u32);
+
+impl Random {
+    fn bits(&mut self) -> u32 {
+        for shift in [13, -17, 5] {
+            self.0 ^= if shift > 0 {
+                self.0 << shift
+            } else {
+                self.0 >> -shift
+            };
+        }
+        self.0
+    }
+
+    /// In -1..1.
+    fn float(&mut self) -> f32 {
+        self.bits() as f32 / u32::MAX as f32 * 2.0 - 1.0
+    }
+
+    fn floats(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| self.float()).collect()
+    }
+}
+
+/// Where a block has f16 numbers.
+fn half_offsets(format: BlockFormat) -> &'static [usize] {
+    match format {
+        BlockFormat::Q4_0 | BlockFormat::Q5_0 | BlockFormat::Q8_0 => &[0],
+        BlockFormat::Q6_K => &[208],
+        _ => &[0, 2],
+    }
+}
+
+impl Blocks {
+    fn random(random: &mut Random, format: BlockFormat, rows: usize, cols: usize) -> Self {
+        let count = rows * cols / format.block_len();
+        let mut bytes: Vec<u8> = (0..1 + count * format.block_bytes())
+            .map(|_| (random.bits() >> 8) as u8)
+            .collect();
+        for block in bytes[1..].chunks_exact_mut(format.block_bytes()) {
+            for &offset in half_offsets(format) {
+                let half = match random.bits() % 16 {
+                    0 => f16::ZERO,
+                    1 => f16::from_bits(1),
+                    _ => f16::from_f32(random.float() / 16.0),
+                };
+                block[offset..offset + 2].copy_from_slice(&half.to_le_bytes());
+            }
+        }
+        Self {
+            format,
+            bytes,
+            rows,
+            cols,
+        }
+    }
+
+    fn matrix(&self) -> BlockMatrix<'_> {
+        BlockMatrix::new(self.format, &self.bytes[1..], self.rows, self.cols).unwrap()
+    }
+
+    fn dequantized(&self) -> Vec<f32> {
+        let mut out = vec![f32::NAN; self.rows * self.cols];
+        self.format.dequantize(&self.bytes[1..], &mut out);
+        out
+    }
+}
+
+/// `x` as [`Precision::Fast`] sees it, in f64.
+fn rounded(x: &[f32]) -> Vec<f64> {
+    x.chunks(GROUP)
+        .flat_map(|x| {
+            let largest = x.iter().fold(0.0, |a: f32, x| a.max(x.abs()));
+            let scale = largest / 127.0;
+            let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+            x.iter()
+                .map(move |x| f64::from((x * inverse).round_ties_even()) * f64::from(scale))
+        })
+        .collect()
+}
+
+/// `x Wᵀ`, and the sums of the products' magnitudes.
+fn product(x: &[f64], w: &[f32], cols: usize) -> Vec<(f64, f64)> {
+    let dot = |x: &[f64], w: &[f32]| {
+        let products = x.iter().zip(w).map(|(x, w)| x * f64::from(*w));
+        products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()))
+    };
+    x.chunks(cols)
+        .flat_map(|x| w.chunks(cols).map(move |w| dot(x, w)))
+        .collect()
+}
+
+fn run(x: &[f32], blocks: &Blocks, bias: Option<&[f32]>, precision: Precision) -> Vec<f32> {
+    let mut out = vec![f32::NAN; x.len() / blocks.cols * blocks.rows];
+    let weight = blocks.matrix();
+    let out_part = &mut out;
+    linear_blocks(
+        x,
+        blocks.cols,
+        &mut [BlockProjection {
+            weight,
+            bias,
+            out: out_part,
+        }],
+        precision,
+    );
+    out
+}
+
+/// Outputs are `expected` to within a few roundings of the terms of their sums.
+fn assert_close(what: &str, actual: &[f32], expected: &[(f64, f64)], bias: &[f32]) {
+    assert_eq!(actual.len(), expected.len(), "{what}");
+    for (i, (&actual, &(sum, size))) in actual.iter().zip(expected).enumerate() {
+        let bias = f64::from(bias[i % bias.len()]);
+        let error = (f64::from(actual) - (sum + bias)).abs();
+        let bound = 3e-6 * (size + bias.abs()) + 1e-30;
+        assert!(error <= bound, "{what}: [{i}] {actual} is not {}", sum + bias);
+    }
+}
+
+fn relative_error(actual: &[f32], expected: &[(f64, f64)]) -> f64 {
+    let pairs = || actual.iter().zip(expected);
+    let error: f64 = pairs().map(|(a, e)| (f64::from(*a) - e.0).powi(2)).sum();
+    (error / pairs().map(|(_, e)| e.0.powi(2)).sum::<f64>()).sqrt()
+}
+
+/// `(rows of x, rows of weights, blocks of a row)`: with and without rests of everything that is done side by side.
+fn shapes(format: BlockFormat) -> Vec<(usize, usize, usize)> {
+    let long = 2048 / format.block_len();
+    let mut shapes = vec![(1, 3, 1), (2, 5, 3)];
+    if !cfg!(miri) {
+        for m in [1, 2, 3, 8, 9, 17, 65] {
+            shapes.extend([(m, 1, 9), (m, 17, 3), (m, 63, 5), (m, 65, 7)]);
+        }
+        shapes.extend([(1, 64, long), (13, 65, long)]);
+    }
+    shapes
+}
+
+#[test]
+fn products_are_those_of_the_dequantised_weights() {
+    let mut random = Random(7);
+    for format in BlockFormat::ALL {
+        for (m, rows, blocks) in shapes(format) {
+            let cols = blocks * format.block_len();
+            let blocks = Blocks::random(&mut random, format, rows, cols);
+            let (x, bias) = (random.floats(m * cols), random.floats(rows));
+            let w = blocks.dequantized();
+            let exact = product(&x.iter().map(|&x| x.into()).collect::<Vec<_>>(), &w, cols);
+            let fast = product(&rounded(&x), &w, cols);
+            for &isa in Isa::available() {
+                let what = format!("{format:?} on {isa:?}, {m} x {rows} x {cols}");
+                isa.with(|| {
+                    let y = run(&x, &blocks, Some(&bias), Precision::Exact);
+                    assert_close(&format!("{what}, exact"), &y, &exact, &bias);
+                    let y = run(&x, &blocks, Some(&bias), Precision::Fast);
+                    assert_close(&format!("{what}, fast"), &y, &fast, &bias);
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn integers_cost_less_than_a_hundredth() {
+    let mut random = Random(11);
+    let cols = if cfg!(miri) { 256 } else { 2048 };
+    for format in BlockFormat::ALL {
+        for m in [2, 20] {
+            let blocks = Blocks::random(&mut random, format, 33, cols);
+            let x = random.floats(m * cols);
+            let wide: Vec<f64> = x.iter().map(|&x| x.into()).collect();
+            let y = run(&x, &blocks, None, Precision::Fast);
+            let error = relative_error(&y, &product(&wide, &blocks.dequantized(), cols));
+            assert!(error < 1e-2, "{format:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn several_projections_of_different_formats_and_heights() {
+    let mut random = Random(3);
+    let cols = 512;
+    let all: Vec<Blocks> = [BlockFormat::Q4_K, BlockFormat::Q8_0, BlockFormat::Q6_K]
+        .into_iter()
+        .zip([40, 9, 1])
+        .map(|(format, rows)| Blocks::random(&mut random, format, rows, cols))
+        .collect();
+    for m in [1, 12] {
+        let x = random.floats(m * cols);
+        for precision in [Precision::Exact, Precision::Fast] {
+            let mut outs: Vec<Vec<f32>> = all.iter().map(|b| vec![f32::NAN; m * b.rows]).collect();
+            let mut projections: Vec<BlockProjection<'_>> = all
+                .iter()
+                .zip(&mut outs)
+                .map(|(b, out)| BlockProjection {
+                    weight: b.matrix(),
+                    bias: None,
+                    out,
+                })
+                .collect();
+            linear_blocks(&x, cols, &mut projections, precision);
+            for (blocks, out) in all.iter().zip(&outs) {
+                assert_eq!(*out, run(&x, blocks, None, precision), "{:?}", blocks.format);
+            }
+        }
+    }
+}
+
+#[test]
+fn zeros_and_what_is_not_finite() {
+    let mut random = Random(5);
+    let cols = 512;
+    for format in BlockFormat::ALL {
+        let blocks = Blocks::random(&mut random, format, 5, cols);
+        for &isa in Isa::available() {
+            for m in [1, 10] {
+                let mut x = vec![0.0; m * cols];
+                isa.with(|| {
+                    let y = run(&x, &blocks, None, Precision::Fast);
+                    assert!(y.iter().all(|&y| y == 0.0), "{format:?} on {isa:?}");
+                    for bad in [f32::NAN, f32::INFINITY] {
+                        x[cols - 1] = bad;
+                        let y = run(&x, &blocks, None, Precision::Fast);
+                        assert!(y[..5].iter().all(|y| y.is_nan()), "{format:?} on {isa:?}");
+                        assert!(y[5..].iter().all(|&y| y == 0.0), "{format:?} on {isa:?}");
+                    }
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn the_largest_integers_do_not_overflow() {
+    for format in BlockFormat::ALL {
+        let cols = 4 * 256;
+        for byte in [0x00, 0x7f, 0x80, 0xff] {
+            let mut blocks = Blocks::random(&mut Random(1), format, 2, cols);
+            blocks.bytes.fill(byte);
+            for block in blocks.bytes[1..].chunks_exact_mut(format.block_bytes()) {
+                for &offset in half_offsets(format) {
+                    block[offset..offset + 2].copy_from_slice(&f16::ONE.to_le_bytes());
+                }
+            }
+            let w = blocks.dequantized();
+            for m in [1, 16] {
+                let x: Vec<f32> = (0..m * cols).map(|i| [1.0, -1.0][i / 64 % 2]).collect();
+                let expected = product(&rounded(&x), &w, cols);
+                for &isa in Isa::available() {
+                    let y = isa.with(|| run(&x, &blocks, None, Precision::Fast));
+                    assert_close(&format!("{format:?} {byte:x} on {isa:?}"), &y, &expected, &[0.0]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn dequantisation_is_the_same_on_every_instruction_set() {
+    let mut random = Random(13);
+    for format in BlockFormat::ALL {
+        let blocks = Blocks::random(&mut random, format, 3, 768);
+        let scalar = Isa::available()[0].with(|| blocks.dequantized());
+        for &isa in Isa::available() {
+            let values = isa.with(|| blocks.dequantized());
+            let equal = values.iter().zip(&scalar).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(equal, "{format:?} on {isa:?}");
+            let mut part = [0.0; 512];
+            blocks.matrix().read(isa, 1, 256, &mut part);
+            assert_eq!(part, values[768 + 256..2 * 768]);
+        }
+    }
+}
+
+#[test]
+fn matrices_that_do_not_fit_their_bytes() {
+    let bytes = [0; 36];
+    assert!(BlockMatrix::new(BlockFormat::Q4_0, &bytes, 2, 32).is_ok());
+    for (rows, cols) in [(1, 0), (1, 48)] {
+        let error = BlockMatrix::new(BlockFormat::Q4_0, &bytes, rows, cols).unwrap_err();
+        assert!(matches!(error, BlockError::PartialBlock { .. }), "{error}");
+    }
+    for (rows, cols) in [(1, 32), (3, 32), (usize::MAX, usize::MAX - 31)] {
+        let error = BlockMatrix::new(BlockFormat::Q4_0, &bytes, rows, cols).unwrap_err();
+        assert!(matches!(error, BlockError::Length { actual: 36, .. }), "{error}");
+    }
+}
+
+#[test]
+fn formats_are_found_by_number() {
+    for format in BlockFormat::ALL {
+        assert_eq!(BlockFormat::of_id(format.id()), Some(format));
+        assert_eq!(format.name(), format!("{format:?}"));
+    }
+    assert_eq!(BlockFormat::of_id(0), None);
+}
