@@ -3,15 +3,13 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use burn::tensor::Tensor;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
-use burn::tensor::Tensor;
 use transformers_kernels::limits;
 use transformers_kernels::pool::{self, Phase};
 use transformers_modeling::nn::Cache;
-use transformers_modeling::{
-    AutoModel, AutoModelForCausalLM, ModelInputs, PreTrainedModel, Rows,
-};
+use transformers_modeling::{AutoModel, AutoModelForCausalLM, ModelInputs, PreTrainedModel, Rows};
 
 use crate::failure::{Failure, Result};
 use crate::model::ModelArguments;
@@ -37,15 +35,33 @@ pub struct Arguments {
     model: Option<ModelArguments>,
 
     /// Lengths of prompts to read
-    #[arg(short = 'p', long, value_name = "N", value_delimiter = ',', default_value = "512")]
+    #[arg(
+        short = 'p',
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "512"
+    )]
     n_prompt: Vec<usize>,
 
     /// Numbers of tokens to write
-    #[arg(short = 'n', long, value_name = "N", value_delimiter = ',', default_value = "128")]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "128"
+    )]
     n_gen: Vec<usize>,
 
     /// Tokens of context before either
-    #[arg(short = 'd', long, value_name = "N", value_delimiter = ',', default_value = "0")]
+    #[arg(
+        short = 'd',
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "0"
+    )]
     n_depth: Vec<usize>,
 
     /// Texts in a batch of an encoder; then nothing is written
@@ -110,7 +126,10 @@ fn decoder(arguments: &Arguments, source: &ModelArguments) -> Result {
     let begin = Instant::now();
     let model = AutoModelForCausalLM::from_pretrained_with(&source.model, &source.load_options())?;
     let load = begin.elapsed();
-    let bench = Decoder { model: &*model, vocab: vocabulary(&*model) };
+    let bench = Decoder {
+        model: &*model,
+        vocab: vocabulary(&*model),
+    };
     bench.read(&mut bench.cache()?, 1)?;
     let first = begin.elapsed();
 
@@ -146,7 +165,10 @@ fn encoder(
     let vocab = vocabulary(&*model);
     let times = repeat(arguments.repetitions, || {
         let ids: Vec<Vec<u32>> = (0..batch).map(|_| random_ids(sequence, vocab)).collect();
-        let inputs = ModelInputs { input_ids: Rows::new(&ids)?, ..ModelInputs::default() };
+        let inputs = ModelInputs {
+            input_ids: Rows::new(&ids)?,
+            ..ModelInputs::default()
+        };
         let begin = Instant::now();
         finish(model.forward(&inputs, None)?.last_hidden_state()?);
         Ok(begin.elapsed())
@@ -180,7 +202,11 @@ impl Decoder<'_> {
             logits_to_keep: Some(1),
             ..ModelInputs::new(random_ids(len, self.vocab))
         };
-        finish(self.model.forward(&inputs, Some(cache.as_mut()))?.logits()?);
+        finish(
+            self.model
+                .forward(&inputs, Some(cache.as_mut()))?
+                .logits()?,
+        );
         Ok(())
     }
 
@@ -218,14 +244,20 @@ fn finish(tensor: Tensor<3>) {
 fn random_ids(len: usize, vocab: usize) -> Vec<u32> {
     let mut state = 1_u64;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         ((state >> 33) % vocab as u64) as u32
     };
     (0..len).map(|_| next()).collect()
 }
 
 fn vocabulary(model: &dyn PreTrainedModel) -> usize {
-    let size = model.info().config.get("vocab_size").and_then(Value::as_u64);
+    let size = model
+        .info()
+        .config
+        .get("vocab_size")
+        .and_then(Value::as_u64);
     size.map_or(1, |size| size.max(1) as usize)
 }
 
@@ -248,7 +280,10 @@ struct Row {
 impl Row {
     /// `items` per second, from the times that they took.
     fn new(kind: &str, value: usize, depth: usize, items: usize, times: &[Duration]) -> Self {
-        let samples: Vec<f64> = times.iter().map(|time| items as f64 / time.as_secs_f64()).collect();
+        let samples: Vec<f64> = times
+            .iter()
+            .map(|time| items as f64 / time.as_secs_f64())
+            .collect();
         let mean = samples.iter().sum::<f64>() / samples.len() as f64;
         let squares: f64 = samples.iter().map(|sample| (sample - mean).powi(2)).sum();
         let spread = (squares / (samples.len() - 1).max(1) as f64).sqrt();

@@ -104,6 +104,9 @@ impl ModelArguments {
     fn set_threads(&self) {
         let threads = self.threads.map_or(0, NonZeroUsize::get);
         pool::set_threads(Phase::Decode, threads);
-        pool::set_threads(Phase::Prefill, self.threads_batch.map_or(threads, NonZeroUsize::get));
+        pool::set_threads(
+            Phase::Prefill,
+            self.threads_batch.map_or(threads, NonZeroUsize::get),
+        );
     }
 }

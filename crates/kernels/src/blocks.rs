@@ -70,7 +70,9 @@ impl BlockFormat {
 
     /// The format whose blocks have that many bytes; no two have the same.
     pub fn of_bytes(bytes: usize) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.block_bytes() == bytes)
+        Self::ALL
+            .into_iter()
+            .find(|format| format.block_bytes() == bytes)
     }
 
     /// ggml's number.
@@ -247,6 +249,25 @@ pub enum Precision {
     Fast,
 }
 
+/// Rows of activations up to which products with blocks need no panels of f32.
+const MAX_ROWS: usize = 8;
+
+/// Whether [`linear_blocks`] is the fastest way for this many rows of activations.
+pub(crate) fn multiplies_blocks(isa: Isa, rows: usize, precision: Precision) -> bool {
+    rows <= MAX_ROWS || precision == Precision::Fast && multiplies_prompts(isa, rows)
+}
+
+/// Whether so many rows are multiplied in integers, weights unpacked for all of them.
+fn multiplies_prompts(isa: Isa, rows: usize) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return prompt::is_for(isa, rows);
+    #[cfg(not(target_arch = "x86_64"))]
+    return {
+        let _ = (isa, rows);
+        false
+    };
+}
+
 /// One of the products that share an input.
 pub struct BlockProjection<'a> {
     /// `[out, in]`.
@@ -276,7 +297,10 @@ pub fn linear_blocks(
         assert_eq!(p.weight.cols, cols, "weights are [out, {cols}]");
         let out = p.weight.rows;
         assert_eq!(p.out.len(), rows * out, "out is [{rows}, {out}]");
-        assert!(p.bias.is_none_or(|bias| bias.len() == out), "bias is [{out}]");
+        assert!(
+            p.bias.is_none_or(|bias| bias.len() == out),
+            "bias is [{out}]"
+        );
     }
     if rows == 0 {
         return;

@@ -34,7 +34,9 @@ mod tests {
             let table = random.floats(ROWS * cols);
             let brain: Vec<bf16> = table.iter().map(|&x| bf16::from_f32(x)).collect();
             let half: Vec<f16> = table.iter().map(|&x| f16::from_f32(x)).collect();
-            let ids: Vec<i32> = (0..len).map(|_| (random.next() % ROWS as u64) as i32).collect();
+            let ids: Vec<i32> = (0..len)
+                .map(|_| (random.next() % ROWS as u64) as i32)
+                .collect();
             let at = |i: usize, k: usize| ids[i] as usize * cols + k;
             for &isa in Isa::available() {
                 isa.with(|| {
@@ -42,9 +44,13 @@ mod tests {
                     embedding(Weight::F32(&table), cols, &ids, &mut out);
                     assert!((0..len * cols).all(|i| out[i] == table[at(i / cols, i % cols)]));
                     embedding(Weight::Bf16(&brain), cols, &ids, &mut out);
-                    assert!((0..len * cols).all(|i| out[i] == brain[at(i / cols, i % cols)].to_f32()));
+                    assert!(
+                        (0..len * cols).all(|i| out[i] == brain[at(i / cols, i % cols)].to_f32())
+                    );
                     embedding(Weight::F16(&half), cols, &ids, &mut out);
-                    assert!((0..len * cols).all(|i| out[i] == half[at(i / cols, i % cols)].to_f32()));
+                    assert!(
+                        (0..len * cols).all(|i| out[i] == half[at(i / cols, i % cols)].to_f32())
+                    );
                 });
             }
         }

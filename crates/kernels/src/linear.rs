@@ -3,8 +3,8 @@
 use half::{bf16, f16};
 
 use crate::{
-    BlockMatrix, BlockProjection, Element, Isa, Precision,
-    blocks::linear_blocks,
+    BlockMatrix, Element, Isa, Precision,
+    blocks::{BlockProjection, linear_blocks, multiplies_blocks},
     gemm::{convert, gemm},
     gemv::{self, gemv},
     pool::{self, Phase},
@@ -130,7 +130,7 @@ pub fn linear(x: &[f32], cols: usize, projections: &mut [Projection<'_>]) {
     ] {
         let chosen = projections
             .iter_mut()
-            .filter(|p| Way::of(&p.weight, rows) == way);
+            .filter(|p| Way::of(isa, &p.weight, rows) == way);
         let mut chosen: Vec<Projection<'_>> = chosen.map(Projection::reborrow).collect();
         match way {
             _ if chosen.is_empty() => {}
@@ -164,16 +164,14 @@ enum Way {
 }
 
 impl Way {
-    /// Rows of activations up to which exact products with blocks need no panels.
-    const MAX_BLOCK_ROWS: usize = 8;
-
-    fn of(weight: &Weight<'_>, rows: usize) -> Self {
-        match weight {
-            Weight::Blocks(_, precision) if rows <= Self::MAX_BLOCK_ROWS => {
-                Self::Blocks(*precision)
+    fn of(isa: Isa, weight: &Weight<'_>, rows: usize) -> Self {
+        match *weight {
+            Weight::Blocks(_, precision) if multiplies_blocks(isa, rows, precision) => {
+                Self::Blocks(precision)
             }
-            Weight::Blocks(..) => Self::Panels,
-            _ if rows <= gemv::MAX_ROWS => Self::Rows,
+            Weight::F32(_) | Weight::Bf16(_) | Weight::F16(_) if rows <= gemv::MAX_ROWS => {
+                Self::Rows
+            }
             _ => Self::Panels,
         }
     }

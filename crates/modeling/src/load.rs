@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bytes::Bytes as SharedBytes;
 use burn::tensor::{AllocationProperty, Bytes, DType as BurnDType, Device, Tensor, TensorData};
+use bytes::Bytes as SharedBytes;
 use transformers_config::{AutoConfig, GenerationConfig};
 use transformers_hub::{HubOptions, ModelFiles, ModelSource};
 use transformers_ops::Precision;
@@ -330,7 +330,12 @@ impl<'a> Source<'a> {
                 expected: D,
             });
         }
-        let LoadDtype { stored, compute, on_cpu, auto } = self.dtype;
+        let LoadDtype {
+            stored,
+            compute,
+            on_cpu,
+            auto,
+        } = self.dtype;
         let half = matches!(tensor.dtype(), DType::F16 | DType::BF16);
         let tensor = match weight && on_cpu && auto && half && stored == DType::F32 {
             true => tensor,
@@ -347,7 +352,10 @@ impl<'a> Source<'a> {
             _ => tensor.cast(DType::F32)?,
         };
         let (bytes, _, shape) = tensor.aligned().into_parts();
-        Ok(Tensor::from_data(shared(bytes, shape, kept), (self.device, kept)))
+        Ok(Tensor::from_data(
+            shared(bytes, shape, kept),
+            (self.device, kept),
+        ))
     }
 }
 

@@ -38,7 +38,9 @@ impl ParameterPath {
 
     /// Whether this is a [`Weight`](crate::nn::Weight), which may have a dtype of its own.
     fn is_weight(&self) -> bool {
-        self.containers.last().is_some_and(|container| container == WEIGHT_CONTAINER)
+        self.containers
+            .last()
+            .is_some_and(|container| container == WEIGHT_CONTAINER)
     }
 }
 
@@ -97,7 +99,10 @@ impl<F: ParameterSource> ModuleMapper for Fill<F> {
     }
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         // `val`, `map` and `shape` would run the lazy initialiser first.
-        match self.source.value::<D>(&self.path.name(), self.path.is_weight()) {
+        match self
+            .source
+            .value::<D>(&self.path.name(), self.path.is_weight())
+        {
             Some(value) => {
                 let id = param.id;
                 param.transform_for_load(value, id)
@@ -110,7 +115,10 @@ impl<F: ParameterSource> ModuleMapper for Fill<F> {
             return param;
         }
         match self.source.blocks(&self.path.name()) {
-            Some(blocks) => Param::initialized(param.id, blocks.clone().reshape::<D, _>(Shape::from(blocks.dims()))),
+            Some(blocks) => Param::initialized(
+                param.id,
+                blocks.clone().reshape::<D, _>(Shape::from(blocks.dims())),
+            ),
             None => param,
         }
     }

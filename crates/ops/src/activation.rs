@@ -30,14 +30,12 @@ fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// `activation(gate) * up`, both `[.., intermediate]` (Shazeer 2020): SwiGLU with [`Activation::Silu`], GEGLU with a
 /// GELU.
-pub fn gated<const D: usize>(
-    gate: Tensor<D>,
-    up: Tensor<D>,
-    activation: Activation,
-) -> Tensor<D> {
+pub fn gated<const D: usize>(gate: Tensor<D>, up: Tensor<D>, activation: Activation) -> Tensor<D> {
     if on_host(&gate) && on_host(&up) {
         let up = flex(up);
-        return update(flex(gate), |gate| kernels::gated(activation, gate, &floats(&up)));
+        return update(flex(gate), |gate| {
+            kernels::gated(activation, gate, &floats(&up))
+        });
     }
     activate(gate, activation) * up
 }

@@ -77,7 +77,12 @@ fn on_cpu(
     let sinks = sinks.as_ref().map(floats);
     let bias = options.bias.clone().map(|bias| {
         let [b, h, q, _] = bias.dims();
-        heads(flex(bias.expand([b.max(batch), h.max(heads_of_q), q.max(q_len), kv_len])))
+        heads(flex(bias.expand([
+            b.max(batch),
+            h.max(heads_of_q),
+            q.max(q_len),
+            kv_len,
+        ])))
     });
     let padding = mask.scattered_padding();
     let padding = padding.as_deref().map(|data| kernels::HeadView {
@@ -137,7 +142,10 @@ fn in_primitives(
     let weights = match &options.sinks {
         None => softmax(scores),
         Some(sinks) => {
-            let sinks = sinks.clone().reshape([1, heads, 1, 1]).expand([batch, heads, q_len, 1]);
+            let sinks = sinks
+                .clone()
+                .reshape([1, heads, 1, 1])
+                .expand([batch, heads, q_len, 1]);
             let joined = Tensor::cat(vec![scores.reshape(by_head), sinks.cast(DType::F32)], 3);
             softmax(joined).narrow(3, 0, kv_len).reshape(folded)
         }

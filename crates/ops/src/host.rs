@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
-use transformers_kernels::HeadView;
 use burn::tensor::{Bytes, DType, Device, Int, Shape, Tensor};
+use transformers_kernels::HeadView;
 
 /// Whether `x` is an f32 tensor in host memory, without a gradient to follow.
 pub(crate) fn on_host<const D: usize>(x: &Tensor<D>) -> bool {

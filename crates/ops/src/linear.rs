@@ -61,8 +61,12 @@ fn on_cpu<const D: usize, const N: usize>(
     let (cols, rows) = (dims[D - 1], dims[..D - 1].iter().product::<usize>());
     let x = flex(x);
     let operands = projections.map(|(weight, bias)| (HostWeight::new(weight), bias.map(flex)));
-    let mut outputs = operands.each_ref().map(|(weight, _)| vec![0.0; rows * weight.dims()[0]]);
-    let biases = operands.each_ref().map(|(_, bias)| bias.as_ref().map(floats));
+    let mut outputs = operands
+        .each_ref()
+        .map(|(weight, _)| vec![0.0; rows * weight.dims()[0]]);
+    let biases = operands
+        .each_ref()
+        .map(|(_, bias)| bias.as_ref().map(floats));
     let mut operand = operands.iter().zip(&biases);
     let mut projections = outputs.each_mut().map(|out| {
         let ((weight, _), bias) = operand.next().expect("one for each output");
@@ -102,7 +106,9 @@ fn look_up(weight: Weight, ids: Tensor<2, Int>) -> Tensor<3> {
     let weight = HostWeight::new(weight);
     let [_, cols] = weight.dims();
     let ids = ids.cast(DType::I32).try_into_primitive::<Flex>();
-    let ids = ids.expect("the caller has asked where it lies").to_contiguous();
+    let ids = ids
+        .expect("the caller has asked where it lies")
+        .to_contiguous();
     let ids = ids.as_slice::<i32>().expect("contiguous");
     let mut y = vec![0.0; batch * seq * cols];
     kernels::embedding(weight.view(), cols, ids, &mut y);

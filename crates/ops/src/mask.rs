@@ -63,12 +63,17 @@ impl Mask {
 
     fn sees(&self, entry: usize, query: usize, key: usize) -> bool {
         let position = self.query_offset + query;
-        let near = self.window.is_none_or(|window| position.abs_diff(key) < window);
+        let near = self
+            .window
+            .is_none_or(|window| position.abs_diff(key) < window);
         let together = self.segments.as_ref().is_none_or(|starts| {
             let segment = |row| starts.partition_point(|&start| start <= row);
             segment(query) == segment(key)
         });
-        let token = self.padding.as_ref().is_none_or(|padding| padding.tokens[entry][key]);
+        let token = self
+            .padding
+            .as_ref()
+            .is_none_or(|padding| padding.tokens[entry][key]);
         (!self.causal || key <= position) && near && together && token
     }
 
@@ -76,7 +81,10 @@ impl Mask {
     /// and the smallest finite number elsewhere. `None` where every query sees every key.
     pub fn additive(&self, q_len: usize, kv_len: usize, device: &Device) -> Option<Tensor<4>> {
         let matrix = self.additive.get_or_init(|| {
-            let batch = self.padding.as_ref().map_or(1, |padding| padding.tokens.len());
+            let batch = self
+                .padding
+                .as_ref()
+                .map_or(1, |padding| padding.tokens.len());
             let mut values = Vec::with_capacity(batch * q_len * kv_len);
             for entry in 0..batch {
                 for query in 0..q_len {
@@ -116,7 +124,10 @@ impl Mask {
 
     /// Zero for tokens and negative infinity for padding, `[batch, keys]`, where padding lies between tokens.
     pub(crate) fn scattered_padding(&self) -> Option<Vec<f32>> {
-        let padding = self.padding.as_ref().filter(|padding| padding.ranges.is_none())?;
+        let padding = self
+            .padding
+            .as_ref()
+            .filter(|padding| padding.ranges.is_none())?;
         let hide = |token: &bool| match token {
             true => 0.0,
             false => f32::NEG_INFINITY,
@@ -162,7 +173,11 @@ mod tests {
         let values: Vec<f32> = additive.into_data().iter().collect();
         let lines: Vec<String> = values
             .chunks(kv_len)
-            .map(|row| row.iter().map(|v| if *v == 0.0 { 'x' } else { '.' }).collect())
+            .map(|row| {
+                row.iter()
+                    .map(|v| if *v == 0.0 { 'x' } else { '.' })
+                    .collect()
+            })
             .collect();
         assert_eq!(lines, expect);
     }
@@ -196,7 +211,10 @@ mod tests {
     fn padding_between_tokens_is_no_range() {
         let mask = Mask::bidirectional().with_padding(Some(vec![vec![true, false, true]]));
         assert_eq!(mask.visible(), None);
-        assert_eq!(mask.scattered_padding(), Some(vec![0.0, f32::NEG_INFINITY, 0.0]));
+        assert_eq!(
+            mask.scattered_padding(),
+            Some(vec![0.0, f32::NEG_INFINITY, 0.0])
+        );
         let nothing = Mask::bidirectional().with_padding(Some(vec![vec![false; 2]]));
         assert_eq!(nothing.visible(), Some(&[0..0][..]));
     }
@@ -209,7 +227,12 @@ mod tests {
 
     #[test]
     fn no_matrix_where_everything_is_seen() {
-        assert!(Mask::causal().after(7).additive(1, 8, &Device::flex()).is_none());
+        assert!(
+            Mask::causal()
+                .after(7)
+                .additive(1, 8, &Device::flex())
+                .is_none()
+        );
         let all = Mask::bidirectional().with_padding(Some(vec![vec![true; 4]]));
         assert!(all.additive(4, 4, &Device::flex()).is_none());
     }

@@ -36,7 +36,13 @@ pub fn rms_norm<const D: usize>(
         let dims = x.dims();
         let (x, weight) = (flex(x), flex(weight));
         let mut y = vec![0.0; dims.iter().product()];
-        kernels::rms_norm(&floats(&x), &floats(&weight), form.offset(), eps as f32, &mut y);
+        kernels::rms_norm(
+            &floats(&x),
+            &floats(&weight),
+            form.offset(),
+            eps as f32,
+            &mut y,
+        );
         return tensor(y, dims);
     }
     let dtype = x.dtype();
@@ -85,7 +91,13 @@ pub fn layer_norm<const D: usize>(
         let (x, weight, bias) = (flex(x), flex(weight), bias.map(flex));
         let bias = bias.as_ref().map(floats);
         let mut y = vec![0.0; dims.iter().product()];
-        kernels::layer_norm(&floats(&x), &floats(&weight), bias.as_deref(), eps as f32, &mut y);
+        kernels::layer_norm(
+            &floats(&x),
+            &floats(&weight),
+            bias.as_deref(),
+            eps as f32,
+            &mut y,
+        );
         return tensor(y, dims);
     }
     let dtype = x.dtype();

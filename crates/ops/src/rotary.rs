@@ -36,7 +36,11 @@ fn on_cpu(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
     let half = cos.dims()[2];
     let (mut x, cos, sin) = (flex(x), flex(cos), flex(sin));
     let (cos, sin) = (floats(&cos), floats(&sin));
-    let rotation = kernels::Rotation { cos: &cos, sin: &sin, half };
+    let rotation = kernels::Rotation {
+        cos: &cos,
+        sin: &sin,
+        half,
+    };
     let offset = x.layout().start_offset();
     let rows = strides(&x).map(|[batch_stride, head, row]| kernels::Heads {
         strides: [batch_stride, head, row],

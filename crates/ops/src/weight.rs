@@ -91,7 +91,11 @@ impl HostWeight {
             true => elements,
             false => elements.to_contiguous(),
         };
-        Self { elements, dims, blocks }
+        Self {
+            elements,
+            dims,
+            blocks,
+        }
     }
 
     /// `[out, in]`.

@@ -93,7 +93,11 @@ fn attention_shares_key_heads_among_neighbours() {
     let k = || tensor(&[1.0, 0.0, 0.0, 1.0, 2.0, 1.0], [1, 1, 3, 2]);
     let v = || tensor(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1, 1, 3, 2]);
     let attend = |mask, scale, softcap| {
-        let options = AttentionOptions { softcap, bias: mask, ..AttentionOptions::new(scale) };
+        let options = AttentionOptions {
+            softcap,
+            bias: mask,
+            ..AttentionOptions::new(scale)
+        };
         ops::attention(q(), k(), v(), &Mask::bidirectional(), &options)
     };
     check(
@@ -121,7 +125,10 @@ fn attention_shares_key_heads_among_neighbours() {
 fn a_row_that_sees_nothing_is_a_number() {
     let x = || tensor(&[1.0, -2.0, 3.0, 4.0], [1, 1, 2, 2]);
     let mask = tensor(&[f32::MIN; 4], [1, 1, 2, 2]);
-    let options = AttentionOptions { bias: Some(mask), ..AttentionOptions::new(1.0) };
+    let options = AttentionOptions {
+        bias: Some(mask),
+        ..AttentionOptions::new(1.0)
+    };
     // As in the reference: all scores are equally small.
     check(
         ops::attention(x(), x(), x(), &Mask::bidirectional(), &options),

@@ -74,7 +74,10 @@ impl GgmlType {
 
 /// Name and number of any type, known or not.
 pub(crate) fn type_name(id: u32) -> String {
-    match known_names().chain(OTHER_NAMES).find(|(other, _)| *other == id) {
+    match known_names()
+        .chain(OTHER_NAMES)
+        .find(|(other, _)| *other == id)
+    {
         Some((_, name)) => format!("{name} ({id})"),
         None => format!("{id} (unknown)"),
     }
@@ -82,7 +85,10 @@ pub(crate) fn type_name(id: u32) -> String {
 
 /// The names of all types that can be read, separated by commas.
 pub(crate) fn supported_names() -> String {
-    known_names().map(|(_, name)| name).collect::<Vec<_>>().join(", ")
+    known_names()
+        .map(|(_, name)| name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn known_names() -> impl Iterator<Item = (u32, &'static str)> {

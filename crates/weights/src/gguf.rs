@@ -7,8 +7,8 @@ use std::path::Path;
 use bytes::Bytes;
 use transformers_config::gguf::{GgufHeader, GgufTensorInfo};
 
-use crate::conversion_mapping::gguf::{GGUF_MAPPINGS, GgufMapping, Heads, Stored};
 use crate::cast::{cast_floats, decode_blocks};
+use crate::conversion_mapping::gguf::{GGUF_MAPPINGS, GgufMapping, Heads, Stored};
 use crate::file_bytes::FileBytes;
 use crate::ggml::{GgmlType, supported_names, type_name};
 use crate::tensor::{element_count, owned_bytes};
@@ -100,7 +100,12 @@ impl GgufFile {
         match (entry.ggml_type, entry.shape.as_slice()) {
             (GgmlType::Blocks(format), &[rows, cols]) if entry.stored != Stored::PlusOne => {
                 let bytes = self.bytes(entry)?;
-                Ok(Some(BlockTensor { format, rows, cols, bytes }))
+                Ok(Some(BlockTensor {
+                    format,
+                    rows,
+                    cols,
+                    bytes,
+                }))
             }
             _ => Ok(None),
         }
@@ -218,9 +223,8 @@ fn locate_one(
             type_name(info.ggml_type)
         )));
     }
-    let size = element_count(&info.shape).and_then(|count| {
-        (count / ggml_type.block_len()).checked_mul(ggml_type.block_bytes())
-    });
+    let size = element_count(&info.shape)
+        .and_then(|count| (count / ggml_type.block_len()).checked_mul(ggml_type.block_bytes()));
     let start = data_offset
         .checked_add(info.offset)
         .and_then(|start| usize::try_from(start).ok());

@@ -30,10 +30,10 @@
 mod cast;
 mod checkpoint;
 pub mod conversion_mapping;
-mod ggml;
 mod dtype;
 mod error;
 mod file_bytes;
+mod ggml;
 mod gguf;
 mod index;
 mod load_plan;

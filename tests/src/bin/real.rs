@@ -7,12 +7,15 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use burn::tensor::Device;
 use clap::Parser;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use transformers_config::GenerationConfig;
 use transformers_generation::Generate;
-use transformers_modeling::{AutoModelForCausalLM, DeviceSpec, LoadOptions, Precision};
+use transformers_modeling::{
+    AutoModelForCausalLM, DeviceSpec, LoadOptions, ModelInputs, Precision,
+};
 use transformers_pipelines::{EmbedOptions, SentenceTransformer};
 use transformers_tokenization::{
     AutoTokenizer, ChatMessage, ChatTemplateOptions, EncodeOptions, Truncation,
@@ -98,6 +101,9 @@ fn compare(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     };
     let mut tally = Tally::default();
     chat(&arguments.smollm2, &options, &mut tally)?;
+    if options.device.resolve()? == Device::flex() {
+        fast(&arguments.smollm2, &options, &mut tally)?;
+    }
     embed(&arguments.minilm, &options, &mut tally)?;
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(ExitCode::from(u8::from(tally.failed > 0)))
@@ -146,6 +152,67 @@ fn chat(model: &Path, options: &LoadOptions, tally: &mut Tally) -> Result<(), Bo
         tally.check(&format!("{sure} greedy ids: {prompt}"), wrong);
     }
     Ok(())
+}
+
+/// Tokens of text that [`fast`] reads.
+const FAST_TOKENS: usize = 512;
+/// Bound of the relative L2 distance of the logits.
+const FAST_DISTANCE: f64 = 2e-2;
+/// Bound of the mean Kullback-Leibler divergence of the next token's distribution.
+const FAST_DIVERGENCE: f64 = 1e-3;
+
+/// How far activations in integers move the logits from those of the same weights in f32.
+fn fast(path: &Path, exact: &LoadOptions, tally: &mut Tally) -> Result<(), Box<dyn Error>> {
+    let ids = AutoTokenizer::from_pretrained(path)?
+        .encode(include_str!("../../golden/real/pride.txt"), false)?;
+    let ids = ids[..FAST_TOKENS].to_vec();
+    let logits = |options: &LoadOptions| -> Result<Vec<f32>, Box<dyn Error>> {
+        let model = AutoModelForCausalLM::from_pretrained_with(path, options)?;
+        let logits = model
+            .forward(&ModelInputs::new(ids.clone()), None)?
+            .logits()?;
+        Ok(logits.into_data().iter().collect())
+    };
+    let fast = LoadOptions {
+        precision: Precision::Fast,
+        ..exact.clone()
+    };
+    let (exact, fast) = (logits(exact)?, logits(&fast)?);
+    let squares = |values: &mut dyn Iterator<Item = f32>| -> f64 {
+        values.map(|value| f64::from(value).powi(2)).sum()
+    };
+    let distance = squares(&mut exact.iter().zip(&fast).map(|(a, b)| a - b));
+    let distance = (distance / squares(&mut exact.iter().copied())).sqrt();
+    let vocab = exact.len() / FAST_TOKENS;
+    let rows = exact.chunks(vocab).zip(fast.chunks(vocab));
+    let divergence = rows.map(|(p, q)| divergence(p, q)).sum::<f64>() / FAST_TOKENS as f64;
+    println!("        logits in integers: relative L2 {distance:.1e}, mean KL {divergence:.1e}");
+    let far = distance.is_nan() || distance > FAST_DISTANCE;
+    tally.check(
+        "fast logits",
+        far.then(|| format!("{distance:.1e} is too far")),
+    );
+    let far = divergence.is_nan() || divergence > FAST_DIVERGENCE;
+    tally.check(
+        "fast distribution",
+        far.then(|| format!("{divergence:.1e} is too far")),
+    );
+    Ok(())
+}
+
+/// The Kullback-Leibler divergence of softmax(q) from softmax(p).
+fn divergence(p: &[f32], q: &[f32]) -> f64 {
+    let log_sum = |x: &[f32]| {
+        let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = x.iter().map(|x| f64::from(x - max).exp()).sum();
+        f64::from(max) + sum.ln()
+    };
+    let (p_sum, q_sum) = (log_sum(p), log_sum(q));
+    let terms = p.iter().zip(q).map(|(p, q)| {
+        let (p, q) = (f64::from(*p) - p_sum, f64::from(*q) - q_sum);
+        p.exp() * (p - q)
+    });
+    terms.sum()
 }
 
 fn embed(folder: &Path, options: &LoadOptions, tally: &mut Tally) -> Result<(), Box<dyn Error>> {

@@ -57,7 +57,10 @@ simd_fn! {
         let groups = x.as_chunks::<GROUP>().0.iter().zip(ints.as_chunks_mut::<GROUP>().0);
         for ((x, ints), (scale, sum)) in groups.zip(scales.iter_mut().zip(sums)) {
             *scale = quantize_group(s, x, ints);
-            let total: i32 = ints.iter().map(|&i| i32::from(i)).sum();
+            let mut total = 0;
+            for &i in ints.iter() {
+                total += i32::from(i);
+            }
             *sum = *scale * total as f32;
         }
     }
@@ -77,10 +80,10 @@ pub(super) fn quantize_group<S: Simd>(s: S, x: &[f32; GROUP], ints: &mut [i8; GR
     let largest = s.max_lane(largest);
     let scale = largest / 127.0 + s.sum(poison);
     let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-    *ints = std::array::from_fn(|i| {
+    for i in 0..GROUP {
         // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the low bits.
-        (x[i] * inverse + 12_582_912.0).to_bits() as i8
-    });
+        ints[i] = (x[i] * inverse + 12_582_912.0).to_bits() as i8;
+    }
     scale
 }
 

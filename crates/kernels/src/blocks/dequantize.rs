@@ -19,30 +19,27 @@ simd_fn! {
     }
 }
 
+/// Not a function of a function: what is called through a parameter is not always compiled into the caller.
+macro_rules! each_block {
+    ($blocks:expr, $out:expr, $block:ident) => {
+        for (bytes, out) in $blocks.as_chunks().0.iter().zip($out.as_chunks_mut().0) {
+            $block(bytes, out);
+        }
+    };
+}
+
 /// The elements of whole blocks, compiled into the caller's instruction set.
 #[inline(always)]
 pub(super) fn dequantize_inline(format: BlockFormat, blocks: &[u8], out: &mut [f32]) {
     match format {
-        BlockFormat::Q4_0 => each_block(blocks, out, q4_0),
-        BlockFormat::Q4_1 => each_block(blocks, out, q4_1),
-        BlockFormat::Q5_0 => each_block(blocks, out, q5_0),
-        BlockFormat::Q5_1 => each_block(blocks, out, q5_1),
-        BlockFormat::Q8_0 => each_block(blocks, out, q8_0),
-        BlockFormat::Q4_K => each_block(blocks, out, q4_k),
-        BlockFormat::Q5_K => each_block(blocks, out, q5_k),
-        BlockFormat::Q6_K => each_block(blocks, out, q6_k),
-    }
-}
-
-#[inline(always)]
-fn each_block<const B: usize, const N: usize>(
-    blocks: &[u8],
-    out: &mut [f32],
-    block: impl Fn(&[u8; B], &mut [f32; N]),
-) {
-    let blocks = blocks.as_chunks().0;
-    for (bytes, out) in blocks.iter().zip(out.as_chunks_mut().0) {
-        block(bytes, out);
+        BlockFormat::Q4_0 => each_block!(blocks, out, q4_0),
+        BlockFormat::Q4_1 => each_block!(blocks, out, q4_1),
+        BlockFormat::Q5_0 => each_block!(blocks, out, q5_0),
+        BlockFormat::Q5_1 => each_block!(blocks, out, q5_1),
+        BlockFormat::Q8_0 => each_block!(blocks, out, q8_0),
+        BlockFormat::Q4_K => each_block!(blocks, out, q4_k),
+        BlockFormat::Q5_K => each_block!(blocks, out, q5_k),
+        BlockFormat::Q6_K => each_block!(blocks, out, q6_k),
     }
 }
 
@@ -51,7 +48,9 @@ fn each_block<const B: usize, const N: usize>(
 fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
     let d = half_at(block, 0);
     let q = nibbles(part(block, 2));
-    *out = std::array::from_fn(|i| d * (q[i] as i8 - 8) as f32);
+    for i in 0..out.len() {
+        out[i] = d * (q[i] as i8 - 8) as f32;
+    }
 }
 
 /// Scale, minimum; 32 nibbles.
@@ -59,7 +58,9 @@ fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
 fn q4_1(block: &[u8; 20], out: &mut [f32; 32]) {
     let (d, m) = (half_at(block, 0), half_at(block, 2));
     let q = nibbles(part(block, 4));
-    *out = std::array::from_fn(|i| d * q[i] as f32 + m);
+    for i in 0..out.len() {
+        out[i] = d * q[i] as f32 + m;
+    }
 }
 
 /// Scale; 32 fifth bits, 32 nibbles.
@@ -67,7 +68,9 @@ fn q4_1(block: &[u8; 20], out: &mut [f32; 32]) {
 fn q5_0(block: &[u8; 22], out: &mut [f32; 32]) {
     let d = half_at(block, 0);
     let q = with_fifth_bits(nibbles(part(block, 6)), part(block, 2));
-    *out = std::array::from_fn(|i| d * (q[i] as i8 - 16) as f32);
+    for i in 0..out.len() {
+        out[i] = d * (q[i] as i8 - 16) as f32;
+    }
 }
 
 /// Scale, minimum; 32 fifth bits, 32 nibbles.
@@ -75,7 +78,9 @@ fn q5_0(block: &[u8; 22], out: &mut [f32; 32]) {
 fn q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
     let (d, m) = (half_at(block, 0), half_at(block, 2));
     let q = with_fifth_bits(nibbles(part(block, 8)), part(block, 4));
-    *out = std::array::from_fn(|i| d * q[i] as f32 + m);
+    for i in 0..out.len() {
+        out[i] = d * q[i] as f32 + m;
+    }
 }
 
 /// Scale; 32 signed bytes.
@@ -83,7 +88,9 @@ fn q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
 fn q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
     let d = half_at(block, 0);
     let q: &[u8; 32] = part(block, 2);
-    *out = std::array::from_fn(|i| q[i] as i8 as f32 * d);
+    for i in 0..out.len() {
+        out[i] = q[i] as i8 as f32 * d;
+    }
 }
 
 /// Scale, minimum; 8 packed pairs of 6-bit scales; 256 nibbles, 32 low ones before the 32 high ones of the same bytes.
@@ -93,7 +100,9 @@ fn q4_k(block: &[u8; 144], out: &mut [f32; K]) {
     for (g, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
         let (d, m) = groups[g];
         let q: &[u8; 32] = part(block, 16 + g / 2 * 32);
-        *out = std::array::from_fn(|i| d * nibble(q[i], g % 2) as f32 - m);
+        for i in 0..out.len() {
+            out[i] = d * nibble(q[i], g % 2) as f32 - m;
+        }
     }
 }
 
@@ -105,9 +114,9 @@ fn q5_k(block: &[u8; 176], out: &mut [f32; K]) {
     for (g, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
         let (d, m) = groups[g];
         let q: &[u8; 32] = part(block, 48 + g / 2 * 32);
-        *out = std::array::from_fn(|i| {
-            d * (nibble(q[i], g % 2) | (fifth[i] >> g & 1) << 4) as f32 - m
-        });
+        for i in 0..out.len() {
+            out[i] = d * (nibble(q[i], g % 2) | (fifth[i] >> g & 1) << 4) as f32 - m;
+        }
     }
 }
 
@@ -116,15 +125,20 @@ fn q5_k(block: &[u8; 176], out: &mut [f32; K]) {
 fn q6_k(block: &[u8; 210], out: &mut [f32; K]) {
     let scales: &[u8; 16] = part(block, 192);
     let d = half_at(block, 208);
-    for (g, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let d = d * scales[g] as i8 as f32;
-        let (half, row, column) = (g / 8, g % 8 / 2, g % 2 * 16);
-        let low: &[u8; 16] = part(block, half * 64 + row % 2 * 32 + column);
-        let high: &[u8; 16] = part(block, 128 + half * 32 + column);
-        *out = std::array::from_fn(|i| {
-            let q = nibble(low[i], row / 2) | (high[i] >> (2 * row) & 3) << 4;
-            d * (q as i8 - 32) as f32
-        });
+    for (row, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        let (half, row_of_half) = (row / 4, row % 4);
+        let low: &[u8; 32] = part(block, half * 64 + row_of_half % 2 * 32);
+        let high: &[u8; 32] = part(block, 128 + half * 32);
+        let mut q = [0; 32];
+        for i in 0..32 {
+            q[i] = nibble(low[i], row_of_half / 2) | (high[i] >> (2 * row_of_half) & 3) << 4;
+        }
+        for side in 0..2 {
+            let d = d * scales[2 * row + side] as i8 as f32;
+            for i in 16 * side..16 * side + 16 {
+                out[i] = d * (q[i] as i8 - 32) as f32;
+            }
+        }
     }
 }
 
@@ -133,7 +147,11 @@ fn q6_k(block: &[u8; 210], out: &mut [f32; K]) {
 fn k_scales(block: &[u8]) -> [(f32, f32); 8] {
     let (d, m) = (half_at(block, 0), half_at(block, 2));
     let (scales, minima) = six_bit_scales(part(block, 4));
-    std::array::from_fn(|g| (d * scales[g] as f32, m * minima[g] as f32))
+    let mut groups = [(0.0, 0.0); 8];
+    for g in 0..8 {
+        groups[g] = (d * scales[g] as f32, m * minima[g] as f32);
+    }
+    groups
 }
 
 /// The 6-bit scales and minima of the 8 groups of a Q4_K or Q5_K block: four bytes of scales (low 6 bits), four of
@@ -159,7 +177,12 @@ pub(super) fn six_bit_scales(bytes: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
 /// The low nibbles of 16 bytes, then the high ones.
 #[inline(always)]
 fn nibbles(bytes: &[u8; 16]) -> [u8; 32] {
-    std::array::from_fn(|i| nibble(bytes[i % 16], i / 16))
+    let mut q = [0; 32];
+    for i in 0..16 {
+        q[i] = bytes[i] & 15;
+        q[i + 16] = bytes[i] >> 4;
+    }
+    q
 }
 
 #[inline(always)]

@@ -3,10 +3,7 @@
 use std::ops::Range;
 
 use super::{dequantize::dequantize_inline, fast::Job};
-use crate::{
-    Isa,
-    simd::simd_fn,
-};
+use crate::{Isa, simd::simd_fn};
 
 /// Elements of a row that are dequantised at a time.
 const DEPTH: usize = 256;

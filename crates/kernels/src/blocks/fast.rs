@@ -80,11 +80,16 @@ int8_fn! {
             // SAFETY: rows of `x` and of the weights are clamped to those that there are; the caller of `few_rows` owns
             // the columns.
             unsafe {
-                let x_rows = std::array::from_fn::<_, M, _>(|m| (i + m).min(x.rows() - 1));
-                let weights = std::array::from_fn::<_, W, _>(|w| {
-                    job.weight.bytes.as_ptr().add((j + w).min(rows.end - 1) * row_bytes)
-                });
-                let products = products::<S, F, M, W>(s, x, x_rows, weights, ahead);
+                let mut x_rows = [0; M];
+                for (m, row) in x_rows.iter_mut().enumerate() {
+                    *row = (i + m).min(x.rows() - 1);
+                }
+                let mut weights = [job.weight.bytes.as_ptr(); W];
+                for (w, p) in weights.iter_mut().enumerate() {
+                    *p = p.add((j + w).min(rows.end - 1) * row_bytes);
+                }
+                let side_by_side = Rows::new(x, x_rows, weights, ahead);
+                let products = products::<S, F, M, W>(s, side_by_side, x.cols / GROUP);
                 job.store(products, (i, x.rows()), (j, rows.end));
             }
         }
@@ -101,6 +106,50 @@ fn prefetch_distance(pass: usize) -> usize {
     pass * MIN.div_ceil(pass)
 }
 
+/// Where `M` rows of activations and `W` rows of weights, or what is left of them, begin.
+struct Rows<const M: usize, const W: usize> {
+    ints: [*const i8; M],
+    scales: [*const f32; M],
+    sums: [*const f32; M],
+    weights: [*const u8; W],
+    /// What to ask the memory for.
+    next: *const u8,
+}
+
+impl<const M: usize, const W: usize> Rows<M, W> {
+    #[inline(always)]
+    fn new(x: &Quantized, x_rows: [usize; M], weights: [*const u8; W], ahead: usize) -> Self {
+        let mut rows = Self {
+            ints: [x.ints.as_ptr(); M],
+            scales: [x.scales.as_ptr(); M],
+            sums: [x.sums.as_ptr(); M],
+            weights,
+            next: weights[0].wrapping_add(ahead),
+        };
+        for (m, row) in x_rows.into_iter().enumerate() {
+            rows.ints[m] = x.ints[row * x.cols..].as_ptr();
+            rows.scales[m] = x.scales[row * x.stride..].as_ptr();
+            rows.sums[m] = x.sums[row * x.stride..].as_ptr();
+        }
+        rows
+    }
+
+    /// Passes a chunk.
+    #[inline(always)]
+    fn advance<F: Format>(&mut self) {
+        let bytes = CHUNK / F::GROUPS * F::BYTES;
+        for m in 0..M {
+            self.ints[m] = self.ints[m].wrapping_add(CHUNK * GROUP);
+            self.scales[m] = self.scales[m].wrapping_add(CHUNK);
+            self.sums[m] = self.sums[m].wrapping_add(CHUNK);
+        }
+        for w in &mut self.weights {
+            *w = w.wrapping_add(bytes);
+        }
+        self.next = self.next.wrapping_add(W * bytes);
+    }
+}
+
 /// Sums in flight.
 struct Sums<T, const M: usize, const W: usize> {
     ints: [[T; W]; M],
@@ -108,38 +157,32 @@ struct Sums<T, const M: usize, const W: usize> {
     minima: [[T; W]; M],
 }
 
-/// The products of some rows of `x` with rows of blocks.
+/// Products of a scale of activations with a scale of weights, for the groups of a chunk, or for their first and their
+/// second halves.
+type Scales<const M: usize, const W: usize> = [[[[f32; CHUNK]; W]; M]; 2];
+
+/// The products of rows of `groups` groups.
+///
+/// # Safety
+/// The rows have so many groups.
 #[inline(always)]
 unsafe fn products<S: Int8, F: Format, const M: usize, const W: usize>(
     s: S,
-    x: &Quantized,
-    x_rows: [usize; M],
-    mut weights: [*const u8; W],
-    ahead: usize,
+    mut rows: Rows<M, W>,
+    groups: usize,
 ) -> [[f32; W]; M] {
     let mut sums = Sums {
         ints: [[s.zeros(); W]; M],
         minima: [[s.zeros(); W]; M],
     };
-    let groups = x.cols / GROUP;
-    let mut next = weights[0].wrapping_add(ahead);
-    let mut first = 0;
-    // SAFETY: a row has `groups` groups, and F::BYTES for each F::GROUPS of them.
+    // SAFETY: the caller's promise.
     unsafe {
-        while first + CHUNK <= groups {
-            let bytes = CHUNK / F::GROUPS * F::BYTES;
-            for line in (0..W * bytes).step_by(LINE) {
-                s.prefetch(next.wrapping_add(line));
-            }
-            next = next.wrapping_add(W * bytes);
-            chunk::<S, F, M, W>(s, x, x_rows, first, weights, CHUNK, &mut sums);
-            first += CHUNK;
-            for w in &mut weights {
-                *w = w.add(CHUNK / F::GROUPS * F::BYTES);
-            }
+        for _ in 0..groups / CHUNK {
+            chunk::<S, F, M, W>(s, &rows, CHUNK, &mut sums);
+            rows.advance::<F>();
         }
-        if first < groups {
-            chunk::<S, F, M, W>(s, x, x_rows, first, weights, groups - first, &mut sums);
+        if !groups.is_multiple_of(CHUNK) {
+            chunk::<S, F, M, W>(s, &rows, groups % CHUNK, &mut sums);
         }
     }
     let mut products = [[0.0; W]; M];
@@ -154,60 +197,47 @@ unsafe fn products<S: Int8, F: Format, const M: usize, const W: usize>(
     products
 }
 
-/// Adds the products of `n` groups from group `first`.
+/// Adds the products of the first `n` groups, at most [`CHUNK`].
 #[inline(always)]
 unsafe fn chunk<S: Int8, F: Format, const M: usize, const W: usize>(
     s: S,
-    x: &Quantized,
-    x_rows: [usize; M],
-    first: usize,
-    weights: [*const u8; W],
+    rows: &Rows<M, W>,
     n: usize,
     sums: &mut Sums<S::Floats, M, W>,
 ) {
-    let mut scales = [[[0.0; CHUNK]; W]; M];
-    let mut second_scales = scales;
-    let mut ints = [std::ptr::null(); M];
-    // SAFETY: the caller's promise; rows of scales and sums of `x` are whole chunks.
+    let mut scales: Scales<M, W> = [[[[0.0; CHUNK]; W]; M]; 2];
+    // SAFETY: the caller's promise; scales and sums of activations are whole chunks.
     unsafe {
-        let mut x_scales = [s.zeros(); M];
-        for m in 0..M {
-            x_scales[m] = s.load_floats(x.scales.as_ptr().add(x_rows[m] * x.stride + first));
-            ints[m] = x.ints.as_ptr().add(x_rows[m] * x.cols + first * GROUP).cast();
-        }
         for w in 0..W {
-            let w_scales = F::scales(s, weights[w], n);
+            let p = rows.weights[w];
+            let first = F::scales(s, p, n);
             for m in 0..M {
-                scales[m][w] = s.to_array(s.mul(w_scales, x_scales[m]));
-            }
-            if F::HALVES {
-                let w_scales = F::second_scales(s, weights[w]);
-                for m in 0..M {
-                    second_scales[m][w] = s.to_array(s.mul(w_scales, x_scales[m]));
+                let x = s.load_floats(rows.scales[m]);
+                scales[0][m][w] = s.to_array(s.mul(first, x));
+                if F::HALVES {
+                    scales[1][m][w] = s.to_array(s.mul(F::second_scales(s, p), x));
                 }
-            }
-            if F::MINIMA {
-                let minima = F::minima(s, weights[w], n);
-                for m in 0..M {
-                    let x_sums = s.load_floats(x.sums.as_ptr().add(x_rows[m] * x.stride + first));
-                    sums.minima[m][w] = s.mul_add(minima, x_sums, sums.minima[m][w]);
+                if F::MINIMA {
+                    let x = s.load_floats(rows.sums[m]);
+                    sums.minima[m][w] = s.mul_add(F::minima(s, p, n), x, sums.minima[m][w]);
                 }
             }
         }
-        let scales = [scales, second_scales];
+        // From memory, a scale is broadcast as it is loaded; left to itself, the compiler shuffles registers instead.
+        let scales = std::hint::black_box(&scales);
         if n == CHUNK {
             // Unrolled, because shifts and offsets depend on the group.
-            group::<S, F, M, W>(s, ints, weights, 0, &scales, sums);
-            group::<S, F, M, W>(s, ints, weights, 1, &scales, sums);
-            group::<S, F, M, W>(s, ints, weights, 2, &scales, sums);
-            group::<S, F, M, W>(s, ints, weights, 3, &scales, sums);
-            group::<S, F, M, W>(s, ints, weights, 4, &scales, sums);
-            group::<S, F, M, W>(s, ints, weights, 5, &scales, sums);
-            group::<S, F, M, W>(s, ints, weights, 6, &scales, sums);
-            group::<S, F, M, W>(s, ints, weights, 7, &scales, sums);
+            group::<S, F, M, W>(s, rows, 0, scales, sums);
+            group::<S, F, M, W>(s, rows, 1, scales, sums);
+            group::<S, F, M, W>(s, rows, 2, scales, sums);
+            group::<S, F, M, W>(s, rows, 3, scales, sums);
+            group::<S, F, M, W>(s, rows, 4, scales, sums);
+            group::<S, F, M, W>(s, rows, 5, scales, sums);
+            group::<S, F, M, W>(s, rows, 6, scales, sums);
+            group::<S, F, M, W>(s, rows, 7, scales, sums);
         } else {
             for g in 0..n {
-                group::<S, F, M, W>(s, ints, weights, g, &scales, sums);
+                group::<S, F, M, W>(s, rows, g, scales, sums);
             }
         }
     }
@@ -217,20 +247,24 @@ unsafe fn chunk<S: Int8, F: Format, const M: usize, const W: usize>(
 #[inline(always)]
 unsafe fn group<S: Int8, F: Format, const M: usize, const W: usize>(
     s: S,
-    x: [*const u8; M],
-    weights: [*const u8; W],
+    rows: &Rows<M, W>,
     g: usize,
-    scales: &[[[[f32; CHUNK]; W]; M]; 2],
+    scales: &Scales<M, W>,
     sums: &mut Sums<S::Floats, M, W>,
 ) {
+    // Spread over the groups: a burst of requests would fill the queue of outstanding ones and hold up the loads.
+    let bytes = W * F::BYTES / F::GROUPS;
+    for line in (0..bytes).step_by(LINE) {
+        s.prefetch(rows.next.wrapping_add(g * bytes + line));
+    }
     // SAFETY: the caller's promise.
     unsafe {
-        let mut ints = [F::ints(s, weights[0], g); W];
+        let mut ints = [F::ints(s, rows.weights[0], g); W];
         for w in 1..W {
-            ints[w] = F::ints(s, weights[w], g);
+            ints[w] = F::ints(s, rows.weights[w], g);
         }
         for m in 0..M {
-            let x = s.load(x[m].add(g * GROUP));
+            let x = s.load(rows.ints[m].add(g * GROUP).cast());
             let zero = if F::ZERO == 0 {
                 s.no_ints()
             } else {

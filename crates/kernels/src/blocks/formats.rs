@@ -61,7 +61,7 @@ unsafe fn halves<S: Int8>(
         // SAFETY: the caller's promise.
         *bits = unsafe { half_bits(p.add(g.min(n - 1) * block_bytes + offset)) };
     }
-    s.from_halves(bits)
+    s.widen_halves(bits)
 }
 
 #[inline(always)]
@@ -74,7 +74,7 @@ unsafe fn half_bits(p: *const u8) -> u16 {
 #[inline(always)]
 unsafe fn half<S: Int8>(s: S, p: *const u8) -> f32 {
     // SAFETY: the caller's promise.
-    s.to_array(s.from_halves([unsafe { half_bits(p) }; 8]))[0]
+    s.to_array(s.widen_halves([unsafe { half_bits(p) }; 8]))[0]
 }
 
 pub(super) struct Q4_0;
@@ -193,7 +193,7 @@ unsafe fn k_scales<S: Int8>(s: S, p: *const u8) -> S::Floats {
     // SAFETY: the caller's promise.
     unsafe {
         let (scales, _) = six_bit_scales(&p.add(4).cast::<[u8; 12]>().read());
-        s.scale(s.from_bytes(scales), half(s, p))
+        s.scale(s.widen_bytes(scales), half(s, p))
     }
 }
 
@@ -203,7 +203,7 @@ unsafe fn k_minima<S: Int8>(s: S, p: *const u8) -> S::Floats {
     // SAFETY: the caller's promise.
     unsafe {
         let (_, minima) = six_bit_scales(&p.add(4).cast::<[u8; 12]>().read());
-        s.scale(s.from_bytes(minima), -half(s, p.add(2)))
+        s.scale(s.widen_bytes(minima), -half(s, p.add(2)))
     }
 }
 
@@ -212,7 +212,7 @@ unsafe fn k_minima<S: Int8>(s: S, p: *const u8) -> S::Floats {
 unsafe fn k_nibbles<S: Int8>(s: S, p: *const u8, g: usize) -> S::Bytes {
     // SAFETY: the caller's promise.
     let bytes = unsafe { s.load(p.add(g / 2 * 32)) };
-    if g % 2 == 0 {
+    if g.is_multiple_of(2) {
         s.low_nibbles(bytes)
     } else {
         s.high_nibbles(bytes)
@@ -259,21 +259,23 @@ impl Format for Q5K {
 
     #[inline(always)]
     unsafe fn ints<S: Int8>(s: S, p: *const u8, g: usize) -> S::Bytes {
-        unsafe { s.or(k_nibbles(s, p.add(48), g), s.fifth_bit(s.load(p.add(16)), g)) }
+        unsafe {
+            s.or(
+                k_nibbles(s, p.add(48), g),
+                s.fifth_bit(s.load(p.add(16)), g),
+            )
+        }
     }
 }
 
-/// The scales of a Q6_K block with this parity.
+/// The scales of a Q6_K block, of first and of second halves.
 #[inline(always)]
-unsafe fn q6_scales<S: Int8>(s: S, p: *const u8, parity: usize) -> S::Floats {
+unsafe fn q6_scales<S: Int8>(s: S, p: *const u8) -> [S::Floats; 2] {
     // SAFETY: the caller's promise.
     unsafe {
-        let scales = p.add(192).cast::<[u8; 16]>().read();
-        let mut own = [0; CHUNK];
-        for (g, own) in own.iter_mut().enumerate() {
-            *own = scales[2 * g + parity];
-        }
-        s.scale(s.from_signed_bytes(own), half(s, p.add(208)))
+        let [first, second] = s.widen_signed_pairs(p.add(192).cast::<[u8; 16]>().read());
+        let d = half(s, p.add(208));
+        [s.scale(first, d), s.scale(second, d)]
     }
 }
 
@@ -286,12 +288,12 @@ impl Format for Q6K {
 
     #[inline(always)]
     unsafe fn scales<S: Int8>(s: S, p: *const u8, _n: usize) -> S::Floats {
-        unsafe { q6_scales(s, p, 0) }
+        unsafe { q6_scales(s, p)[0] }
     }
 
     #[inline(always)]
     unsafe fn second_scales<S: Int8>(s: S, p: *const u8) -> S::Floats {
-        unsafe { q6_scales(s, p, 1) }
+        unsafe { q6_scales(s, p)[1] }
     }
 
     #[inline(always)]
@@ -313,14 +315,38 @@ impl Format for Q6K {
 macro_rules! with_format {
     ($format:expr, $f:ident => $body:expr) => {
         match $format {
-            $crate::BlockFormat::Q4_0 => { type $f = $crate::blocks::formats::Q4_0; $body }
-            $crate::BlockFormat::Q4_1 => { type $f = $crate::blocks::formats::Q4_1; $body }
-            $crate::BlockFormat::Q5_0 => { type $f = $crate::blocks::formats::Q5_0; $body }
-            $crate::BlockFormat::Q5_1 => { type $f = $crate::blocks::formats::Q5_1; $body }
-            $crate::BlockFormat::Q8_0 => { type $f = $crate::blocks::formats::Q8_0; $body }
-            $crate::BlockFormat::Q4_K => { type $f = $crate::blocks::formats::Q4K; $body }
-            $crate::BlockFormat::Q5_K => { type $f = $crate::blocks::formats::Q5K; $body }
-            $crate::BlockFormat::Q6_K => { type $f = $crate::blocks::formats::Q6K; $body }
+            $crate::BlockFormat::Q4_0 => {
+                type $f = $crate::blocks::formats::Q4_0;
+                $body
+            }
+            $crate::BlockFormat::Q4_1 => {
+                type $f = $crate::blocks::formats::Q4_1;
+                $body
+            }
+            $crate::BlockFormat::Q5_0 => {
+                type $f = $crate::blocks::formats::Q5_0;
+                $body
+            }
+            $crate::BlockFormat::Q5_1 => {
+                type $f = $crate::blocks::formats::Q5_1;
+                $body
+            }
+            $crate::BlockFormat::Q8_0 => {
+                type $f = $crate::blocks::formats::Q8_0;
+                $body
+            }
+            $crate::BlockFormat::Q4_K => {
+                type $f = $crate::blocks::formats::Q4K;
+                $body
+            }
+            $crate::BlockFormat::Q5_K => {
+                type $f = $crate::blocks::formats::Q5K;
+                $body
+            }
+            $crate::BlockFormat::Q6_K => {
+                type $f = $crate::blocks::formats::Q6K;
+                $body
+            }
         }
     };
 }

@@ -57,9 +57,10 @@ pub(super) trait Int8: Copy {
     unsafe fn load_floats(self, p: *const f32) -> Self::Floats;
     fn to_array(self, a: Self::Floats) -> [f32; 8];
     /// From the bits of f16.
-    fn from_halves(self, bits: [u16; 8]) -> Self::Floats;
-    fn from_bytes(self, bytes: [u8; 8]) -> Self::Floats;
-    fn from_signed_bytes(self, bytes: [u8; 8]) -> Self::Floats;
+    fn widen_halves(self, bits: [u16; 8]) -> Self::Floats;
+    fn widen_bytes(self, bytes: [u8; 8]) -> Self::Floats;
+    /// From signed bytes: the even ones, and the odd ones.
+    fn widen_signed_pairs(self, bytes: [u8; 16]) -> [Self::Floats; 2];
     fn scale(self, a: Self::Floats, by: f32) -> Self::Floats;
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a * b + c`.

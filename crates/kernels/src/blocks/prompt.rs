@@ -13,11 +13,7 @@ use self::{
     tile::Tiles,
 };
 use super::fast::Job;
-use crate::{
-    Isa,
-    isa::Level,
-    pool::Phase,
-};
+use crate::{Isa, isa::Level, pool::Phase};
 
 /// Whether this is how products of so many rows of activations are best computed.
 pub(super) fn is_for(isa: Isa, rows: usize) -> bool {
@@ -43,15 +39,20 @@ pub(super) unsafe fn many_rows(isa: Isa, x: &[f32], cols: usize, jobs: &[Job<'_>
     let mut tiles = TILES.take();
     tiles.assign(isa, x, cols);
     let grain = MIN_TASK.div_ceil(PANEL_ROWS * x.len()) * PANEL_ROWS;
-    super::each_range(Phase::Prefill, jobs, |_| grain, |job, rows| {
-        PANEL.with_borrow_mut(|panel| {
-            for start in rows.clone().step_by(PANEL_ROWS) {
-                let rows = start..(start + PANEL_ROWS).min(rows.end);
-                // SAFETY: by `is_for`, the CPU has the instructions; tasks have disjoint rows.
-                unsafe { panel_product(panel, &tiles, job, rows) };
-            }
-        });
-    });
+    super::each_range(
+        Phase::Prefill,
+        jobs,
+        |_| grain,
+        |job, rows| {
+            PANEL.with_borrow_mut(|panel| {
+                for start in rows.clone().step_by(PANEL_ROWS) {
+                    let rows = start..(start + PANEL_ROWS).min(rows.end);
+                    // SAFETY: by `is_for`, the CPU has the instructions; tasks have disjoint rows.
+                    unsafe { panel_product(panel, &tiles, job, rows) };
+                }
+            });
+        },
+    );
     TILES.set(tiles);
 }
 

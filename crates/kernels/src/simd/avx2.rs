@@ -138,7 +138,10 @@ impl Simd for Avx2 {
         let mut sums = [0.0; 4];
         unsafe {
             let halves = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
-            let (low, high) = (_mm256_castps256_ps128(halves), _mm256_extractf128_ps::<1>(halves));
+            let (low, high) = (
+                _mm256_castps256_ps128(halves),
+                _mm256_extractf128_ps::<1>(halves),
+            );
             _mm_storeu_ps(sums.as_mut_ptr(), _mm_add_ps(low, high));
         }
         sums
@@ -166,7 +169,10 @@ impl Simd for Avx2 {
             let mut lower = upper;
             for (i, quad) in [&mut upper, &mut lower].into_iter().enumerate() {
                 let from = from.add(4 * i * from_stride);
-                let (a, b) = (_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(from_stride)));
+                let (a, b) = (
+                    _mm256_loadu_ps(from),
+                    _mm256_loadu_ps(from.add(from_stride)),
+                );
                 let c = _mm256_loadu_ps(from.add(2 * from_stride));
                 let d = _mm256_loadu_ps(from.add(3 * from_stride));
                 let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
@@ -179,7 +185,10 @@ impl Simd for Avx2 {
             for i in 0..4 {
                 let (a, b) = (upper[i], lower[i]);
                 _mm256_storeu_ps(to.add(i * to_stride), _mm256_permute2f128_ps::<0x20>(a, b));
-                _mm256_storeu_ps(to.add((i + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(a, b));
+                _mm256_storeu_ps(
+                    to.add((i + 4) * to_stride),
+                    _mm256_permute2f128_ps::<0x31>(a, b),
+                );
             }
         }
     }

@@ -107,7 +107,11 @@ impl Simd for Scalar {
         map(a, |x| {
             let large = (1u32 << 23) as f32;
             let shift = large.copysign(x);
-            if x.abs() < large { (x + shift) - shift } else { x }
+            if x.abs() < large {
+                (x + shift) - shift
+            } else {
+                x
+            }
         })
     }
 

@@ -7,8 +7,8 @@ use transformers_config::Gemma3TextConfig;
 
 use crate::ModelError;
 use crate::nn::{
-    Attention, AttentionOptions, DecoderFamily, DecoderLayer, DecoderOptions, GatedMlp,
-    Init, LayerContext, NormForm, RmsNorm, activation,
+    Attention, AttentionOptions, DecoderFamily, DecoderLayer, DecoderOptions, GatedMlp, Init,
+    LayerContext, NormForm, RmsNorm, activation,
 };
 
 /// `x + norm(attention(norm(x)))`, then `x + norm(mlp(norm(x)))`.
@@ -29,7 +29,10 @@ impl DecoderLayer for Gemma3DecoderLayer {
             .forward(self.input_layernorm.forward(hidden.clone()), context);
         let attended = self.post_attention_layernorm.forward(attended);
         let (hidden, normed) = self.pre_feedforward_layernorm.add(attended, hidden);
-        hidden + self.post_feedforward_layernorm.forward(self.mlp.forward(normed))
+        hidden
+            + self
+                .post_feedforward_layernorm
+                .forward(self.mlp.forward(normed))
     }
 }
 

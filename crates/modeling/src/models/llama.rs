@@ -8,8 +8,8 @@ use transformers_config::LlamaConfig;
 
 use crate::ModelError;
 use crate::nn::{
-    Attention, AttentionOptions, DecoderFamily, DecoderLayer, DecoderOptions, GatedMlp,
-    Init, LayerContext, NormForm, RmsNorm, activation,
+    Attention, AttentionOptions, DecoderFamily, DecoderLayer, DecoderOptions, GatedMlp, Init,
+    LayerContext, NormForm, RmsNorm, activation,
 };
 
 /// `x + attention(norm(x))`, then `x + mlp(norm(x))`.

@@ -11,8 +11,7 @@ use burn::tensor::Tensor;
 use transformers_config::{LayerType, ModelConfig, RopeParameters, RopeType};
 
 use super::{
-    Cache, DynamicCache, Embedding, Init, Linear, Mask, RmsNorm, RotaryEmbedding,
-    RotaryTables,
+    Cache, DynamicCache, Embedding, Init, Linear, Mask, RmsNorm, RotaryEmbedding, RotaryTables,
 };
 use crate::loss::causal_lm_loss;
 use crate::{Forward, ModelError, ModelInputs, ModelOutput, Rows};

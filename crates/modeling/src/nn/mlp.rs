@@ -36,6 +36,7 @@ impl GatedMlp {
     /// `[batch, seq, hidden]` to the same shape.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [gate, up] = linears(x, [&self.gate_proj, &self.up_proj]);
-        self.down_proj.forward(ops::gated(gate, up, self.activation))
+        self.down_proj
+            .forward(ops::gated(gate, up, self.activation))
     }
 }

@@ -20,10 +20,10 @@ pub use decoder::{CausalLM, Decoder, DecoderFamily, DecoderLayer, DecoderOptions
 pub use embedding::Embedding;
 pub use init::Init;
 pub use linear::{Linear, linears};
-pub use transformers_ops::Mask;
 pub use mlp::GatedMlp;
 pub use norm::{LayerNorm, NormForm, RmsNorm};
 pub use packing::Packing;
 pub use rope::{RotaryEmbedding, RotaryTables};
+pub use transformers_ops::Mask;
 pub(crate) use weight::CONTAINER as WEIGHT_CONTAINER;
 pub use weight::Weight;

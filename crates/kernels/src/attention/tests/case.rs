@@ -32,16 +32,14 @@ impl From<[usize; 7]> for Sizes {
 impl Sizes {
     pub(super) fn random(random: &mut Random) -> Self {
         let kv_heads = 1 + random.below(3);
-        let lens = if cfg!(miri) { 6 } else { 140 };
-        let dims = if cfg!(miri) { 10 } else { 100 };
         Self::from([
             1 + random.below(3),
             kv_heads * (1 + random.below(5)),
             kv_heads,
-            1 + random.below(lens),
-            1 + random.below(lens),
-            1 + random.below(dims),
-            1 + random.below(dims),
+            1 + random.below(140),
+            1 + random.below(140),
+            1 + random.below(100),
+            1 + random.below(100),
         ])
     }
 }

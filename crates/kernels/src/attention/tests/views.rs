@@ -73,8 +73,12 @@ fn strided() {
 /// Batch entries of different lengths in shuffled blocks, against each alone.
 #[test]
 fn paged() {
-    for block_size in [1, 5, 16, 64] {
-        check(|case, random| check_paged(case, random, block_size));
+    for block_size in if cfg!(miri) {
+        &[5][..]
+    } else {
+        &[1, 5, 16, 64]
+    } {
+        check(|case, random| check_paged(case, random, *block_size));
     }
 }
 

@@ -133,13 +133,16 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        fn from_halves(self, bits: [u16; 8]) -> __m256 {
-            let [a, b, c, d, e, f, g, h] = bits.map(|bits| bits as i16);
-            unsafe { _mm256_cvtph_ps(_mm_setr_epi16(a, b, c, d, e, f, g, h)) }
+        fn widen_halves(self, bits: [u16; 8]) -> __m256 {
+            // In general registers, because the vector ones have enough to do.
+            let [a, b, c, d, e, f, g, h] = bits.map(u64::from);
+            let low = a | b << 16 | c << 32 | d << 48;
+            let high = e | f << 16 | g << 32 | h << 48;
+            unsafe { _mm256_cvtph_ps(_mm_set_epi64x(high as i64, low as i64)) }
         }
 
         #[inline(always)]
-        fn from_bytes(self, bytes: [u8; 8]) -> __m256 {
+        fn widen_bytes(self, bytes: [u8; 8]) -> __m256 {
             unsafe {
                 let bytes = _mm_cvtsi64_si128(i64::from_le_bytes(bytes));
                 _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes))
@@ -147,10 +150,15 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        fn from_signed_bytes(self, bytes: [u8; 8]) -> __m256 {
+        fn widen_signed_pairs(self, bytes: [u8; 16]) -> [__m256; 2] {
             unsafe {
-                let bytes = _mm_cvtsi64_si128(i64::from_le_bytes(bytes));
-                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
+                let pairs = _mm_loadu_si128(bytes.as_ptr().cast());
+                let even = _mm_srai_epi16::<8>(_mm_slli_epi16::<8>(pairs));
+                let odd = _mm_srai_epi16::<8>(pairs);
+                [
+                    _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(even)),
+                    _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(odd)),
+                ]
             }
         }
 

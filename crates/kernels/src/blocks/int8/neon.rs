@@ -142,24 +142,28 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        fn from_halves(self, bits: [u16; 8]) -> Self::Floats {
+        fn widen_halves(self, bits: [u16; 8]) -> Self::Floats {
             let floats = bits.map(|bits| f16::from_bits(bits).to_f32());
             unsafe { self.load_floats(floats.as_ptr()) }
         }
 
         #[inline(always)]
-        fn from_bytes(self, bytes: [u8; 8]) -> Self::Floats {
+        fn widen_bytes(self, bytes: [u8; 8]) -> Self::Floats {
             unsafe {
                 let bytes = vmovl_u8(vcreate_u8(u64::from_le_bytes(bytes)));
-                [vget_low_u16(bytes), vget_high_u16(bytes)].map(|four| vcvtq_f32_u32(vmovl_u16(four)))
+                [vget_low_u16(bytes), vget_high_u16(bytes)]
+                    .map(|four| vcvtq_f32_u32(vmovl_u16(four)))
             }
         }
 
         #[inline(always)]
-        fn from_signed_bytes(self, bytes: [u8; 8]) -> Self::Floats {
+        fn widen_signed_pairs(self, bytes: [u8; 16]) -> [Self::Floats; 2] {
             unsafe {
-                let bytes = vmovl_s8(vcreate_s8(u64::from_le_bytes(bytes)));
-                [vget_low_s16(bytes), vget_high_s16(bytes)].map(|four| vcvtq_f32_s32(vmovl_s16(four)))
+                let pairs = vreinterpretq_s16_u8(vld1q_u8(bytes.as_ptr()));
+                let even = vshrq_n_s16::<8>(vshlq_n_s16::<8>(pairs));
+                let odd = vshrq_n_s16::<8>(pairs);
+                let float = |a| vcvtq_f32_s32(vmovl_s16(a));
+                [even, odd].map(|a| [float(vget_low_s16(a)), float(vget_high_s16(a))])
             }
         }
 
@@ -193,7 +197,8 @@ macro_rules! common {
             ints: Self::Ints,
             scales: [f32; 2],
         ) -> Self::Floats {
-            let half = |i: usize| unsafe { vfmaq_n_f32(sums[i], vcvtq_f32_s32(ints[i]), scales[i]) };
+            let half =
+                |i: usize| unsafe { vfmaq_n_f32(sums[i], vcvtq_f32_s32(ints[i]), scales[i]) };
             [half(0), half(1)]
         }
 

@@ -100,18 +100,18 @@ impl Int8 for ScalarInt8 {
     }
 
     #[inline(always)]
-    fn from_halves(self, bits: [u16; 8]) -> [f32; 8] {
+    fn widen_halves(self, bits: [u16; 8]) -> [f32; 8] {
         bits.map(|bits| f16::from_bits(bits).to_f32())
     }
 
     #[inline(always)]
-    fn from_bytes(self, bytes: [u8; 8]) -> [f32; 8] {
+    fn widen_bytes(self, bytes: [u8; 8]) -> [f32; 8] {
         bytes.map(f32::from)
     }
 
     #[inline(always)]
-    fn from_signed_bytes(self, bytes: [u8; 8]) -> [f32; 8] {
-        bytes.map(|byte| f32::from(byte as i8))
+    fn widen_signed_pairs(self, bytes: [u8; 16]) -> [[f32; 8]; 2] {
+        [0, 1].map(|parity| std::array::from_fn(|i| f32::from(bytes[2 * i + parity] as i8)))
     }
 
     #[inline(always)]
@@ -135,12 +135,7 @@ impl Int8 for ScalarInt8 {
     }
 
     #[inline(always)]
-    fn add_scaled_halves(
-        self,
-        mut sums: [f32; 8],
-        ints: [i32; 2],
-        scales: [f32; 2],
-    ) -> [f32; 8] {
+    fn add_scaled_halves(self, mut sums: [f32; 8], ints: [i32; 2], scales: [f32; 2]) -> [f32; 8] {
         sums[0] += ints[0] as f32 * scales[0];
         sums[1] += ints[1] as f32 * scales[1];
         sums

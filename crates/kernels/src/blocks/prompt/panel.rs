@@ -7,7 +7,7 @@ use crate::blocks::{
     activations::CHUNK,
     fast::LINE,
     formats::{Format, with_format},
-    int8::VnniInt8,
+    int8::{Int8, VnniInt8},
 };
 
 /// Rows of weights in a panel: the lanes of a vector.
@@ -71,14 +71,16 @@ impl Panel {
         };
         let mut blocks = [std::ptr::null(); PANEL_ROWS];
         for (r, p) in blocks.iter_mut().enumerate() {
-            *p = weight.blocks((rows.start + r).min(rows.end - 1), 0, weight.cols).as_ptr();
+            *p = weight
+                .blocks((rows.start + r).min(rows.end - 1), 0, weight.cols)
+                .as_ptr();
         }
         let chunk_bytes = CHUNK / F::GROUPS * F::BYTES;
         let mut next = blocks[0].wrapping_add(PANEL_ROWS * weight.row_bytes());
         for groups in self.groups.chunks_mut(CHUNK) {
-            next = prefetch(next, PANEL_ROWS * chunk_bytes);
             // SAFETY: rows have as many groups as the panel.
-            unsafe { unpack_chunk::<F>(&blocks, groups) };
+            unsafe { unpack_chunk::<F>(&blocks, next, groups) };
+            next = next.wrapping_add(PANEL_ROWS * chunk_bytes);
             for p in &mut blocks {
                 *p = p.wrapping_add(chunk_bytes);
             }
@@ -86,23 +88,17 @@ impl Panel {
     }
 }
 
-/// Asks for `bytes` bytes at `next`, in one stream (see [`fast`](crate::blocks::fast)), and gives what follows them.
-#[inline]
-fn prefetch(next: *const u8, bytes: usize) -> *const u8 {
-    for line in (0..bytes).step_by(LINE) {
-        // SAFETY: prefetching never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line).cast()) };
-    }
-    next.wrapping_add(bytes)
-}
-
-/// Unpacks the groups at `blocks`, one pointer for each row.
+/// Unpacks the groups at `blocks`, one pointer for each row, and asks for as many bytes at `next` meanwhile.
 ///
 /// # Safety
 /// There are as many groups as `groups` has places.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn unpack_chunk<F: Format>(blocks: &[*const u8; PANEL_ROWS], groups: &mut [Group]) {
+unsafe fn unpack_chunk<F: Format>(
+    blocks: &[*const u8; PANEL_ROWS],
+    next: *const u8,
+    groups: &mut [Group],
+) {
     let s = VnniInt8::new();
     let n = groups.len();
     let zero = _mm256_set1_epi8((OFFSET - i32::from(F::ZERO)) as u8 as i8);
@@ -127,7 +123,11 @@ unsafe fn unpack_chunk<F: Format>(blocks: &[*const u8; PANEL_ROWS], groups: &mut
                 _mm512_store_si512(group.others.as_mut_ptr().cast(), words);
             }
         }
+        let group_bytes = PANEL_ROWS * F::BYTES / F::GROUPS;
         for (g, group) in groups.iter_mut().enumerate() {
+            for line in (0..group_bytes).step_by(LINE) {
+                s.prefetch(next.wrapping_add(g * group_bytes + line));
+            }
             for (row, &p) in rows.iter_mut().zip(blocks) {
                 *row = _mm256_add_epi8(F::ints(s, p, g), zero);
             }
