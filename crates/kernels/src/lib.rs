@@ -6,7 +6,8 @@
 //! checkpoint; activations are f32.
 //!
 //! This crate and the memory map of the weights hold the only `unsafe` code of the workspace.
-#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+#![deny(unsafe_op_in_unsafe_fn)]
+#![deny(clippy::undocumented_unsafe_blocks)]
 // Tiles and lanes are indexed side by side, in loops that the compiler has to unroll.
 #![allow(clippy::needless_range_loop)]
 

@@ -216,7 +216,7 @@ mod tests {
             Some(vec![0.0, f32::NEG_INFINITY, 0.0])
         );
         let nothing = Mask::bidirectional().with_padding(Some(vec![vec![false; 2]]));
-        assert_eq!(nothing.visible(), Some(&[0..0][..]));
+        assert_eq!(nothing.visible(), Some(&[Range::default()][..]));
     }
 
     #[test]
