@@ -12,13 +12,6 @@ use crate::simd::simd_fn;
 /// Elements of a K block.
 const K: usize = 256;
 
-simd_fn! {
-    /// The elements of whole blocks; [`BlockFormat::dequantize`] has checked the lengths.
-    pub(super) fn dequantize<S>(_s, format: BlockFormat, blocks: &[u8], out: &mut [f32]) {
-        dequantize_inline(format, blocks, out);
-    }
-}
-
 /// Not a function of a function: what is called through a parameter is not always compiled into the caller.
 macro_rules! each_block {
     ($blocks:expr, $out:expr, $block:ident) => {
@@ -28,18 +21,19 @@ macro_rules! each_block {
     };
 }
 
-/// The elements of whole blocks, compiled into the caller's instruction set.
-#[inline(always)]
-pub(super) fn dequantize_inline(format: BlockFormat, blocks: &[u8], out: &mut [f32]) {
-    match format {
-        BlockFormat::Q4_0 => each_block!(blocks, out, q4_0),
-        BlockFormat::Q4_1 => each_block!(blocks, out, q4_1),
-        BlockFormat::Q5_0 => each_block!(blocks, out, q5_0),
-        BlockFormat::Q5_1 => each_block!(blocks, out, q5_1),
-        BlockFormat::Q8_0 => each_block!(blocks, out, q8_0),
-        BlockFormat::Q4_K => each_block!(blocks, out, q4_k),
-        BlockFormat::Q5_K => each_block!(blocks, out, q5_k),
-        BlockFormat::Q6_K => each_block!(blocks, out, q6_k),
+simd_fn! {
+    /// The elements of whole blocks; [`BlockFormat::dequantize`] has checked the lengths.
+    pub(super) fn dequantize<S>(_s, format: BlockFormat, blocks: &[u8], out: &mut [f32]) {
+        match format {
+            BlockFormat::Q4_0 => each_block!(blocks, out, q4_0),
+            BlockFormat::Q4_1 => each_block!(blocks, out, q4_1),
+            BlockFormat::Q5_0 => each_block!(blocks, out, q5_0),
+            BlockFormat::Q5_1 => each_block!(blocks, out, q5_1),
+            BlockFormat::Q8_0 => each_block!(blocks, out, q8_0),
+            BlockFormat::Q4_K => each_block!(blocks, out, q4_k),
+            BlockFormat::Q5_K => each_block!(blocks, out, q5_k),
+            BlockFormat::Q6_K => each_block!(blocks, out, q6_k),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{dequantize::dequantize_inline, fast::Job};
+use super::fast::Job;
 use crate::{Isa, simd::simd_fn};
 
 /// Elements of a row that are dequantised at a time.
@@ -20,16 +20,16 @@ pub(super) unsafe fn few_rows(isa: Isa, x: &[f32], job: &Job<'_>, rows: Range<us
     assert!(rows.end <= job.weight.rows);
     for i in (0..x_rows).step_by(4) {
         match x_rows - i {
-            1 => dot_rows::<1>(isa, x, i, job, rows.clone()),
-            2 => dot_rows::<2>(isa, x, i, job, rows.clone()),
-            _ => dot_rows::<4>(isa, x, i, job, rows.clone()),
+            1 => dot_rows::<1>(isa, isa, x, i, job, rows.clone()),
+            2 => dot_rows::<2>(isa, isa, x, i, job, rows.clone()),
+            _ => dot_rows::<4>(isa, isa, x, i, job, rows.clone()),
         }
     }
 }
 
 simd_fn! {
     /// Rows `i..i + M` of activations. What lies beyond the last row is the last row again, and not stored.
-    fn dot_rows<S; const M>(s, x: &[f32], i: usize, job: &Job<'_>, rows: Range<usize>) {
+    fn dot_rows<S; const M>(s, isa: Isa, x: &[f32], i: usize, job: &Job<'_>, rows: Range<usize>) {
         let (x_rows, cols) = (x.len() / job.weight.cols, job.weight.cols);
         let mut w = [[0.0; DEPTH]; WEIGHT_ROWS];
         for j in rows.clone().step_by(WEIGHT_ROWS) {
@@ -38,8 +38,7 @@ simd_fn! {
                 let depth = DEPTH.min(cols - start);
                 for (r, w) in w.iter_mut().enumerate() {
                     let row = (j + r).min(rows.end - 1);
-                    let blocks = job.weight.blocks(row, start, depth);
-                    dequantize_inline(job.weight.format, blocks, &mut w[..depth]);
+ job.weight.read(isa, row, start, &mut w[..depth]);
                 }
                 let x: [&[f32]; M] = std::array::from_fn(|m| {
                     &x[(i + m).min(x_rows - 1) * cols + start..][..depth]
