@@ -11,7 +11,7 @@ mod private {
     impl Sealed for half::f16 {}
 }
 
-/// A float type that weights are stored in: `f32`, [`bf16`] or [`f16`]. Arithmetic is in f32.
+/// A float type that weights are stored in: `f32`, `bf16` or `f16`. Arithmetic is in f32.
 pub trait Element: Copy + Send + Sync + private::Sealed + 'static {
     /// The value.
     fn to_f32(self) -> f32;
