@@ -183,9 +183,13 @@ const MIN_TASK: usize = 1 << 15;
 /// Tasks for a thread, so that one that loses its core for a while holds up little.
 const TASKS_PER_THREAD: usize = 4;
 
+/// Bytes of weights for each task, of `bytes` that few rows of activations are multiplied with.
+pub(crate) fn task_bytes(bytes: usize) -> usize {
+    (bytes / (pool::threads(Phase::Decode) * TASKS_PER_THREAD)).max(MIN_TASK)
+}
+
 fn few_rows(isa: Isa, x: &[f32], cols: usize, projections: &mut [Projection<'_>]) {
-    let bytes: usize = projections.iter().map(|p| p.weight.bytes()).sum();
-    let share = (bytes / (pool::threads(Phase::Decode) * TASKS_PER_THREAD)).max(MIN_TASK);
+    let share = task_bytes(projections.iter().map(|p| p.weight.bytes()).sum());
     let outputs: Vec<Output<'_>> = projections
         .iter_mut()
         .map(|p| Output::new(p, cols))

@@ -4,7 +4,7 @@
 /// can be asked (glibc).
 ///
 /// A forward pass allocates and frees the same tens of megabytes in every layer. Given back each time, they cost a page
-/// fault for every 4 KiB when they are needed again, up to a tenth of the time of a prompt. A binary calls this once, at
+/// fault for every 4 KiB when they are needed again. A binary calls this once, at
 /// its start; a library should leave the choice to it.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
