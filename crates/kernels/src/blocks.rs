@@ -15,14 +15,14 @@ mod prompt;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
-
-use self::fast::Job;
+use self::fast::{
+    pairs::{self, PairedRows},
+    super_blocks,
+};
 use crate::{
     Isa,
-    linear::task_bytes,
-    pool::{self, Phase},
-    shared::SharedMut,
+    pool::Phase,
+    product::{Product, each_range, even_ranges},
 };
 
 /// Elements that share a scale once activations are integers, and the shortest block.
@@ -220,7 +220,7 @@ impl<'a> BlockMatrix<'a> {
         self.bytes
     }
 
-    fn row_bytes(&self) -> usize {
+    pub(crate) fn row_bytes(&self) -> usize {
         self.cols / self.format.block_len() * self.format.block_bytes()
     }
 
@@ -244,8 +244,9 @@ impl<'a> BlockMatrix<'a> {
 pub enum Precision {
     /// Weights become f32; products and sums are those of f32.
     Exact,
-    /// Activations become integers of 8 bits with a scale for every 32, as in ggml: outputs of evenly spread activations
-    /// are off by less than 1% of their root mean square; beside outliers, by up to 2%.
+    /// Beside blocks, activations become integers of 8 bits with a scale for every 32, as in ggml: outputs of evenly
+    /// spread activations are off by less than 1% of their root mean square; beside outliers, by up to 2%. Beside bf16,
+    /// many rows of activations become bf16 where the CPU multiplies that: outputs are off by 0.2%.
     #[default]
     Fast,
 }
@@ -253,8 +254,8 @@ pub enum Precision {
 /// Rows of activations up to which products with blocks need no panels of f32.
 const MAX_ROWS: usize = 8;
 
-/// Whether [`linear_blocks`] is the fastest way for this many rows of activations.
-pub(crate) fn multiplies_blocks(isa: Isa, rows: usize, precision: Precision) -> bool {
+/// Whether [`linear`] is the fastest way for this many rows of activations.
+pub(crate) fn multiplies(isa: Isa, rows: usize, precision: Precision) -> bool {
     rows <= MAX_ROWS || precision == Precision::Fast && multiplies_prompts(isa, rows)
 }
 
@@ -269,96 +270,48 @@ fn multiplies_prompts(isa: Isa, rows: usize) -> bool {
     };
 }
 
-/// One of the products that share an input.
-pub struct BlockProjection<'a> {
-    /// `[out, in]`.
-    pub weight: BlockMatrix<'a>,
-    /// `[out]`.
-    pub bias: Option<&'a [f32]>,
-    /// `[rows, out]`; what it held is overwritten.
-    pub out: &'a mut [f32],
-}
-
-/// `out = x Wᵀ + bias` for every projection; `x` is `[rows, cols]`.
-///
-/// # Panics
-/// When lengths do not fit each other.
-pub fn linear_blocks(
+/// `out = x Wᵀ + bias` for every product; `x` is `[rows, cols]`. The caller has checked all lengths; the weights' blocks
+/// are equally long.
+pub(crate) fn linear(
+    isa: Isa,
     x: &[f32],
     cols: usize,
-    projections: &mut [BlockProjection<'_>],
+    products: &[Product<'_, BlockMatrix<'_>>],
     precision: Precision,
 ) {
-    assert!(
-        cols > 0 && x.len().is_multiple_of(cols),
-        "x is [rows, {cols}]"
+    let grain = even_ranges(
+        products,
+        |p| p.weight.row_bytes(),
+        super_blocks::WEIGHT_ROWS,
     );
-    let rows = x.len() / cols;
-    for p in projections.iter() {
-        assert_eq!(p.weight.cols, cols, "weights are [out, {cols}]");
-        let out = p.weight.rows;
-        assert_eq!(p.out.len(), rows * out, "out is [{rows}, {out}]");
-        assert!(
-            p.bias.is_none_or(|bias| bias.len() == out),
-            "bias is [{out}]"
-        );
-    }
-    if rows == 0 {
-        return;
-    }
-    let isa = Isa::current();
-    let jobs: Vec<Job<'_>> = projections
-        .iter_mut()
-        .map(|p| Job {
-            weight: p.weight,
-            bias: p.bias,
-            out: SharedMut::new(p.out),
-        })
-        .collect();
     match precision {
-        Precision::Exact => each_task(&jobs, |job, rows| {
+        _ if x.is_empty() => {}
+        Precision::Exact => each_range(Phase::Decode, products, grain, |product, rows| {
             // SAFETY: tasks have disjoint rows of weights, and so columns of the output.
-            unsafe { exact::few_rows(isa, x, job, rows) }
+            unsafe { exact::few_rows(isa, x, product, rows) }
         }),
         #[cfg(target_arch = "x86_64")]
-        Precision::Fast if prompt::is_for(isa, rows) => {
+        Precision::Fast if prompt::is_for(isa, x.len() / cols) => {
             // SAFETY: the outputs are ours.
-            unsafe { prompt::many_rows(isa, x, cols, &jobs) }
+            unsafe { prompt::many_rows(isa, x, cols, products) }
+        }
+        Precision::Fast
+            if products
+                .iter()
+                .all(|p| p.weight.format.block_len() == GROUP) =>
+        {
+            PairedRows::with(isa, x, cols, |x| {
+                each_range(Phase::Decode, products, grain, |product, rows| {
+                    // SAFETY: as above.
+                    unsafe { pairs::few_rows(isa, x, product, rows) }
+                })
+            })
         }
         Precision::Fast => activations::with_quantized(isa, x, cols, |x| {
-            each_task(&jobs, |job, rows| {
+            each_range(Phase::Decode, products, grain, |product, rows| {
                 // SAFETY: as above.
-                unsafe { fast::few_rows(isa, x, job, rows) }
+                unsafe { super_blocks::few_rows(isa, x, product, rows) }
             })
         }),
     }
-}
-
-/// Runs `task` on parts of the rows of all jobs, as many bytes in each.
-fn each_task(jobs: &[Job<'_>], task: impl Fn(&Job<'_>, Range<usize>) + Sync) {
-    let share = task_bytes(jobs.iter().map(|job| job.weight.bytes.len()).sum());
-    let grain = |job: &Job<'_>| {
-        let rows = share.div_ceil(job.weight.row_bytes());
-        rows.next_multiple_of(fast::WEIGHT_ROWS)
-    };
-    each_range(Phase::Decode, jobs, grain, task);
-}
-
-/// Runs `task` on ranges of `grain` rows of every job.
-fn each_range(
-    phase: Phase,
-    jobs: &[Job<'_>],
-    grain: impl Fn(&Job<'_>) -> usize + Sync,
-    task: impl Fn(&Job<'_>, Range<usize>) + Sync,
-) {
-    let tasks = |job: &Job<'_>| job.weight.rows.div_ceil(grain(job));
-    pool::run(phase, jobs.iter().map(tasks).sum(), |mut index| {
-        for job in jobs {
-            if index < tasks(job) {
-                let start = index * grain(job);
-                return task(job, start..(start + grain(job)).min(job.weight.rows));
-            }
-            index -= tasks(job);
-        }
-    });
 }

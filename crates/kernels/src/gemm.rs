@@ -5,12 +5,18 @@
 //! activations once for all, a panel of weights by the task that owns its columns, straight from the layout and dtype of
 //! the checkpoint. See Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 
-use std::cell::RefCell;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
+
+use std::{cell::RefCell, ops::Range};
+
+use half::bf16;
 
 use crate::{
-    Element, Isa,
-    linear::{Output, Projection, Weight},
+    Element, Isa, Weight,
+    isa::Level,
     pool::{self, Phase},
+    product::{Product, each_range},
     shared::SharedMut,
     simd::{Simd, simd_fn},
 };
@@ -31,33 +37,62 @@ thread_local! {
     static PANEL: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Adds to each projection's output what [`linear`](crate::linear) says; the lengths have been checked.
-pub(crate) fn gemm(isa: Isa, x: &[f32], cols: usize, projections: &mut [Projection<'_>]) {
-    let tiles = Tiles::new(x.len() / cols, tile_rows(isa));
-    let width = panel_width(isa);
-    let mut packed = PACKED.take();
-    grow(&mut packed, x.len());
-    pack(isa, x, cols, tiles, &mut packed[..x.len()]);
+/// What the inner dimension is made of, in words of 32 bits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// Elements.
+    F32,
+    /// Two elements, of weights that are stored so and of activations that are rounded to it: for
+    /// [`multiplies_pairs`].
+    Bf16Pairs,
+}
 
-    let outputs: Vec<Output<'_>> = projections
-        .iter_mut()
-        .map(|p| Output::new(p, cols))
-        .collect();
-    let panels = |output: &Output<'_>| output.cols.div_ceil(width);
-    pool::run(
+/// Whether the CPU multiplies [`Words::Bf16Pairs`], and rows of `cols` elements are made of them.
+pub(crate) fn multiplies_pairs(isa: Isa, cols: usize) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return isa.level() >= Level::Avx512Bf16 && cols.is_multiple_of(2);
+    #[cfg(not(target_arch = "x86_64"))]
+    return {
+        let _ = (isa, cols);
+        false
+    };
+}
+
+/// Computes the products of `x`, whose rows have `cols` elements, as [`linear`](crate::linear) says; the lengths have
+/// been checked.
+pub(crate) fn gemm(isa: Isa, x: &[f32], cols: usize, products: &[Product<'_>], words: Words) {
+    let tiles = Tiles::new(x.len() / cols, tile_rows(isa));
+    let depth = match words {
+        Words::F32 => cols,
+        Words::Bf16Pairs => cols / 2,
+    };
+    let mut packed = PACKED.take();
+    grow(&mut packed, tiles.rows * depth);
+    pack(isa, x, words, tiles, &mut packed[..tiles.rows * depth]);
+    let operand = Operand {
+        packed: &packed,
+        depth,
+        words,
+        tiles,
+    };
+    let width = panel_width(isa);
+    each_range(
         Phase::Prefill,
-        outputs.iter().map(panels).sum(),
-        |mut task| {
-            for output in &outputs {
-                if task < panels(output) {
-                    let columns = task * width..((task + 1) * width).min(output.cols);
-                    return panel_product(isa, &packed, cols, tiles, output, columns);
-                }
-                task -= panels(output);
-            }
-        },
+        products,
+        |_| width,
+        |product, columns| panel_product(isa, operand, product, columns),
     );
     PACKED.set(packed);
+}
+
+/// The activations, packed into tiles.
+#[derive(Clone, Copy)]
+struct Operand<'a> {
+    packed: &'a [f32],
+    /// Words of a row.
+    depth: usize,
+    words: Words,
+    tiles: Tiles,
 }
 
 /// The rows of activations, dealt out to tiles whose heights differ by one at most.
@@ -86,18 +121,53 @@ impl Tiles {
     }
 }
 
-/// Packs every tile of `x` (`[rows, cols]`) to `[cols, height]`.
-fn pack(isa: Isa, x: &[f32], cols: usize, tiles: Tiles, packed: &mut [f32]) {
+/// Packs every tile of `x`, whose rows become `depth` words, to `[depth, height]`.
+fn pack(isa: Isa, x: &[f32], words: Words, tiles: Tiles, packed: &mut [f32]) {
+    if x.is_empty() {
+        return;
+    }
+    let (cols, depth) = (x.len() / tiles.rows, packed.len() / tiles.rows);
     let packed = SharedMut::new(packed);
     let grain = (1 << 15) / (cols * tiles.height(0)).max(1);
     pool::run_ranges(Phase::Prefill, tiles.count, grain, |range| {
         for tile in range {
-            let (start, height) = (tiles.start(tile) * cols, tiles.height(tile));
+            let (start, height) = (tiles.start(tile), tiles.height(tile));
+            let x = &x[start * cols..(start + height) * cols];
             // SAFETY: tiles are disjoint.
-            let packed = unsafe { packed.part(start, height * cols) };
-            transpose(isa, &x[start..start + height * cols], cols, packed);
+            let packed = unsafe { packed.part(start * depth, height * depth) };
+            match words {
+                Words::F32 => transpose(isa, x, depth, packed),
+                Words::Bf16Pairs => PANEL.with_borrow_mut(|scratch| {
+                    grow(scratch, height * depth);
+                    let rounded = &mut scratch[..height * depth];
+                    to_pairs(isa, x, rounded);
+                    transpose(isa, rounded, depth, packed);
+                }),
+            }
         }
     });
+}
+
+simd_fn! {
+    /// Rounds `from` to bf16, two in each word of `to`.
+    fn to_pairs<S>(_s, from: &[f32], to: &mut [f32]) {
+        for ([first, second], to) in from.as_chunks::<2>().0.iter().zip(to) {
+            *to = f32::from_bits(to_bf16(*first) | to_bf16(*second) << 16);
+        }
+    }
+}
+
+/// The bits of `x` as bf16, rounded to nearest, ties to even.
+#[inline(always)]
+fn to_bf16(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    // Rounding could carry a NaN into infinity.
+    if x.is_nan() {
+        bits >> 16 | 0x40
+    } else {
+        rounded
+    }
 }
 
 simd_fn! {
@@ -133,58 +203,56 @@ simd_fn! {
 }
 
 /// The product of all tiles with the panel of weights that gives `columns` of the output.
-fn panel_product(
-    isa: Isa,
-    packed: &[f32],
-    cols: usize,
-    tiles: Tiles,
-    output: &Output<'_>,
-    columns: std::ops::Range<usize>,
-) {
+fn panel_product(isa: Isa, x: Operand<'_>, product: &Product<'_>, columns: Range<usize>) {
     let width = panel_width(isa);
-    let depth = panel_depth(cols, output.weight.block_len());
+    let depth = panel_depth(x.depth, product.weight.block_len());
     PANEL.with_borrow_mut(|scratch| {
         grow(scratch, 2 * width * depth);
         let (panel, rows) = scratch.split_at_mut(width * depth);
-        for start in (0..cols).step_by(depth) {
-            let depth = depth.min(cols - start);
+        for start in (0..x.depth).step_by(depth) {
+            let depth = depth.min(x.depth - start);
             let panel = &mut panel[..width * depth];
             fill_panel(
                 isa,
-                &output.weight,
-                cols,
+                &x,
+                &product.weight,
                 columns.clone(),
                 start,
                 panel,
                 rows,
             );
             let sweep = Sweep {
-                packed,
-                cols,
-                tiles,
+                x,
                 start,
                 depth,
                 panel,
                 columns: columns.clone(),
-                output,
+                product,
             };
-            sweep_tiles(isa, &sweep);
+            match x.words {
+                Words::F32 => sweep_tiles(isa, &sweep),
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: by `multiplies_pairs`, the CPU has the instructions.
+                Words::Bf16Pairs => unsafe { pairs::sweep_tiles(&sweep) },
+                #[cfg(not(target_arch = "x86_64"))]
+                Words::Bf16Pairs => unreachable!("see `multiplies_pairs`"),
+            }
         }
     });
 }
 
-/// The depth of panels over `cols` columns: equal parts, as near to each other as whole blocks allow.
-fn panel_depth(cols: usize, block_len: usize) -> usize {
-    let parts = cols.div_ceil(MAX_DEPTH);
-    cols.div_ceil(parts).next_multiple_of(block_len)
+/// The depth of panels over `depth` words: equal parts, as near to each other as whole blocks allow.
+fn panel_depth(depth: usize, block_len: usize) -> usize {
+    let parts = depth.div_ceil(MAX_DEPTH);
+    depth.div_ceil(parts).next_multiple_of(block_len)
 }
 
-/// Writes rows `columns` of the weights, columns `start..`, to `panel`, `[depth, width]`; missing rows are zero.
+/// Writes rows `columns` of the weights, words `start..`, to `panel`, `[depth, width]`; missing rows are zero.
 fn fill_panel(
     isa: Isa,
+    x: &Operand<'_>,
     weight: &Weight<'_>,
-    cols: usize,
-    columns: std::ops::Range<usize>,
+    columns: Range<usize>,
     start: usize,
     panel: &mut [f32],
     rows: &mut [f32],
@@ -194,15 +262,28 @@ fn fill_panel(
     if let Weight::F32(w) = weight
         && columns.len() == width
     {
-        let w = &w[columns.start * cols + start..(columns.end - 1) * cols + start + depth];
-        return interleave(isa, w, cols, panel);
+        let w = &w[columns.start * x.depth + start..(columns.end - 1) * x.depth + start + depth];
+        return interleave(isa, w, x.depth, panel);
     }
     let rows = &mut rows[..width * depth];
     rows[columns.len() * depth..].fill(0.0);
     for (row, to) in columns.zip(rows.chunks_exact_mut(depth)) {
-        weight.read(isa, row, cols, start, to);
+        match (x.words, weight) {
+            (Words::Bf16Pairs, Weight::Bf16(w)) => {
+                copy_pairs(&w[2 * (row * x.depth + start)..][..2 * depth], to);
+            }
+            _ => weight.read(isa, row, x.depth, start, to),
+        }
     }
     interleave(isa, rows, depth, panel);
+}
+
+/// Copies `from`, two elements to each word.
+fn copy_pairs(from: &[bf16], to: &mut [f32]) {
+    for ([first, second], to) in from.as_chunks::<2>().0.iter().zip(to) {
+        let (first, second) = (u32::from(first.to_bits()), u32::from(second.to_bits()));
+        *to = f32::from_bits(first | second << 16);
+    }
 }
 
 simd_fn! {
@@ -232,14 +313,13 @@ simd_fn! {
 
 /// One panel and all tiles.
 struct Sweep<'a> {
-    packed: &'a [f32],
-    cols: usize,
-    tiles: Tiles,
+    x: Operand<'a>,
+    /// The first word of the panel, and the number of its words.
     start: usize,
     depth: usize,
     panel: &'a [f32],
-    columns: std::ops::Range<usize>,
-    output: &'a Output<'a>,
+    columns: Range<usize>,
+    product: &'a Product<'a>,
 }
 
 impl Sweep<'_> {
@@ -249,7 +329,7 @@ impl Sweep<'_> {
         if self.start > 0 {
             return out;
         }
-        match self.output.bias {
+        match self.product.bias {
             Some(bias) => bias[self.columns.clone()].as_ptr(),
             None => ZEROS.as_ptr(),
         }
@@ -258,26 +338,48 @@ impl Sweep<'_> {
 
 static ZEROS: [f32; MAX_WIDTH] = [0.0; MAX_WIDTH];
 
+/// How words are multiplied.
+trait Multiply<S: Simd>: Copy {
+    /// `c` and the products of the words of `a` and `b`, lane by lane.
+    fn mul_add(self, s: S, a: S::F32, b: S::F32, c: S::F32) -> S::F32;
+}
+
+/// Of [`Words::F32`].
+#[derive(Clone, Copy)]
+struct Floats;
+
+impl<S: Simd> Multiply<S> for Floats {
+    #[inline(always)]
+    fn mul_add(self, s: S, a: S::F32, b: S::F32, c: S::F32) -> S::F32 {
+        s.mul_add(a, b, c)
+    }
+}
+
 simd_fn! {
     fn sweep_tiles<S>(s, sweep: &Sweep<'_>) {
-        for tile in 0..sweep.tiles.count {
-            // SAFETY: tiles, and so what they pack and write, are inside the operands.
-            unsafe {
-                match sweep.tiles.height(tile) {
-                    1 => tile_product::<S, 1>(s, sweep, tile),
-                    2 => tile_product::<S, 2>(s, sweep, tile),
-                    3 if S::TILE_ROWS > 2 => tile_product::<S, 3>(s, sweep, tile),
-                    4 if S::TILE_ROWS > 2 => tile_product::<S, 4>(s, sweep, tile),
-                    5 if S::TILE_ROWS > 2 => tile_product::<S, 5>(s, sweep, tile),
-                    6 if S::TILE_ROWS > 2 => tile_product::<S, 6>(s, sweep, tile),
-                    7 if S::TILE_ROWS > 6 => tile_product::<S, 7>(s, sweep, tile),
-                    8 if S::TILE_ROWS > 6 => tile_product::<S, 8>(s, sweep, tile),
-                    9 if S::TILE_ROWS > 6 => tile_product::<S, 9>(s, sweep, tile),
-                    10 if S::TILE_ROWS > 6 => tile_product::<S, 10>(s, sweep, tile),
-                    11 if S::TILE_ROWS > 6 => tile_product::<S, 11>(s, sweep, tile),
-                    12 if S::TILE_ROWS > 6 => tile_product::<S, 12>(s, sweep, tile),
-                    height => unreachable!("a tile of {height} rows"),
-                }
+        sweep_with(s, Floats, sweep);
+    }
+}
+
+#[inline(always)]
+fn sweep_with<S: Simd, M: Multiply<S>>(s: S, m: M, sweep: &Sweep<'_>) {
+    for tile in 0..sweep.x.tiles.count {
+        // SAFETY: tiles, and so what they pack and write, are inside the operands.
+        unsafe {
+            match sweep.x.tiles.height(tile) {
+                1 => tile_product::<S, M, 1>(s, m, sweep, tile),
+                2 => tile_product::<S, M, 2>(s, m, sweep, tile),
+                3 if S::TILE_ROWS > 2 => tile_product::<S, M, 3>(s, m, sweep, tile),
+                4 if S::TILE_ROWS > 2 => tile_product::<S, M, 4>(s, m, sweep, tile),
+                5 if S::TILE_ROWS > 2 => tile_product::<S, M, 5>(s, m, sweep, tile),
+                6 if S::TILE_ROWS > 2 => tile_product::<S, M, 6>(s, m, sweep, tile),
+                7 if S::TILE_ROWS > 6 => tile_product::<S, M, 7>(s, m, sweep, tile),
+                8 if S::TILE_ROWS > 6 => tile_product::<S, M, 8>(s, m, sweep, tile),
+                9 if S::TILE_ROWS > 6 => tile_product::<S, M, 9>(s, m, sweep, tile),
+                10 if S::TILE_ROWS > 6 => tile_product::<S, M, 10>(s, m, sweep, tile),
+                11 if S::TILE_ROWS > 6 => tile_product::<S, M, 11>(s, m, sweep, tile),
+                12 if S::TILE_ROWS > 6 => tile_product::<S, M, 12>(s, m, sweep, tile),
+                height => unreachable!("a tile of {height} rows"),
             }
         }
     }
@@ -285,19 +387,21 @@ simd_fn! {
 
 /// One tile of `R` rows with the panel, added to what earlier panels gave, or to the bias.
 #[inline(always)]
-unsafe fn tile_product<S: Simd, const R: usize>(s: S, sweep: &Sweep<'_>, tile: usize) {
+unsafe fn tile_product<S: Simd, M: Multiply<S>, const R: usize>(
+    s: S,
+    m: M,
+    sweep: &Sweep<'_>,
+    tile: usize,
+) {
     let width = 2 * S::LANES;
-    // SAFETY: the packed tile has `cols * R` elements from `row * cols`; the panel has `depth * width`; rows
+    // SAFETY: the packed tile has `R` times the operand's depth of words; the panel has `depth * width`; rows
     // `row..row + R` and `columns` are inside the output, and no other task writes these columns.
     unsafe {
-        let row = sweep.tiles.start(tile);
-        let stride = sweep.output.cols;
-        let out = sweep.output.out.at(row * stride + sweep.columns.start);
-        let x = sweep
-            .packed
-            .as_ptr()
-            .add(row * sweep.cols + sweep.start * R);
-        let sums = tile_sums::<S, R>(s, x, sweep.panel.as_ptr(), sweep.depth);
+        let row = sweep.x.tiles.start(tile);
+        let stride = sweep.product.cols;
+        let out = sweep.product.out.at(row * stride + sweep.columns.start);
+        let x = &sweep.x.packed[row * sweep.x.depth + sweep.start * R..];
+        let sums = tile_sums::<S, M, R>(s, m, x.as_ptr(), sweep.panel.as_ptr(), sweep.depth);
         if sweep.columns.len() == width {
             for r in 0..R {
                 let before = sweep.before(out.add(r * stride));
@@ -330,8 +434,9 @@ unsafe fn tile_product<S: Simd, const R: usize>(s: S, sweep: &Sweep<'_>, tile: u
 
 /// `Σ x[k, r] w[k, j]` for `R` rows and two vectors of columns, in registers.
 #[inline(always)]
-unsafe fn tile_sums<S: Simd, const R: usize>(
+unsafe fn tile_sums<S: Simd, M: Multiply<S>, const R: usize>(
     s: S,
+    m: M,
     mut x: *const f32,
     mut w: *const f32,
     depth: usize,
@@ -343,8 +448,8 @@ unsafe fn tile_sums<S: Simd, const R: usize>(
             let (a, b) = (s.load(w), s.load(w.add(S::LANES)));
             for r in 0..R {
                 let x = s.splat(*x.add(r));
-                sums[r][0] = s.mul_add(x, a, sums[r][0]);
-                sums[r][1] = s.mul_add(x, b, sums[r][1]);
+                sums[r][0] = m.mul_add(s, x, a, sums[r][0]);
+                sums[r][1] = m.mul_add(s, x, b, sums[r][1]);
             }
             x = x.add(R);
             w = w.add(2 * S::LANES);

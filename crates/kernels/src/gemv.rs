@@ -2,8 +2,11 @@
 //!
 //! Lanes run along the inner dimension, where weights lie next to each other in the checkpoint's layout `[out, in]`.
 
+use std::ops::Range;
+
 use crate::{
     Element, Isa,
+    product::Product,
     simd::{Simd, simd_fn},
 };
 
@@ -22,6 +25,26 @@ pub(crate) struct Job<'a, T> {
     /// `out.add(i * out_stride + j)` gets `bias[j] + Σ x[i, k] w[j, k]`.
     pub(crate) out: *mut f32,
     pub(crate) out_stride: usize,
+}
+
+impl<'a, T> Job<'a, T> {
+    /// Columns `columns` of the output of a product whose weights are `w`.
+    pub(crate) fn new(
+        product: &Product<'a>,
+        x: &'a [f32],
+        w: &'a [T],
+        cols: usize,
+        columns: Range<usize>,
+    ) -> Self {
+        Self {
+            x,
+            w: &w[columns.start * cols..columns.end * cols],
+            cols,
+            bias: product.bias.map(|bias| &bias[columns.clone()]),
+            out: product.out.at(columns.start),
+            out_stride: product.cols,
+        }
+    }
 }
 
 /// Computes `job`.

@@ -27,6 +27,9 @@ pub(crate) enum Level {
     /// AVX-512 with integer dot products (Ice Lake, Zen 4 and later).
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    /// The same with bf16 dot products (Cooper Lake, Zen 4 and later).
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
 }
 
 /// The variable that forces an instruction set by its [name](Isa::name).
@@ -77,7 +80,7 @@ impl Isa {
         f()
     }
 
-    /// `scalar`, `avx2`, `avx512`, `avx512vnni`, `neon` or `neondot`.
+    /// `scalar`, `avx2`, `avx512`, `avx512vnni`, `avx512bf16`, `neon` or `neondot`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Level::Scalar => "scalar",
@@ -91,6 +94,8 @@ impl Isa {
             Level::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni => "avx512vnni",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16 => "avx512bf16",
         }
     }
 
@@ -125,6 +130,9 @@ fn detect() -> Vec<Level> {
         }
         if wide && has!("avx512vnni") {
             levels.push(Level::Avx512Vnni);
+            if has!("avx512bf16") {
+                levels.push(Level::Avx512Bf16);
+            }
         }
     }
     levels

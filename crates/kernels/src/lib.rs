@@ -26,6 +26,7 @@ mod math;
 pub mod memory;
 mod norm;
 pub mod pool;
+mod product;
 #[cfg(test)]
 mod random;
 mod rotary;

@@ -3,12 +3,11 @@
 use half::{bf16, f16};
 
 use crate::{
-    BlockMatrix, Element, Isa, Precision,
-    blocks::{BlockProjection, linear_blocks, multiplies_blocks},
-    gemm::{convert, gemm},
+    BlockMatrix, Isa, Precision, blocks,
+    gemm::{self, Words, convert, gemm},
     gemv::{self, gemv},
-    pool::{self, Phase},
-    shared::SharedMut,
+    pool::Phase,
+    product::{Product, each_range, even_ranges},
 };
 
 /// Weights `[out, in]` in row-major order, as they lie in the checkpoint.
@@ -20,8 +19,8 @@ pub enum Weight<'a> {
     Bf16(&'a [bf16]),
     /// Half precision.
     F16(&'a [f16]),
-    /// Quantised blocks, and how products with them are computed.
-    Blocks(BlockMatrix<'a>, Precision),
+    /// Quantised blocks.
+    Blocks(BlockMatrix<'a>),
 }
 
 impl Weight<'_> {
@@ -31,7 +30,7 @@ impl Weight<'_> {
             Self::F32(w) => w.len() / cols,
             Self::Bf16(w) => w.len() / cols,
             Self::F16(w) => w.len() / cols,
-            Self::Blocks(w, _) => w.rows(),
+            Self::Blocks(w) => w.rows(),
         }
     }
 
@@ -40,16 +39,16 @@ impl Weight<'_> {
             Self::F32(w) => w.len().is_multiple_of(cols),
             Self::Bf16(w) => w.len().is_multiple_of(cols),
             Self::F16(w) => w.len().is_multiple_of(cols),
-            Self::Blocks(w, _) => w.cols() == cols,
+            Self::Blocks(w) => w.cols() == cols,
         }
     }
 
-    fn bytes(&self) -> usize {
+    /// Bytes of a row of `cols` elements.
+    fn row_bytes(&self, cols: usize) -> usize {
         match self {
-            Self::F32(w) => size_of_val(*w),
-            Self::Bf16(w) => size_of_val(*w),
-            Self::F16(w) => size_of_val(*w),
-            Self::Blocks(w, _) => w.bytes().len(),
+            Self::F32(_) => cols * size_of::<f32>(),
+            Self::Bf16(_) | Self::F16(_) => cols * size_of::<bf16>(),
+            Self::Blocks(w) => w.row_bytes(),
         }
     }
 
@@ -57,7 +56,7 @@ impl Weight<'_> {
     pub(crate) fn block_len(&self) -> usize {
         match self {
             Self::F32(_) | Self::Bf16(_) | Self::F16(_) => 1,
-            Self::Blocks(w, _) => w.format().block_len(),
+            Self::Blocks(w) => w.format().block_len(),
         }
     }
 
@@ -68,7 +67,7 @@ impl Weight<'_> {
             Self::F32(w) => to.copy_from_slice(&w[range]),
             Self::Bf16(w) => convert(isa, &w[range], to),
             Self::F16(w) => convert(isa, &w[range], to),
-            Self::Blocks(w, _) => w.read(isa, row, start, to),
+            Self::Blocks(w) => w.read(isa, row, start, to),
         }
     }
 }
@@ -82,17 +81,11 @@ pub struct Projection<'a> {
     pub bias: Option<&'a [f32]>,
     /// `[rows, out]`; what it held is overwritten.
     pub out: &'a mut [f32],
+    /// How much arithmetic may differ from that of f32.
+    pub precision: Precision,
 }
 
 impl Projection<'_> {
-    fn reborrow(&mut self) -> Projection<'_> {
-        Projection {
-            weight: self.weight,
-            bias: self.bias,
-            out: self.out,
-        }
-    }
-
     fn check(&self, rows: usize, cols: usize) {
         let out_cols = self.weight.rows(cols);
         assert!(self.weight.has_rows_of(cols), "weights are [out, {cols}]");
@@ -122,146 +115,74 @@ pub fn linear(x: &[f32], cols: usize, projections: &mut [Projection<'_>]) {
         projection.check(rows, cols);
     }
     let isa = Isa::current();
-    for way in [
-        Way::Rows,
-        Way::Panels,
-        Way::Blocks(Precision::Exact),
-        Way::Blocks(Precision::Fast),
-    ] {
-        let chosen = projections
-            .iter_mut()
-            .filter(|p| Way::of(isa, &p.weight, rows) == way);
-        let mut chosen: Vec<Projection<'_>> = chosen.map(Projection::reborrow).collect();
+    let by_way = projections.iter_mut().map(|projection| {
+        let way = Way::of(isa, projection, rows, cols);
+        (way, Product::new(projection, cols))
+    });
+    let mut rest: Vec<(Way, Product<'_>)> = by_way.collect();
+    while let Some(&(way, _)) = rest.first() {
+        let chosen = rest.iter().filter(|(other, _)| *other == way);
+        let chosen: Vec<Product<'_>> = chosen.map(|(_, product)| *product).collect();
+        rest.retain(|(other, _)| *other != way);
         match way {
-            _ if chosen.is_empty() => {}
-            Way::Rows => few_rows(isa, x, cols, &mut chosen),
-            Way::Panels => gemm(isa, x, cols, &mut chosen),
-            Way::Blocks(precision) => {
-                let mut blocks: Vec<_> = chosen.into_iter().filter_map(in_blocks).collect();
-                linear_blocks(x, cols, &mut blocks, precision);
+            Way::Rows => few_rows(isa, x, cols, &chosen),
+            Way::Panels(words) => gemm(isa, x, cols, &chosen, words),
+            Way::Blocks { precision, .. } => {
+                let chosen: Vec<_> = chosen.iter().filter_map(Product::in_blocks).collect();
+                blocks::linear(isa, x, cols, &chosen, precision);
             }
         }
     }
 }
 
-fn in_blocks(projection: Projection<'_>) -> Option<BlockProjection<'_>> {
-    let Projection { weight, bias, out } = projection;
-    match weight {
-        Weight::Blocks(weight, _) => Some(BlockProjection { weight, bias, out }),
-        _ => None,
-    }
-}
-
-/// The three ways to a product.
+/// The ways to a product.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// Few rows of activations: [`gemv`].
     Rows,
-    /// Many rows, weights in panels of f32: [`gemm`].
-    Panels,
-    /// Blocks decoded in registers: [`linear_blocks`].
-    Blocks(Precision),
+    /// Many rows, weights in panels: [`gemm`].
+    Panels(Words),
+    /// Blocks decoded in registers: [`blocks::linear`].
+    Blocks {
+        precision: Precision,
+        /// Elements of a block.
+        len: usize,
+    },
 }
 
 impl Way {
-    fn of(isa: Isa, weight: &Weight<'_>, rows: usize) -> Self {
-        match *weight {
-            Weight::Blocks(_, precision) if multiplies_blocks(isa, rows, precision) => {
-                Self::Blocks(precision)
+    fn of(isa: Isa, projection: &Projection<'_>, rows: usize, cols: usize) -> Self {
+        let precision = projection.precision;
+        match projection.weight {
+            Weight::Blocks(w) if blocks::multiplies(isa, rows, precision) => Self::Blocks {
+                precision,
+                len: w.format().block_len(),
+            },
+            Weight::Blocks(_) => Self::Panels(Words::F32),
+            _ if rows <= gemv::MAX_ROWS => Self::Rows,
+            Weight::Bf16(_)
+                if precision == Precision::Fast && gemm::multiplies_pairs(isa, cols) =>
+            {
+                Self::Panels(Words::Bf16Pairs)
             }
-            Weight::F32(_) | Weight::Bf16(_) | Weight::F16(_) if rows <= gemv::MAX_ROWS => {
-                Self::Rows
-            }
-            _ => Self::Panels,
+            _ => Self::Panels(Words::F32),
         }
     }
 }
 
-/// Bytes of weights in a task at least: below, handing it out costs more than it saves.
-const MIN_TASK: usize = 1 << 15;
-
-/// Tasks for a thread, so that one that loses its core for a while holds up little.
-const TASKS_PER_THREAD: usize = 4;
-
-/// Bytes of weights for each task, of `bytes` that few rows of activations are multiplied with.
-pub(crate) fn task_bytes(bytes: usize) -> usize {
-    (bytes / (pool::threads(Phase::Decode) * TASKS_PER_THREAD)).max(MIN_TASK)
-}
-
-fn few_rows(isa: Isa, x: &[f32], cols: usize, projections: &mut [Projection<'_>]) {
-    let share = task_bytes(projections.iter().map(|p| p.weight.bytes()).sum());
-    let outputs: Vec<Output<'_>> = projections
-        .iter_mut()
-        .map(|p| Output::new(p, cols))
-        .collect();
-    let grain = |output: &Output<'_>| {
-        let row_bytes = output.weight.bytes() / output.cols.max(1);
-        share.div_ceil(row_bytes.max(1))
-    };
-    let tasks = |output: &Output<'_>| output.cols.div_ceil(grain(output));
-    pool::run(
-        Phase::Decode,
-        outputs.iter().map(tasks).sum(),
-        |mut task| {
-            for output in &outputs {
-                if task < tasks(output) {
-                    let start = task * grain(output);
-                    let columns = start..(start + grain(output)).min(output.cols);
-                    return output.row_products(isa, x, cols, columns);
-                }
-                task -= tasks(output);
-            }
-        },
-    );
-}
-
-/// A projection whose output many tasks write.
-pub(crate) struct Output<'a> {
-    pub(crate) weight: Weight<'a>,
-    pub(crate) bias: Option<&'a [f32]>,
-    pub(crate) out: SharedMut<'a, f32>,
-    /// `out`.
-    pub(crate) cols: usize,
-}
-
-impl<'a> Output<'a> {
-    pub(crate) fn new(projection: &'a mut Projection<'_>, cols: usize) -> Self {
-        Self {
-            weight: projection.weight,
-            bias: projection.bias,
-            cols: projection.weight.rows(cols),
-            out: SharedMut::new(projection.out),
-        }
-    }
-
-    fn row_products(&self, isa: Isa, x: &[f32], cols: usize, columns: std::ops::Range<usize>) {
-        match self.weight {
-            Weight::F32(w) => self.products(isa, x, cols, w, columns),
-            Weight::Bf16(w) => self.products(isa, x, cols, w, columns),
-            Weight::F16(w) => self.products(isa, x, cols, w, columns),
-            Weight::Blocks(..) => unreachable!("blocks go another way"),
-        }
-    }
-
-    fn products<T: Element>(
-        &self,
-        isa: Isa,
-        x: &[f32],
-        cols: usize,
-        w: &[T],
-        columns: std::ops::Range<usize>,
-    ) {
-        let job = gemv::Job {
-            x,
-            w: &w[columns.start * cols..columns.end * cols],
-            cols,
-            bias: self.bias.map(|bias| &bias[columns.clone()]),
-            out: self.out.at(columns.start),
-            out_stride: self.cols,
-        };
+fn few_rows(isa: Isa, x: &[f32], cols: usize, products: &[Product<'_>]) {
+    let grain = even_ranges(products, |product| product.weight.row_bytes(cols), 1);
+    each_range(Phase::Decode, products, grain, |product, rows| {
         // SAFETY: `Projection::check` has seen that the output has these columns, and tasks have disjoint ones.
-        unsafe { gemv(isa, job) };
-    }
+        unsafe {
+            match product.weight {
+                Weight::F32(w) => gemv(isa, gemv::Job::new(product, x, w, cols, rows)),
+                Weight::Bf16(w) => gemv(isa, gemv::Job::new(product, x, w, cols, rows)),
+                Weight::F16(w) => gemv(isa, gemv::Job::new(product, x, w, cols, rows)),
+                Weight::Blocks(_) => unreachable!("blocks go another way"),
+            }
+        }
+    });
 }
 
 #[cfg(test)]
@@ -285,10 +206,25 @@ mod tests {
         both
     }
 
-    fn check(weight: Weight<'_>, rounded: &[f32], x: &[f32], cols: usize, bias: Option<&[f32]>) {
-        let out_cols = weight.rows(cols);
-        let (expect, magnitude) = exact(x, rounded, bias, cols);
+    /// `rounded` are the weights as f32.
+    fn check(
+        weight: Weight<'_>,
+        rounded: &[f32],
+        x: &[f32],
+        cols: usize,
+        bias: Option<&[f32]>,
+        precision: Precision,
+    ) {
+        let (rows, out_cols) = (x.len() / cols, weight.rows(cols));
+        let plain = exact(x, rounded, bias, cols);
+        let halved: Vec<f32> = x.iter().map(|&x| bf16::from_f32(x).to_f32()).collect();
+        let halved = exact(&halved, rounded, bias, cols);
         for &isa in Isa::available() {
+            let pairs = matches!(weight, Weight::Bf16(_))
+                && precision == Precision::Fast
+                && rows > gemv::MAX_ROWS
+                && gemm::multiplies_pairs(isa, cols);
+            let (expect, magnitude) = if pairs { &halved } else { &plain };
             let mut out = vec![f32::NAN; x.len() / cols * out_cols];
             isa.with(|| {
                 linear(
@@ -298,6 +234,7 @@ mod tests {
                         weight,
                         bias,
                         out: &mut out,
+                        precision,
                     }],
                 )
             });
@@ -306,7 +243,7 @@ mod tests {
                 assert!(
                     error <= 1e-6 * magnitude[i],
                     "{isa:?}, {} × {cols} × {out_cols}, element {i}: {y} instead of {}",
-                    x.len() / cols,
+                    rows,
                     expect[i],
                 );
             }
@@ -341,13 +278,18 @@ mod tests {
             let (x, w) = (random.floats(rows * cols), random.floats(out_cols * cols));
             let bias = random.floats(out_cols);
             let bias = (seed % 2 == 0).then_some(&bias[..]);
-            check(Weight::F32(&w), &w, &x, cols, bias);
+            let check = |weight, rounded: &[f32]| {
+                for precision in [Precision::Exact, Precision::Fast] {
+                    check(weight, rounded, &x, cols, bias, precision);
+                }
+            };
+            check(Weight::F32(&w), &w);
             let half: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
             let rounded: Vec<f32> = half.iter().map(|w| w.to_f32()).collect();
-            check(Weight::Bf16(&half), &rounded, &x, cols, bias);
+            check(Weight::Bf16(&half), &rounded);
             let half: Vec<f16> = w.iter().map(|&w| f16::from_f32(w)).collect();
             let rounded: Vec<f32> = half.iter().map(|w| w.to_f32()).collect();
-            check(Weight::F16(&half), &rounded, &x, cols, bias);
+            check(Weight::F16(&half), &rounded);
         }
     }
 
@@ -368,6 +310,7 @@ mod tests {
                     weight: Weight::F32(w),
                     bias: None,
                     out,
+                    precision: Precision::Exact,
                 })
                 .collect();
             linear(&x, 40, &mut projections);
@@ -381,6 +324,7 @@ mod tests {
                         weight,
                         bias: None,
                         out: &mut alone,
+                        precision: Precision::Exact,
                     }],
                 );
                 assert_eq!(&alone, together);
@@ -400,6 +344,7 @@ mod tests {
                 weight,
                 bias: None,
                 out: &mut out,
+                precision: Precision::Exact,
             }],
         );
     }

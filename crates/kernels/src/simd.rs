@@ -169,11 +169,13 @@ macro_rules! simd_fn {
                 // SAFETY: an `Isa` of this level exists only where the CPU has its features.
                 #[cfg(target_arch = "x86_64")]
                 $crate::isa::Level::Avx2 => unsafe { avx2::<$($g,)* $($n,)*>($($arg),*) },
-                // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::isa::Level::Avx512 | $crate::isa::Level::Avx512Vnni => unsafe {
-                    avx512::<$($g,)* $($n,)*>($($arg),*)
-                },
+                $crate::isa::Level::Avx512
+                | $crate::isa::Level::Avx512Vnni
+                | $crate::isa::Level::Avx512Bf16 => {
+                    // SAFETY: as above.
+                    unsafe { avx512::<$($g,)* $($n,)*>($($arg),*) }
+                }
                 // SAFETY: as above.
                 #[cfg(target_arch = "aarch64")]
                 $crate::isa::Level::Neon | $crate::isa::Level::NeonDot => unsafe {

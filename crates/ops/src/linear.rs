@@ -74,6 +74,7 @@ fn on_cpu<const D: usize, const N: usize>(
             weight: weight.view(),
             bias: bias.as_deref(),
             out,
+            precision: weight.precision(),
         }
     });
     kernels::linear(&floats(&x), cols, &mut projections);
@@ -95,7 +96,7 @@ pub fn embedding(weight: impl Into<Weight>, ids: Tensor<2, Int>) -> Tensor<3> {
         return look_up(weight, ids);
     }
     let weight = match weight {
-        Weight::Dense(weight) => weight,
+        Weight::Dense(weight, _) => weight,
         blocks => blocks.dense(&ids.device(), DType::F32),
     };
     burn::tensor::module::embedding(weight, ids)

@@ -8,19 +8,20 @@ pub use transformers_kernels::Precision;
 
 use crate::host::{flex, in_memory, ints_in_memory};
 
-/// A matrix `[out, in]`: dense in any float dtype, or in ggml's quantised blocks.
+/// A matrix `[out, in]`: dense in any float dtype, or in ggml's quantised blocks. The precision is that of products on
+/// the CPU.
 #[derive(Debug, Clone)]
 pub enum Weight {
     /// `[out, in]`.
-    Dense(Tensor<2>),
+    Dense(Tensor<2>, Precision),
     /// Bytes `[out, blocks of a row, bytes of a block]`; the last says which [`BlockFormat`](kernels::BlockFormat) it is,
-    /// for no two have blocks of the same size. The precision is that of products on the CPU.
+    /// for no two have blocks of the same size.
     Blocks(Tensor<3, Int>, Precision),
 }
 
 impl From<Tensor<2>> for Weight {
     fn from(weight: Tensor<2>) -> Self {
-        Self::Dense(weight)
+        Self::Dense(weight, Precision::Exact)
     }
 }
 
@@ -28,7 +29,7 @@ impl Weight {
     /// `[out, in]`.
     pub fn dims(&self) -> [usize; 2] {
         match self {
-            Self::Dense(weight) => weight.dims(),
+            Self::Dense(weight, _) => weight.dims(),
             Self::Blocks(blocks, _) => {
                 let [rows, count, bytes] = blocks.dims();
                 [rows, count * block_format(bytes).block_len()]
@@ -40,7 +41,7 @@ impl Weight {
     pub(crate) fn dense(self, device: &Device, dtype: DType) -> Tensor<2> {
         let dims = self.dims();
         match self {
-            Self::Dense(weight) => weight.cast(dtype),
+            Self::Dense(weight, _) => weight.cast(dtype),
             Self::Blocks(blocks, _) => {
                 let format = block_format(blocks.dims()[2]);
                 let mut values = vec![0.0; dims[0] * dims[1]];
@@ -53,7 +54,7 @@ impl Weight {
     /// Whether kernels read it where it lies: it is in host memory, and no gradient is followed.
     pub fn in_memory(&self) -> bool {
         match self {
-            Self::Dense(weight) => {
+            Self::Dense(weight, _) => {
                 let float = matches!(weight.dtype(), DType::F32 | DType::BF16 | DType::F16);
                 float && in_memory(weight)
             }
@@ -71,20 +72,21 @@ fn block_format(bytes: usize) -> kernels::BlockFormat {
 pub(crate) struct HostWeight {
     elements: FlexTensor,
     dims: [usize; 2],
-    blocks: Option<(kernels::BlockFormat, Precision)>,
+    blocks: Option<kernels::BlockFormat>,
+    precision: Precision,
 }
 
 impl HostWeight {
     /// `weight`, which [is in memory](Weight::in_memory).
     pub(crate) fn new(weight: Weight) -> Self {
         let dims = weight.dims();
-        let (elements, blocks) = match weight {
-            Weight::Dense(weight) => (flex(weight), None),
+        let (elements, blocks, precision) = match weight {
+            Weight::Dense(weight, precision) => (flex(weight), None, precision),
             Weight::Blocks(blocks, precision) => {
                 let format = block_format(blocks.dims()[2]);
                 let bytes = blocks.try_into_primitive::<Flex>();
                 let bytes = bytes.expect("the caller has asked where it lies");
-                (bytes, Some((format, precision)))
+                (bytes, Some(format), precision)
             }
         };
         let elements = match elements.is_contiguous() {
@@ -95,6 +97,7 @@ impl HostWeight {
             elements,
             dims,
             blocks,
+            precision,
         }
     }
 
@@ -103,15 +106,20 @@ impl HostWeight {
         self.dims
     }
 
+    /// The precision of products.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// The elements, where they lie.
     pub(crate) fn view(&self) -> kernels::Weight<'_> {
         let slices = "weights are contiguous here";
         let elements = &self.elements;
-        if let Some((format, precision)) = self.blocks {
+        if let Some(format) = self.blocks {
             let bytes = elements.as_slice::<u8>().expect(slices);
             let [rows, cols] = self.dims;
             let matrix = kernels::BlockMatrix::new(format, bytes, rows, cols);
-            return kernels::Weight::Blocks(matrix.expect("the shape says so"), precision);
+            return kernels::Weight::Blocks(matrix.expect("the shape says so"));
         }
         match elements.dtype() {
             DType::BF16 => kernels::Weight::Bf16(elements.as_slice::<bf16>().expect(slices)),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::fast::Job;
+use super::fast::Blocks;
 use crate::{Isa, simd::simd_fn};
 
 /// Elements of a row that are dequantised at a time.
@@ -15,7 +15,7 @@ const WEIGHT_ROWS: usize = 4;
 ///
 /// # Safety
 /// No other task reads or writes these columns.
-pub(super) unsafe fn few_rows(isa: Isa, x: &[f32], job: &Job<'_>, rows: Range<usize>) {
+pub(super) unsafe fn few_rows(isa: Isa, x: &[f32], job: &Blocks<'_>, rows: Range<usize>) {
     let x_rows = x.len() / job.weight.cols;
     assert!(rows.end <= job.weight.rows);
     for i in (0..x_rows).step_by(4) {
@@ -29,7 +29,7 @@ pub(super) unsafe fn few_rows(isa: Isa, x: &[f32], job: &Job<'_>, rows: Range<us
 
 simd_fn! {
     /// Rows `i..i + M` of activations. What lies beyond the last row is the last row again, and not stored.
-    fn dot_rows<S; const M>(s, isa: Isa, x: &[f32], i: usize, job: &Job<'_>, rows: Range<usize>) {
+    fn dot_rows<S; const M>(s, isa: Isa, x: &[f32], i: usize, job: &Blocks<'_>, rows: Range<usize>) {
         let (x_rows, cols) = (x.len() / job.weight.cols, job.weight.cols);
         let mut w = [[0.0; DEPTH]; WEIGHT_ROWS];
         for j in rows.clone().step_by(WEIGHT_ROWS) {

@@ -47,6 +47,22 @@ pub(super) trait Format: 'static {
     unsafe fn ints<S: Int8>(s: S, p: *const u8, g: usize) -> S::Bytes;
 }
 
+/// A format whose blocks are groups. A block begins with its scale, behind which is the minimum where there is one.
+pub(super) trait Group: Format {
+    /// The integers of two blocks: the first halves of both, then their second halves.
+    ///
+    /// # Safety
+    /// The blocks are readable.
+    unsafe fn pair<S: Int8>(s: S, blocks: [*const u8; 2]) -> [S::Bytes; 2];
+}
+
+/// A format whose blocks are eight groups.
+pub(super) trait SuperBlock: Format {}
+
+impl SuperBlock for Q4K {}
+impl SuperBlock for Q5K {}
+impl SuperBlock for Q6K {}
+
 /// The f16 at `offset` in each of `n` blocks; of the last one for those missing.
 #[inline(always)]
 unsafe fn halves<S: Int8>(
@@ -104,6 +120,14 @@ impl Format for Q4_0 {
 }
 
 #[allow(clippy::undocumented_unsafe_blocks)]
+impl Group for Q4_0 {
+    #[inline(always)]
+    unsafe fn pair<S: Int8>(s: S, blocks: [*const u8; 2]) -> [S::Bytes; 2] {
+        unsafe { nibble_pair(s, blocks.map(|p| p.add(2))) }
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)]
 impl Format for Q4_1 {
     const BYTES: usize = 20;
     const MINIMA: bool = true;
@@ -121,6 +145,37 @@ impl Format for Q4_1 {
     #[inline(always)]
     unsafe fn ints<S: Int8>(s: S, p: *const u8, g: usize) -> S::Bytes {
         unsafe { s.load_nibbles(p.add(g * Self::BYTES + 4)) }
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Group for Q4_1 {
+    #[inline(always)]
+    unsafe fn pair<S: Int8>(s: S, blocks: [*const u8; 2]) -> [S::Bytes; 2] {
+        unsafe { nibble_pair(s, blocks.map(|p| p.add(4))) }
+    }
+}
+
+/// The nibbles of two groups.
+#[inline(always)]
+unsafe fn nibble_pair<S: Int8>(s: S, blocks: [*const u8; 2]) -> [S::Bytes; 2] {
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { s.load_two(blocks) };
+    [s.low_nibbles(bytes), s.high_nibbles(bytes)]
+}
+
+/// The nibbles of two groups behind their fifth bits.
+#[inline(always)]
+unsafe fn five_bit_pair<S: Int8>(s: S, blocks: [*const u8; 2]) -> [S::Bytes; 2] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let fifth = |p: *const u8| u32::from_le_bytes(p.cast::<[u8; 4]>().read());
+        let [one, two] = blocks.map(fifth);
+        let [low, high] = nibble_pair(s, blocks.map(|p| p.add(4)));
+        [
+            s.or(low, s.fifth_bits(one & 0xffff | two << 16)),
+            s.or(high, s.fifth_bits(one >> 16 | two & 0xffff_0000)),
+        ]
     }
 }
 
@@ -151,6 +206,14 @@ impl Format for Q5_0 {
 }
 
 #[allow(clippy::undocumented_unsafe_blocks)]
+impl Group for Q5_0 {
+    #[inline(always)]
+    unsafe fn pair<S: Int8>(s: S, blocks: [*const u8; 2]) -> [S::Bytes; 2] {
+        unsafe { five_bit_pair(s, blocks.map(|p| p.add(2))) }
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)]
 impl Format for Q5_1 {
     const BYTES: usize = 24;
     const MINIMA: bool = true;
@@ -172,6 +235,14 @@ impl Format for Q5_1 {
 }
 
 #[allow(clippy::undocumented_unsafe_blocks)]
+impl Group for Q5_1 {
+    #[inline(always)]
+    unsafe fn pair<S: Int8>(s: S, blocks: [*const u8; 2]) -> [S::Bytes; 2] {
+        unsafe { five_bit_pair(s, blocks.map(|p| p.add(4))) }
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)]
 impl Format for Q8_0 {
     const BYTES: usize = 34;
     const SIGNED: bool = true;
@@ -184,6 +255,19 @@ impl Format for Q8_0 {
     #[inline(always)]
     unsafe fn ints<S: Int8>(s: S, p: *const u8, g: usize) -> S::Bytes {
         unsafe { s.load(p.add(g * Self::BYTES + 2)) }
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Group for Q8_0 {
+    #[inline(always)]
+    unsafe fn pair<S: Int8>(s: S, blocks: [*const u8; 2]) -> [S::Bytes; 2] {
+        unsafe {
+            [
+                s.load_two(blocks.map(|p| p.add(2))),
+                s.load_two(blocks.map(|p| p.add(18))),
+            ]
+        }
     }
 }
 
@@ -311,43 +395,49 @@ impl Format for Q6K {
     }
 }
 
-/// Calls a function generic over [`Format`] with the type of a [`BlockFormat`](super::BlockFormat).
+/// Calls a function generic over [`Group`] with the type of a [`BlockFormat`](super::BlockFormat).
+macro_rules! with_group {
+    ($format:expr, $f:ident => $body:expr) => {
+        $crate::blocks::formats::with_types!(
+            $format, $f => $body, Q4_0 = Q4_0, Q4_1 = Q4_1, Q5_0 = Q5_0, Q5_1 = Q5_1, Q8_0 = Q8_0;
+            format => unreachable!("{format:?} has no blocks of one group")
+        )
+    };
+}
+pub(super) use with_group;
+
+/// The same over [`SuperBlock`].
+macro_rules! with_super_block {
+    ($format:expr, $f:ident => $body:expr) => {
+        $crate::blocks::formats::with_types!(
+            $format, $f => $body, Q4_K = Q4K, Q5_K = Q5K, Q6_K = Q6K;
+            format => unreachable!("{format:?} has no blocks of eight groups")
+        )
+    };
+}
+pub(super) use with_super_block;
+
+/// The same over [`Format`].
 macro_rules! with_format {
     ($format:expr, $f:ident => $body:expr) => {
-        match $format {
-            $crate::BlockFormat::Q4_0 => {
-                type $f = $crate::blocks::formats::Q4_0;
-                $body
-            }
-            $crate::BlockFormat::Q4_1 => {
-                type $f = $crate::blocks::formats::Q4_1;
-                $body
-            }
-            $crate::BlockFormat::Q5_0 => {
-                type $f = $crate::blocks::formats::Q5_0;
-                $body
-            }
-            $crate::BlockFormat::Q5_1 => {
-                type $f = $crate::blocks::formats::Q5_1;
-                $body
-            }
-            $crate::BlockFormat::Q8_0 => {
-                type $f = $crate::blocks::formats::Q8_0;
-                $body
-            }
-            $crate::BlockFormat::Q4_K => {
-                type $f = $crate::blocks::formats::Q4K;
-                $body
-            }
-            $crate::BlockFormat::Q5_K => {
-                type $f = $crate::blocks::formats::Q5K;
-                $body
-            }
-            $crate::BlockFormat::Q6_K => {
-                type $f = $crate::blocks::formats::Q6K;
-                $body
-            }
-        }
+        $crate::blocks::formats::with_types!(
+            $format, $f => $body, Q4_0 = Q4_0, Q4_1 = Q4_1, Q5_0 = Q5_0, Q5_1 = Q5_1, Q8_0 = Q8_0,
+            Q4_K = Q4K, Q5_K = Q5K, Q6_K = Q6K;
+        )
     };
 }
 pub(super) use with_format;
+
+/// The arms of the above.
+macro_rules! with_types {
+    ($format:expr, $f:ident => $body:expr, $($variant:ident = $type:ident),*; $($other:ident => $else:expr)?) => {
+        match $format {
+            $($crate::BlockFormat::$variant => {
+                type $f = $crate::blocks::formats::$type;
+                $body
+            })*
+            $($other => $else,)?
+        }
+    };
+}
+pub(super) use with_types;

@@ -26,6 +26,11 @@ pub(super) trait Int8: Copy {
     /// # Safety
     /// 32 bytes are readable at `p`.
     unsafe fn load(self, p: *const u8) -> Self::Bytes;
+    /// 16 bytes of each.
+    ///
+    /// # Safety
+    /// 16 bytes are readable at both.
+    unsafe fn load_two(self, p: [*const u8; 2]) -> Self::Bytes;
     /// The low nibbles of 16 bytes, then the high ones.
     ///
     /// # Safety
@@ -48,8 +53,21 @@ pub(super) trait Int8: Copy {
     fn negate(self, a: Self::Ints) -> Self::Ints;
     /// `sums` and the products of `w`, in 0..64, with `x`, signed.
     fn dot(self, sums: Self::Ints, w: Self::Bytes, x: Self::Bytes) -> Self::Ints;
-    /// The products of `w`, signed, with `x`, signed and not -128.
-    fn dot_signed(self, w: Self::Bytes, x: Self::Bytes) -> Self::Ints;
+    /// The products of `w`, signed, with `x`, signed and not -128. `offsets` are the sums of `x`, negated.
+    fn dot_signed_pair(
+        self,
+        offsets: Self::Ints,
+        w: [Self::Bytes; 2],
+        x: [Self::Bytes; 2],
+    ) -> Self::Ints;
+    /// From eight integers: the first four are added up apart from the last four.
+    ///
+    /// # Safety
+    /// Eight elements are readable at `p`, and those in other than the first and the fifth place are zero.
+    unsafe fn load_ints(self, p: *const i32) -> Self::Ints;
+    fn shift_left<const N: i32>(self, a: Self::Ints) -> Self::Ints;
+    /// Lanes whose sum over each half is that half's.
+    fn to_floats(self, a: Self::Ints) -> Self::Floats;
 
     fn zeros(self) -> Self::Floats;
     /// # Safety
@@ -58,6 +76,11 @@ pub(super) trait Int8: Copy {
     fn to_array(self, a: Self::Floats) -> [f32; 8];
     /// From the bits of f16.
     fn widen_halves(self, bits: [u16; 8]) -> Self::Floats;
+    /// An f16 from each: the first in four lanes, then the second.
+    ///
+    /// # Safety
+    /// 4 bytes are readable at both.
+    unsafe fn spread_halves(self, p: [*const u8; 2]) -> Self::Floats;
     fn widen_bytes(self, bytes: [u8; 8]) -> Self::Floats;
     /// From signed bytes: the even ones, and the odd ones.
     fn widen_signed_pairs(self, bytes: [u8; 16]) -> [Self::Floats; 2];
@@ -119,9 +142,11 @@ macro_rules! int8_fn {
                 // SAFETY: an `Isa` of this level exists only where the CPU has its features.
                 #[cfg(target_arch = "x86_64")]
                 $crate::isa::Level::Avx2 | $crate::isa::Level::Avx512 => unsafe { avx2::<$g, $($n),*>($($arg),*) },
-                // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::isa::Level::Avx512Vnni => unsafe { vnni::<$g, $($n),*>($($arg),*) },
+                $crate::isa::Level::Avx512Vnni | $crate::isa::Level::Avx512Bf16 => {
+                    // SAFETY: as above.
+                    unsafe { vnni::<$g, $($n),*>($($arg),*) }
+                }
                 // SAFETY: as above.
                 #[cfg(target_arch = "aarch64")]
                 $crate::isa::Level::Neon => unsafe { neon::<$g, $($n),*>($($arg),*) },

@@ -12,12 +12,12 @@ use self::{
     panel::{PANEL_ROWS, Panel},
     tile::Tiles,
 };
-use super::fast::Job;
-use crate::{Isa, isa::Level, pool::Phase};
+use super::fast::Blocks;
+use crate::{Isa, isa::Level, pool::Phase, product::each_range};
 
 /// Whether this is how products of so many rows of activations are best computed.
 pub(super) fn is_for(isa: Isa, rows: usize) -> bool {
-    rows >= MIN_ROWS && matches!(isa.level(), Level::Avx512Vnni)
+    rows >= MIN_ROWS && isa.level() >= Level::Avx512Vnni
 }
 
 /// From so many rows of activations on, unpacking weights for all of them beats unpacking them row by row.
@@ -35,11 +35,11 @@ thread_local! {
 ///
 /// # Safety
 /// [`is_for`] says so. No one else reads or writes the outputs.
-pub(super) unsafe fn many_rows(isa: Isa, x: &[f32], cols: usize, jobs: &[Job<'_>]) {
+pub(super) unsafe fn many_rows(isa: Isa, x: &[f32], cols: usize, jobs: &[Blocks<'_>]) {
     let mut tiles = TILES.take();
     tiles.assign(isa, x, cols);
     let grain = MIN_TASK.div_ceil(PANEL_ROWS * x.len()) * PANEL_ROWS;
-    super::each_range(
+    each_range(
         Phase::Prefill,
         jobs,
         |_| grain,
@@ -61,7 +61,7 @@ pub(super) unsafe fn many_rows(isa: Isa, x: &[f32], cols: usize, jobs: &[Job<'_>
 /// # Safety
 /// The CPU has AVX-512 VNNI. No one else reads or writes these columns.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn panel_product(panel: &mut Panel, tiles: &Tiles, job: &Job<'_>, rows: Range<usize>) {
+unsafe fn panel_product(panel: &mut Panel, tiles: &Tiles, job: &Blocks<'_>, rows: Range<usize>) {
     panel.assign(&job.weight, rows.clone());
     for tile in 0..tiles.count() {
         // SAFETY: the caller's promise.

@@ -1,9 +1,12 @@
 //! Every format on every instruction set, against f64 of the dequantised weights and against plain integer arithmetic.
 #![allow(clippy::unwrap_used)]
 
+use std::ops::Range;
+
 use half::f16;
 
 use super::*;
+use crate::{Projection, Weight};
 
 /// Blocks of random bits with scales of ordinary size.
 struct Blocks {
@@ -14,8 +17,8 @@ struct Blocks {
     cols: usize,
 }
 
-/// Rows of activations of either way.
-const MANY: [usize; 2] = [1, if cfg!(miri) { 3 } else { 16 }];
+/// Rows of activations of every way.
+const MANY: [usize; 3] = [1, 3, if cfg!(miri) { 5 } else { 16 }];
 
 struct Random(u32);
 
@@ -87,6 +90,9 @@ impl Blocks {
 
 /// `x` as [`Precision::Fast`] sees it on `isa`, in f64.
 fn rounded(isa: Isa, x: &[f32], cols: usize) -> Vec<f64> {
+    if !super::multiplies(isa, x.len() / cols, Precision::Fast) {
+        return x.iter().map(|&x| x.into()).collect();
+    }
     let mut y: Vec<f64> = x.chunks(GROUP).flat_map(to_integers).collect();
     if super::multiplies_prompts(isa, x.len() / cols) {
         correct(x, cols, &mut y);
@@ -148,17 +154,13 @@ fn product(x: &[f64], w: &[f32], cols: usize) -> Vec<(f64, f64)> {
 fn run(x: &[f32], blocks: &Blocks, bias: Option<&[f32]>, precision: Precision) -> Vec<f32> {
     let mut out = vec![f32::NAN; x.len() / blocks.cols * blocks.rows];
     let weight = blocks.matrix();
-    let out_part = &mut out;
-    linear_blocks(
-        x,
-        blocks.cols,
-        &mut [BlockProjection {
-            weight,
-            bias,
-            out: out_part,
-        }],
+    let projection = Projection {
+        weight: Weight::Blocks(weight),
+        bias,
+        out: &mut out,
         precision,
-    );
+    };
+    crate::linear(x, blocks.cols, &mut [projection]);
     out
 }
 
@@ -254,16 +256,17 @@ fn several_projections_of_different_formats_and_heights() {
         let x = random.floats(m * cols);
         for precision in [Precision::Exact, Precision::Fast] {
             let mut outs: Vec<Vec<f32>> = all.iter().map(|b| vec![f32::NAN; m * b.rows]).collect();
-            let mut projections: Vec<BlockProjection<'_>> = all
+            let mut projections: Vec<Projection<'_>> = all
                 .iter()
                 .zip(&mut outs)
-                .map(|(b, out)| BlockProjection {
-                    weight: b.matrix(),
+                .map(|(b, out)| Projection {
+                    weight: Weight::Blocks(b.matrix()),
                     bias: None,
                     out,
+                    precision,
                 })
                 .collect();
-            linear_blocks(&x, cols, &mut projections, precision);
+            crate::linear(&x, cols, &mut projections);
             for (blocks, out) in all.iter().zip(&outs) {
                 assert_eq!(
                     *out,
@@ -295,7 +298,10 @@ fn zeros_and_what_is_not_finite() {
                     for bad in [f32::NAN, f32::INFINITY] {
                         x[cols - 1] = bad;
                         let y = run(&x, &blocks, None, Precision::Fast);
-                        assert!(y[..5].iter().all(|y| y.is_nan()), "{format:?} on {isa:?}");
+                        assert!(
+                            y[..5].iter().all(|y| !y.is_finite()),
+                            "{format:?} on {isa:?}"
+                        );
                         assert!(y[5..].iter().all(|&y| y == 0.0), "{format:?} on {isa:?}");
                     }
                 });
@@ -323,8 +329,8 @@ fn the_largest_integers_do_not_overflow() {
             let w = blocks.dequantized();
             for m in MANY {
                 let x: Vec<f32> = (0..m * cols).map(|i| [1.0, -1.0][i / 64 % 2]).collect();
-                let expected = product(&rounded(Isa::current(), &x, cols), &w, cols);
                 for &isa in Isa::available() {
+                    let expected = product(&rounded(isa, &x, cols), &w, cols);
                     let y = isa.with(|| run(&x, &blocks, None, Precision::Fast));
                     assert_close(
                         &format!("{format:?} {byte:x} on {isa:?}"),

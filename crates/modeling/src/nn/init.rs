@@ -16,7 +16,7 @@ pub struct Init {
     pub dtype: DType,
     /// Standard deviation of fresh weights (`initializer_range`).
     pub std: f64,
-    /// How products with quantised weights are computed on the CPU.
+    /// How products with weights are computed on the CPU.
     pub precision: Precision,
 }
 

@@ -44,7 +44,7 @@ impl Weight {
     /// The matrix as operations take it.
     pub fn val(&self) -> ops::Weight {
         match &self.value {
-            WeightValue::Dense(weight) => ops::Weight::Dense(weight.val()),
+            WeightValue::Dense(weight) => ops::Weight::Dense(weight.val(), self.precision),
             WeightValue::Blocks(blocks) => ops::Weight::Blocks(blocks.val(), self.precision),
         }
     }

@@ -46,6 +46,11 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn load_two(self, [first, second]: [*const u8; 2]) -> __m256i {
+            unsafe { _mm256_loadu2_m128i(second.cast(), first.cast()) }
+        }
+
+        #[inline(always)]
         unsafe fn load_nibbles(self, p: *const u8) -> __m256i {
             unsafe {
                 let low = _mm_loadu_si128(p.cast());
@@ -110,9 +115,18 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        fn dot_signed(self, w: __m256i, x: __m256i) -> __m256i {
-            // |w| unsigned, with its sign moved to x.
-            unsafe { self.dot(self.no_ints(), _mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) }
+        unsafe fn load_ints(self, p: *const i32) -> __m256i {
+            unsafe { _mm256_loadu_si256(p.cast()) }
+        }
+
+        #[inline(always)]
+        fn shift_left<const N: i32>(self, a: __m256i) -> __m256i {
+            unsafe { _mm256_slli_epi32::<N>(a) }
+        }
+
+        #[inline(always)]
+        fn to_floats(self, a: __m256i) -> __m256 {
+            unsafe { _mm256_cvtepi32_ps(a) }
         }
 
         #[inline(always)]
@@ -139,6 +153,16 @@ macro_rules! common {
             let low = a | b << 16 | c << 32 | d << 48;
             let high = e | f << 16 | g << 32 | h << 48;
             unsafe { _mm256_cvtph_ps(_mm_set_epi64x(high as i64, low as i64)) }
+        }
+
+        #[inline(always)]
+        unsafe fn spread_halves(self, p: [*const u8; 2]) -> __m256 {
+            unsafe {
+                let [first, second] = p.map(|p| p.cast::<i32>().read_unaligned());
+                let both = _mm_blend_epi32::<0b1100>(_mm_set1_epi32(first), _mm_set1_epi32(second));
+                let low = _mm_shufflehi_epi16::<0>(_mm_shufflelo_epi16::<0>(both));
+                _mm256_cvtph_ps(low)
+            }
         }
 
         #[inline(always)]
@@ -232,6 +256,16 @@ impl Int8 for Avx2Int8 {
             _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
         }
     }
+
+    #[inline(always)]
+    fn dot_signed_pair(self, _: __m256i, w: [__m256i; 2], x: [__m256i; 2]) -> __m256i {
+        let mut sums = self.no_ints();
+        for (w, x) in w.into_iter().zip(x) {
+            // |w| unsigned, with its sign moved to x.
+            sums = unsafe { self.dot(sums, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) };
+        }
+        sums
+    }
 }
 
 #[allow(clippy::undocumented_unsafe_blocks)]
@@ -246,5 +280,15 @@ impl Int8 for VnniInt8 {
     #[inline(always)]
     fn dot(self, sums: __m256i, w: __m256i, x: __m256i) -> __m256i {
         unsafe { _mm256_dpbusd_epi32(sums, w, x) }
+    }
+
+    #[inline(always)]
+    fn dot_signed_pair(self, offsets: __m256i, w: [__m256i; 2], x: [__m256i; 2]) -> __m256i {
+        // w + 128, unsigned.
+        let mut sums = self.shift_left::<7>(offsets);
+        for (w, x) in w.into_iter().zip(x) {
+            sums = unsafe { self.dot(sums, _mm256_xor_si256(w, _mm256_set1_epi8(-128)), x) };
+        }
+        sums
     }
 }

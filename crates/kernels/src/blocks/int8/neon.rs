@@ -50,6 +50,11 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn load_two(self, p: [*const u8; 2]) -> Self::Bytes {
+            each(p, |p| unsafe { vld1q_u8(p) })
+        }
+
+        #[inline(always)]
         unsafe fn load_nibbles(self, p: *const u8) -> Self::Bytes {
             unsafe {
                 let bytes = vld1q_u8(p);
@@ -117,8 +122,28 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        fn dot_signed(self, w: Self::Bytes, x: Self::Bytes) -> Self::Ints {
-            self.dot(self.no_ints(), w, x)
+        fn dot_signed_pair(
+            self,
+            _: Self::Ints,
+            w: [Self::Bytes; 2],
+            x: [Self::Bytes; 2],
+        ) -> Self::Ints {
+            self.dot(self.dot(self.no_ints(), w[0], x[0]), w[1], x[1])
+        }
+
+        #[inline(always)]
+        unsafe fn load_ints(self, p: *const i32) -> Self::Ints {
+            unsafe { [vld1q_s32(p), vld1q_s32(p.add(4))] }
+        }
+
+        #[inline(always)]
+        fn shift_left<const N: i32>(self, a: Self::Ints) -> Self::Ints {
+            each(a, |a| unsafe { vshlq_n_s32::<N>(a) })
+        }
+
+        #[inline(always)]
+        fn to_floats(self, a: Self::Ints) -> Self::Floats {
+            each(a, |a| unsafe { vcvtq_f32_s32(a) })
         }
 
         #[inline(always)]
@@ -145,6 +170,14 @@ macro_rules! common {
         fn widen_halves(self, bits: [u16; 8]) -> Self::Floats {
             let floats = bits.map(|bits| f16::from_bits(bits).to_f32());
             unsafe { self.load_floats(floats.as_ptr()) }
+        }
+
+        #[inline(always)]
+        unsafe fn spread_halves(self, p: [*const u8; 2]) -> Self::Floats {
+            each(p, |p| unsafe {
+                let bits = u16::from_le_bytes(p.cast::<[u8; 2]>().read());
+                vdupq_n_f32(f16::from_bits(bits).to_f32())
+            })
         }
 
         #[inline(always)]

@@ -20,6 +20,13 @@ impl Int8 for ScalarInt8 {
     }
 
     #[inline(always)]
+    unsafe fn load_two(self, p: [*const u8; 2]) -> [i8; 32] {
+        // SAFETY: the caller's promise.
+        let halves = p.map(|p| unsafe { p.cast::<[i8; 16]>().read_unaligned() });
+        std::array::from_fn(|i| halves[i / 16][i % 16])
+    }
+
+    #[inline(always)]
     unsafe fn load_nibbles(self, p: *const u8) -> [i8; 32] {
         // SAFETY: the caller's promise.
         let bytes = unsafe { p.cast::<[u8; 16]>().read_unaligned() };
@@ -73,14 +80,32 @@ impl Int8 for ScalarInt8 {
 
     #[inline(always)]
     fn dot(self, sums: [i32; 2], w: [i8; 32], x: [i8; 32]) -> [i32; 2] {
-        let products = self.dot_signed(w, x);
-        [sums[0] + products[0], sums[1] + products[1]]
+        let half = |start| (start..start + 16).map(|i| i32::from(w[i]) * i32::from(x[i]));
+        [
+            sums[0] + half(0).sum::<i32>(),
+            sums[1] + half(16).sum::<i32>(),
+        ]
     }
 
     #[inline(always)]
-    fn dot_signed(self, w: [i8; 32], x: [i8; 32]) -> [i32; 2] {
-        let half = |start| (start..start + 16).map(|i| i32::from(w[i]) * i32::from(x[i]));
-        [half(0).sum(), half(16).sum()]
+    fn dot_signed_pair(self, _: [i32; 2], w: [[i8; 32]; 2], x: [[i8; 32]; 2]) -> [i32; 2] {
+        self.dot(self.dot(self.no_ints(), w[0], x[0]), w[1], x[1])
+    }
+
+    #[inline(always)]
+    unsafe fn load_ints(self, p: *const i32) -> [i32; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { [p.read(), p.add(4).read()] }
+    }
+
+    #[inline(always)]
+    fn shift_left<const N: i32>(self, a: [i32; 2]) -> [i32; 2] {
+        a.map(|a| a << N)
+    }
+
+    #[inline(always)]
+    fn to_floats(self, a: [i32; 2]) -> [f32; 8] {
+        [a[0] as f32, 0.0, 0.0, 0.0, a[1] as f32, 0.0, 0.0, 0.0]
     }
 
     #[inline(always)]
@@ -102,6 +127,14 @@ impl Int8 for ScalarInt8 {
     #[inline(always)]
     fn widen_halves(self, bits: [u16; 8]) -> [f32; 8] {
         bits.map(|bits| f16::from_bits(bits).to_f32())
+    }
+
+    #[inline(always)]
+    unsafe fn spread_halves(self, p: [*const u8; 2]) -> [f32; 8] {
+        // SAFETY: the caller's promise.
+        let bits = p.map(|p| u16::from_le_bytes(unsafe { p.cast::<[u8; 2]>().read() }));
+        let [first, second] = bits.map(|bits| f16::from_bits(bits).to_f32());
+        std::array::from_fn(|i| if i < 4 { first } else { second })
     }
 
     #[inline(always)]

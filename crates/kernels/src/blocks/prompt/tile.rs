@@ -5,7 +5,7 @@ use std::{arch::x86_64::*, ops::Range};
 use super::panel::{Group, OFFSET, Others, PANEL_ROWS, Panel, WORDS};
 use crate::{
     Isa,
-    blocks::{GROUP, activations::quantize_group, fast::Job},
+    blocks::{GROUP, activations::quantize_group, fast::Blocks},
     pool::{self, Phase},
     shared::SharedMut,
     simd::{Simd, simd_fn},
@@ -156,7 +156,7 @@ pub(super) unsafe fn product(
     panel: &Panel,
     tiles: &Tiles,
     tile: usize,
-    job: &Job<'_>,
+    job: &Blocks<'_>,
     rows: Range<usize>,
 ) {
     assert_eq!(tiles.groups, panel.groups.len());
