@@ -1,8 +1,9 @@
 //! The thread pool: threads stay hot between the operations of a decoding step, and park when work stops coming.
 //!
 //! A decoding step forks and joins some hundred times, microseconds apart. Waking a parked thread costs more than such a
-//! piece of work, so an idle worker first spins for a bounded time. Work is handed out task by task: a worker that the
-//! system has taken off its core holds up one task, not its whole share.
+//! piece of work, so an idle worker first spins for a bounded time. Every thread has a share of neighbouring tasks, which
+//! it takes in order, for that is how memory is read fastest; who is done takes over from the end of another's share. A
+//! worker that the system has taken off its core so holds up one task.
 
 use std::{
     cell::Cell,
@@ -123,10 +124,10 @@ struct Pool {
     workers: Mutex<usize>,
     /// The number of the job, whether workers may still join it, and how many are in it: see [`State`].
     state: AtomicU64,
-    /// Workers that this job may take in.
-    seats: AtomicUsize,
-    next: AtomicUsize,
-    tasks: AtomicUsize,
+    /// Threads that work on this job, the caller's and those of the first workers.
+    threads: AtomicUsize,
+    /// Their tasks.
+    shares: [Share; MAX_THREADS],
     panicked: AtomicBool,
     task: Mutex<Option<TaskPointer>>,
     /// Workers that are parked, or about to be.
@@ -139,6 +140,39 @@ struct Pool {
 struct TaskPointer(Task);
 // SAFETY: the closure behind it is `Sync`, and `Pool::run` keeps it alive while workers are in the job.
 unsafe impl Send for TaskPointer {}
+
+/// A range of tasks that nobody has taken yet: `start << 32 | end`.
+#[repr(align(64))]
+struct Share(AtomicU64);
+
+impl Share {
+    fn set(&self, range: std::ops::Range<usize>) {
+        let range = (range.start as u64) << 32 | range.end as u64;
+        self.0.store(range, Ordering::Relaxed);
+    }
+
+    /// Takes the first task, or the last one.
+    fn take(&self, last: bool) -> Option<usize> {
+        let mut range = self.0.load(Ordering::Relaxed);
+        loop {
+            let (start, end) = (range >> 32, range & u64::from(u32::MAX));
+            if start >= end {
+                return None;
+            }
+            let (task, rest) = match last {
+                true => (end - 1, start << 32 | (end - 1)),
+                false => (start, (start + 1) << 32 | end),
+            };
+            match self
+                .0
+                .compare_exchange_weak(range, rest, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return Some(task as usize),
+                Err(now) => range = now,
+            }
+        }
+    }
+}
 
 /// [`Pool::state`]: `job << 32 | open << 31 | workers inside`.
 struct State;
@@ -157,9 +191,8 @@ impl Pool {
         Self {
             workers: Mutex::new(0),
             state: AtomicU64::new(0),
-            seats: AtomicUsize::new(0),
-            next: AtomicUsize::new(0),
-            tasks: AtomicUsize::new(0),
+            threads: AtomicUsize::new(0),
+            shares: [const { Share(AtomicU64::new(0)) }; MAX_THREADS],
             panicked: AtomicBool::new(false),
             task: Mutex::new(None),
             parked: AtomicU32::new(0),
@@ -179,7 +212,7 @@ impl Pool {
         }
         self.open(threads, tasks, task);
         // The job is closed however this ends: workers hold a pointer into the caller's stack.
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.work(task)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.work(0, task)));
         self.close();
         drop(workers);
         if let Err(panic) = outcome {
@@ -194,7 +227,7 @@ impl Pool {
     fn start_worker(&'static self, index: usize) -> bool {
         std::thread::Builder::new()
             .name(format!("transformers-{index}"))
-            .spawn(move || self.worker())
+            .spawn(move || self.worker(index + 1))
             .is_ok()
     }
 
@@ -202,10 +235,11 @@ impl Pool {
         // SAFETY: only the lifetime changes; `close` waits until no worker is left that could use the pointer.
         let erased = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Task>(task) };
         *lock(&self.task) = Some(TaskPointer(erased));
-        self.next.store(0, Ordering::Relaxed);
-        self.tasks.store(tasks, Ordering::Relaxed);
         self.panicked.store(false, Ordering::Relaxed);
-        self.seats.store(threads - 1, Ordering::Relaxed);
+        self.threads.store(threads, Ordering::Relaxed);
+        for (i, share) in self.shares[..threads].iter().enumerate() {
+            share.set(tasks * i / threads..tasks * (i + 1) / threads);
+        }
         let job = State::job(self.state.load(Ordering::Relaxed)).wrapping_add(1);
         // SeqCst here and in `wait_for_job`: either a worker that parks sees the job, or this sees that it parks.
         self.state.store(job << 32 | State::OPEN, Ordering::SeqCst);
@@ -230,7 +264,8 @@ impl Pool {
         }
     }
 
-    fn work(&self, task: &(dyn Fn(usize) + Sync)) {
+    /// Runs the tasks of a thread's own share, then those that others have not come to.
+    fn work(&self, thread: usize, task: &(dyn Fn(usize) + Sync)) {
         struct Inside;
         impl Drop for Inside {
             fn drop(&mut self) {
@@ -239,25 +274,25 @@ impl Pool {
         }
         IN_TASK.set(true);
         let _inside = Inside;
-        let tasks = self.tasks.load(Ordering::Relaxed);
-        loop {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            if index >= tasks {
-                return;
+        let threads = self.threads.load(Ordering::Relaxed);
+        for i in 0..threads {
+            let share = &self.shares[(thread + i) % threads];
+            while let Some(index) = share.take(i > 0) {
+                task(index);
             }
-            task(index);
         }
     }
 
-    fn worker(&self) {
+    /// The life of a worker, which is the pool's thread number `thread`; the caller of a job is number 0.
+    fn worker(&self, thread: usize) {
         let mut seen = 0;
         loop {
             seen = self.wait_for_job(seen);
-            if self.enter(seen) {
+            if self.enter(seen, thread) {
                 if let Some(TaskPointer(task)) = *lock(&self.task) {
                     // SAFETY: this worker is counted as inside, so the caller of `run` has not returned.
                     let task = unsafe { &*task };
-                    if catch_unwind(AssertUnwindSafe(|| self.work(task))).is_err() {
+                    if catch_unwind(AssertUnwindSafe(|| self.work(thread, task))).is_err() {
                         self.panicked.store(true, Ordering::Relaxed);
                     }
                 }
@@ -266,13 +301,12 @@ impl Pool {
         }
     }
 
-    /// Counts this worker as inside the job, if that is still open and has a seat.
-    fn enter(&self, job: u64) -> bool {
+    /// Counts this worker as inside the job, if that is still open and takes so many threads.
+    fn enter(&self, job: u64, thread: usize) -> bool {
         let mut state = self.state.load(Ordering::Acquire);
         loop {
-            let inside = (state & State::INSIDE) as usize;
             let open = State::job(state) == job && state & State::OPEN != 0;
-            if !open || inside >= self.seats.load(Ordering::Relaxed) {
+            if !open || thread >= self.threads.load(Ordering::Relaxed) {
                 return false;
             }
             match self.state.compare_exchange_weak(
