@@ -136,7 +136,14 @@ fn in_primitives(
     if let Some(cap) = options.softcap {
         scores = (scores / cap).tanh() * cap;
     }
-    for added in [mask, options.bias.clone()].into_iter().flatten() {
+    // What a bias hides stays above what the mask hides, and what both hide stays finite: of a row that is hidden as a
+    // whole the softmax would be NaN.
+    let bias = options.bias.clone();
+    let added = match (mask, bias.map(|bias| bias.clamp_min(f32::MIN / 2.0))) {
+        (Some(mask), Some(bias)) => Some((mask + bias).clamp_min(f32::MIN)),
+        (mask, bias) => mask.or(bias),
+    };
+    if let Some(added) = added {
         scores = (scores.reshape(by_head) + added).reshape(folded);
     }
     let weights = match &options.sinks {
