@@ -3,6 +3,7 @@
 
 mod activation;
 mod attention;
+mod frozen;
 mod gradients;
 mod linear;
 mod norm;
