@@ -7,6 +7,7 @@ mod frozen;
 mod gradients;
 mod linear;
 mod norm;
+mod paged;
 mod rotary;
 mod softmax;
 mod twin;
