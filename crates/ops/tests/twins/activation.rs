@@ -1,3 +1,5 @@
+//! Activations and gated pairs: the two bodies.
+
 use burn::tensor::Tensor;
 use transformers_ops::{Activation, activate, gated};
 

@@ -1,3 +1,5 @@
+//! Attention under every mask and option: the two bodies.
+
 use std::fmt::Debug;
 
 use burn::tensor::{Device, Tensor};

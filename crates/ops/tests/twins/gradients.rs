@@ -1,3 +1,5 @@
+//! Gradients through the primitives against central differences of the kernels.
+
 use burn::tensor::Tensor;
 use transformers_ops::{
     Activation, AttentionOptions, Mask, NormForm, add_layer_norm, add_rms_norm, attention, gated,

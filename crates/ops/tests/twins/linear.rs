@@ -1,3 +1,5 @@
+//! Products with weights of every dtype and format, and embeddings: the two bodies.
+
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, f16};
 use transformers_kernels::BlockFormat;
 use transformers_ops::{Precision, Weight, embedding, linear, linears};

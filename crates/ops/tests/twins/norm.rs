@@ -1,3 +1,5 @@
+//! Norms with and without a residual: the two bodies.
+
 use burn::tensor::Tensor;
 use transformers_ops::{NormForm, add_layer_norm, add_rms_norm, layer_norm, rms_norm};
 

@@ -1,3 +1,5 @@
+//! Attention to keys in blocks: the two bodies, and the attention to each entry's keys alone.
+
 use burn::tensor::Tensor;
 use transformers_ops::{AttentionOptions, Mask, Pages, attention, paged_attention};
 

@@ -1,3 +1,5 @@
+//! Rotary embedding, in place and beside: the two bodies.
+
 use burn::tensor::Tensor;
 use transformers_ops::rotary;
 

@@ -1,3 +1,5 @@
+//! Softmax: the two bodies.
+
 use transformers_ops::softmax;
 
 use crate::twin::{Random, agree, followed, tensor, values};
