@@ -10,7 +10,7 @@ use transformers_hub::HubOptions;
 use transformers_kernels::pool::{self, Phase};
 use transformers_modeling::{DeviceSpec, Dtype, LoadOptions, Precision};
 
-use crate::progress::Bars;
+use crate::progress::{Bars, LoadBar};
 
 /// The model and how it is loaded.
 #[derive(Debug, Args)]
@@ -97,6 +97,7 @@ impl ModelArguments {
                 true => Precision::Exact,
                 false => Precision::Fast,
             },
+            progress: watched.then(|| Arc::new(LoadBar::default()) as _),
             ..LoadOptions::default()
         }
     }

@@ -5,7 +5,6 @@
 //! forward pass with the cache that the model chose.
 #![forbid(unsafe_code)]
 
-mod cancel;
 mod decoding;
 mod error;
 mod output;
@@ -16,7 +15,6 @@ mod settings;
 mod stopping;
 mod streamers;
 
-pub use cancel::CancelToken;
 pub use decoding::{Generate, GenerateOptions};
 pub use error::GenerateError;
 pub use output::{FinishReason, Generated, Timing};
@@ -25,3 +23,4 @@ pub use processors::{
 };
 pub use prompt::Prompt;
 pub use streamers::{Streamer, TextStreamer};
+pub use transformers_modeling::CancelToken;

@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 
 use crate::cache::{RepoCache, create_parent};
 use crate::remote::{ByteStream, RETRIES, Remote, broken, pause};
-use crate::{HubError, Progress};
+use crate::{CancelToken, HubError, Progress};
 
 /// After so many bytes a connection that breaks counts as a new misfortune, not as the next of a row.
 const A_GOOD_DEAL: u64 = 1 << 20;
@@ -37,6 +37,7 @@ pub(crate) struct Download<'a> {
     /// Download even what is there.
     pub(crate) force: bool,
     pub(crate) progress: Option<&'a dyn Progress>,
+    pub(crate) cancel: Option<&'a CancelToken>,
 }
 
 impl Download<'_> {
@@ -78,6 +79,7 @@ impl Download<'_> {
     async fn fill(&self, partial: &Path) -> Result<(), HubError> {
         let mut output = Output::open(partial, self.file.size, self.force)?;
         self.start(output.position);
+        self.check_cancelled()?;
         let (mut failures, mut good) = (0, output.position);
         while output.position < self.file.size {
             let bytes = self.request(&mut output).await?;
@@ -122,6 +124,7 @@ impl Download<'_> {
             }
             output.write(&piece)?;
             self.advance(count);
+            self.check_cancelled()?;
         }
         if output.position < *size {
             let reason = format!("it ended after {} of {size} bytes", output.position);
@@ -131,6 +134,15 @@ impl Download<'_> {
             });
         }
         Ok(())
+    }
+
+    fn check_cancelled(&self) -> Result<(), HubError> {
+        match self.cancel.is_some_and(CancelToken::is_cancelled) {
+            true => Err(HubError::Cancelled {
+                file: self.file.name.clone(),
+            }),
+            false => Ok(()),
+        }
     }
 
     fn start(&self, there: u64) {

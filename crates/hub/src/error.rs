@@ -125,6 +125,12 @@ pub enum HubError {
         /// The revision that was asked for.
         revision: String,
     },
+    /// The caller's [`CancelToken`](crate::CancelToken) ended the download.
+    #[error("the download of `{file}` was cancelled; what is there is kept for the next time")]
+    Cancelled {
+        /// The file.
+        file: String,
+    },
     /// The hub answered with an error, also when asked again.
     #[error("the hub answered {status} for {url}, also when asked again: try later{}", said(.message))]
     Server {

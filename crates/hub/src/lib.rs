@@ -56,6 +56,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod cancel;
 #[cfg(feature = "http")]
 mod download;
 mod error;
@@ -72,6 +73,7 @@ mod repository;
 mod settings;
 mod source;
 
+pub use cancel::CancelToken;
 pub use error::{HubError, Offline};
 pub use files::ModelFiles;
 pub use options::{HubOptions, Progress};

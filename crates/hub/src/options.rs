@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::CancelToken;
+
 /// How the files of a model are obtained. What is `None` is filled from the environment (see the
 /// [crate's page](crate)).
 #[derive(Clone, Default)]
@@ -27,6 +29,8 @@ pub struct HubOptions {
     pub timeout: Option<Duration>,
     /// Told about downloads as they go.
     pub progress: Option<Arc<dyn Progress>>,
+    /// Ends a download from another thread; what is on disk is kept for the next time.
+    pub cancel: Option<CancelToken>,
 }
 
 impl fmt::Debug for HubOptions {
@@ -41,6 +45,7 @@ impl fmt::Debug for HubOptions {
             .field("subfolder", &self.subfolder)
             .field("timeout", &self.timeout)
             .field("progress", &self.progress.is_some())
+            .field("cancel", &self.cancel)
             .finish()
     }
 }

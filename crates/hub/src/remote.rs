@@ -22,7 +22,7 @@ use crate::cache::RepoCache;
 use crate::download::{Download, RemoteFile};
 use crate::names::{is_blob_name, is_commit, is_relative};
 use crate::settings::Settings;
-use crate::{HubError, Progress};
+use crate::{CancelToken, HubError, Progress};
 
 /// How often a request is made again after the hub failed in a way that may pass.
 pub(crate) const RETRIES: u32 = 3;
@@ -141,6 +141,7 @@ impl Remote {
         cache: &RepoCache,
         force: bool,
         progress: Option<&dyn Progress>,
+        cancel: Option<&CancelToken>,
     ) -> Result<Option<PathBuf>, HubError> {
         self.wait(async {
             let Some(file) = self.describe(commit, name).await? else {
@@ -152,6 +153,7 @@ impl Remote {
                 file: &file,
                 force,
                 progress,
+                cancel,
             }
             .run()
             .await?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::cache::RepoCache;
 use crate::settings::Settings;
-use crate::{HubError, Offline, Progress};
+use crate::{CancelToken, HubError, Offline, Progress};
 
 pub(crate) enum Remote {}
 
@@ -35,6 +35,7 @@ impl Remote {
         _: &RepoCache,
         _: bool,
         _: Option<&dyn Progress>,
+        _: Option<&CancelToken>,
     ) -> Result<Option<PathBuf>, HubError> {
         match *self {}
     }

@@ -8,7 +8,7 @@ use crate::cache::RepoCache;
 use crate::names::{check_relative, is_commit, is_repo_id};
 use crate::remote::Remote;
 use crate::settings::Settings;
-use crate::{HubError, HubOptions, Offline, Progress, folder};
+use crate::{CancelToken, HubError, HubOptions, Offline, Progress, folder};
 
 pub(crate) struct Repository {
     id: String,
@@ -19,6 +19,7 @@ pub(crate) struct Repository {
     hub: Hub,
     listing: OnceLock<Vec<String>>,
     progress: Option<Arc<dyn Progress>>,
+    cancel: Option<CancelToken>,
     /// With `force_download`: the files that were downloaded again already.
     refreshed: Option<Mutex<HashSet<String>>>,
 }
@@ -72,6 +73,7 @@ impl Repository {
             hub,
             listing: OnceLock::new(),
             progress: options.progress.clone(),
+            cancel: options.cancel.clone(),
             refreshed: options.force_download.then(Mutex::default),
         })
     }
@@ -105,6 +107,7 @@ impl Repository {
                 &self.cache,
                 refresh,
                 self.progress.as_deref(),
+                self.cancel.as_ref(),
             )?
         } else {
             None

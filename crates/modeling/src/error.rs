@@ -49,6 +49,8 @@ pub enum ModelError {
     CheckpointMismatch {
         report: transformers_weights::LoadReport,
     },
+    #[error("loading was cancelled")]
+    Cancelled,
     #[error("`{name}` has {found} dimensions in the checkpoint and {expected} in the model")]
     Rank {
         name: String,

@@ -2,22 +2,22 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use burn::tensor::{AllocationProperty, Bytes, DType as BurnDType, Device, Tensor, TensorData};
-use bytes::Bytes as SharedBytes;
 use transformers_config::{AutoConfig, GenerationConfig};
-use transformers_hub::{HubOptions, ModelFiles, ModelSource};
+use transformers_hub::{CancelToken, HubOptions, ModelFiles, ModelSource};
 use transformers_ops::Precision;
 use transformers_weights::{
-    Checkpoint, DType, LoadPlan, LoadRules, OpenOptions, conversion_mapping, plan,
+    Checkpoint, LoadPlan, LoadRules, OpenOptions, conversion_mapping, plan,
 };
 
 use crate::device::DeviceSpec;
-use crate::erased::{Blocks, Restore};
+use crate::erased::Restore;
+use crate::fill::{Filling, LoadDtype};
 use crate::nn::Init;
-use crate::parameters::{Fill, ParameterSource, Shapes};
+use crate::parameters::Shapes;
 use crate::registry::{Family, Head, family};
-use crate::{ModelError, PreTrainedModel};
+use crate::{LoadProgress, ModelError, PreTrainedModel};
 
 /// The dtype to load in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,6 +89,10 @@ pub struct LoadOptions {
     pub config: Option<AutoConfig>,
     /// How products with quantised weights are computed on the CPU.
     pub precision: Precision,
+    /// Told about the tensors as they are loaded; downloads have a sink of their own in `hub`.
+    pub progress: Option<Arc<dyn LoadProgress>>,
+    /// Ends downloads and loading from another thread, with an error.
+    pub cancel: Option<CancelToken>,
 }
 
 impl Default for LoadOptions {
@@ -103,6 +107,8 @@ impl Default for LoadOptions {
             mmap: true,
             config: None,
             precision: Precision::default(),
+            progress: None,
+            cancel: None,
         }
     }
 }
@@ -113,7 +119,11 @@ pub(crate) fn from_pretrained(
     head: Head,
     options: &LoadOptions,
 ) -> Result<Box<dyn PreTrainedModel>, ModelError> {
-    let files = ModelFiles::resolve(source, &options.hub)?;
+    let hub = HubOptions {
+        cancel: options.hub.cancel.clone().or(options.cancel.clone()),
+        ..options.hub.clone()
+    };
+    let files = ModelFiles::resolve(source, &hub)?;
     let config = match &options.config {
         Some(config) => config.clone(),
         None => AutoConfig::from_files(&files)?,
@@ -144,7 +154,16 @@ pub(crate) fn from_pretrained(
         let report = plan.report;
         return Err(ModelError::CheckpointMismatch { report });
     }
-    let mut model = fill(model, &checkpoint, &plan, dtype, &device)?;
+    let filling = Filling {
+        checkpoint: &checkpoint,
+        plan: &plan,
+        dtype,
+        device: &device,
+        mapped: options.mmap && files.gguf()?.is_none(),
+        progress: options.progress.as_deref(),
+        cancel: options.cancel.as_ref(),
+    };
+    let mut model = filling.fill(model)?;
     if !plan.report.missing.is_empty() || !plan.report.mismatched.is_empty() {
         log::warn!(
             "parameters that are not in the checkpoint were initialised\n{}",
@@ -208,159 +227,4 @@ fn build(
         );
         config.set("tie_word_embeddings", false);
     }
-}
-
-/// The dtype that parameters are rounded to, and the one that is computed in.
-///
-/// The CPU computes in f32 whatever the parameters are rounded to. Its weight matrices stay as the checkpoint has them:
-/// in the dtype that they were rounded to, and with `auto` in blocks, or in a half type that a GGUF file has.
-#[derive(Debug, Clone, Copy)]
-struct LoadDtype {
-    stored: DType,
-    compute: BurnDType,
-    on_cpu: bool,
-    auto: bool,
-}
-
-impl LoadDtype {
-    fn choose(asked: Dtype, checkpoint: &Checkpoint, device: &Device) -> Self {
-        let stored = match asked {
-            Dtype::Float32 => DType::F32,
-            Dtype::Float16 => DType::F16,
-            Dtype::BFloat16 => DType::BF16,
-            Dtype::Auto => checkpoint.dtype_hint().unwrap_or(DType::F32),
-        };
-        let half = match stored {
-            DType::F16 => BurnDType::F16,
-            DType::BF16 => BurnDType::BF16,
-            _ => BurnDType::F32,
-        };
-        let on_cpu = *device == Device::flex();
-        let supported = half == BurnDType::F32 || device.supports_dtype(half);
-        if !on_cpu && !supported {
-            log::warn!("{device:?} has no {half:?}: the model is loaded in float32");
-        }
-        let compute = match !on_cpu && supported {
-            true => half,
-            false => BurnDType::F32,
-        };
-        Self {
-            stored,
-            compute,
-            on_cpu,
-            auto: asked == Dtype::Auto,
-        }
-    }
-}
-
-fn fill(
-    model: Box<dyn PreTrainedModel>,
-    checkpoint: &Checkpoint,
-    plan: &LoadPlan,
-    dtype: LoadDtype,
-    device: &Device,
-) -> Result<Box<dyn PreTrainedModel>, ModelError> {
-    let mut fill = Fill::new(Source {
-        checkpoint,
-        plan,
-        dtype,
-        device,
-        error: None,
-    });
-    let model = model.map_parameters(&mut Restore(&mut fill));
-    match fill.into_source().error {
-        Some(error) => Err(error),
-        None => Ok(model),
-    }
-}
-
-struct Source<'a> {
-    checkpoint: &'a Checkpoint,
-    plan: &'a LoadPlan,
-    dtype: LoadDtype,
-    device: &'a Device,
-    /// The first thing that went wrong; a mapper cannot return it.
-    error: Option<ModelError>,
-}
-
-impl ParameterSource for Source<'_> {
-    fn value<const D: usize>(&mut self, name: &str, weight: bool) -> Option<Tensor<D>> {
-        let source = self.source(name)?;
-        let tensor = self.read(source, weight);
-        self.note(tensor)
-    }
-
-    fn blocks(&mut self, name: &str) -> Option<Blocks> {
-        let source = self.source(name)?;
-        let blocks = self.read_blocks(source);
-        self.note(blocks)?
-    }
-}
-
-impl<'a> Source<'a> {
-    /// The name in the checkpoint of what fills parameter `name`.
-    fn source(&self, name: &str) -> Option<&'a str> {
-        let source = self.plan.sources.get(name).map(String::as_str);
-        source.filter(|_| self.error.is_none())
-    }
-
-    fn note<T>(&mut self, result: Result<T, ModelError>) -> Option<T> {
-        result.map_err(|error| self.error = Some(error)).ok()
-    }
-
-    fn read_blocks(&self, name: &str) -> Result<Option<Blocks>, ModelError> {
-        if !(self.dtype.on_cpu && self.dtype.auto) {
-            return Ok(None);
-        }
-        let blocks = self.checkpoint.blocks(name)?.map(|blocks| {
-            let (len, bytes) = (blocks.format.block_len(), blocks.format.block_bytes());
-            let shape = [blocks.rows, blocks.cols / len, bytes];
-            let data = shared(blocks.bytes, shape.to_vec(), BurnDType::U8);
-            Tensor::from_data(data, (self.device, BurnDType::U8))
-        });
-        Ok(blocks)
-    }
-
-    fn read<const D: usize>(&self, name: &str, weight: bool) -> Result<Tensor<D>, ModelError> {
-        let tensor = self.checkpoint.tensor(name)?;
-        if tensor.shape().len() != D {
-            return Err(ModelError::Rank {
-                name: name.to_owned(),
-                found: tensor.shape().len(),
-                expected: D,
-            });
-        }
-        let LoadDtype {
-            stored,
-            compute,
-            on_cpu,
-            auto,
-        } = self.dtype;
-        let half = matches!(tensor.dtype(), DType::F16 | DType::BF16);
-        let tensor = match weight && on_cpu && auto && half && stored == DType::F32 {
-            true => tensor,
-            false => tensor.cast(stored)?,
-        };
-        let kept = match (tensor.dtype(), compute) {
-            (DType::F16, _) if weight && on_cpu => BurnDType::F16,
-            (DType::BF16, _) if weight && on_cpu => BurnDType::BF16,
-            (_, compute) => compute,
-        };
-        let tensor = match kept {
-            BurnDType::F16 => tensor.cast(DType::F16)?,
-            BurnDType::BF16 => tensor.cast(DType::BF16)?,
-            _ => tensor.cast(DType::F32)?,
-        };
-        let (bytes, _, shape) = tensor.aligned().into_parts();
-        Ok(Tensor::from_data(
-            shared(bytes, shape, kept),
-            (self.device, kept),
-        ))
-    }
-}
-
-/// Host bytes as burn's, without a copy: a memory-mapped weight stays where it lies until something changes it.
-fn shared(bytes: SharedBytes, shape: Vec<usize>, dtype: BurnDType) -> TensorData {
-    let bytes = Bytes::from_shared(bytes, AllocationProperty::File);
-    TensorData::from_bytes(bytes, shape, dtype)
 }

@@ -49,6 +49,8 @@ impl ParameterPath {
 pub(crate) struct Shapes {
     path: ParameterPath,
     pub found: Vec<(String, Vec<usize>)>,
+    /// Of each, whether it is a [`Weight`](crate::nn::Weight).
+    pub weights: Vec<bool>,
 }
 
 impl ModuleVisitor for Shapes {
@@ -61,6 +63,7 @@ impl ModuleVisitor for Shapes {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let shape = param.lazy_shape().as_slice().to_vec();
         self.found.push((self.path.name(), shape));
+        self.weights.push(self.path.is_weight());
     }
 }
 
@@ -72,10 +75,11 @@ pub(crate) struct Fill<F> {
 
 /// What [`Fill`] asks for values.
 pub(crate) trait ParameterSource {
-    /// The value of parameter `name` with `D` dimensions, if there is one. A `weight` may keep the checkpoint's dtype.
-    fn value<const D: usize>(&mut self, name: &str, weight: bool) -> Option<Tensor<D>>;
+    /// The value of parameter `name` with `D` dimensions, if there is one.
+    fn value<const D: usize>(&mut self, name: &str) -> Option<Tensor<D>>;
 
-    /// The value of weight `name` in quantised blocks, if it is stored so and may stay so.
+    /// The value of weight `name` in quantised blocks, if it is stored so and may stay so; a weight is asked for this
+    /// first.
     fn blocks(&mut self, name: &str) -> Option<Blocks>;
 }
 
@@ -99,10 +103,7 @@ impl<F: ParameterSource> ModuleMapper for Fill<F> {
     }
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         // `val`, `map` and `shape` would run the lazy initialiser first.
-        match self
-            .source
-            .value::<D>(&self.path.name(), self.path.is_weight())
-        {
+        match self.source.value::<D>(&self.path.name()) {
             Some(value) => {
                 let id = param.id;
                 param.transform_for_load(value, id)

@@ -50,24 +50,38 @@ pub fn attention(
     // Padding between tokens takes the place of a bias in the kernel.
     let both = bias.is_some() && mask.scattered_padding().is_some();
     if on_host(&q) && on_host(&k) && on_host(&v) && extras && !both {
-        return on_cpu(q, k, v, mask, options);
+        let padding = mask.scattered_padding();
+        let kv_len = k.dims()[2];
+        let seen = kernels::AttentionOptions {
+            causal: mask.is_causal(),
+            query_offset: mask.segments().is_none().then_some(mask.query_offset()),
+            window: mask.window(),
+            visible: mask.visible(),
+            segments: mask.segments(),
+            bias: padding.as_deref().map(|data| kernels::HeadView {
+                data,
+                strides: [kv_len, 0, 0],
+            }),
+            ..kernels::AttentionOptions::new(options.scale as f32)
+        };
+        return on_cpu(q, [k, v], kernels::KeyRows::Dense(kv_len), seen, options);
     }
     in_primitives(q, k, v, mask, options)
 }
 
-fn on_cpu(
+/// Runs the kernel where `seen` says what queries see, and all else is in `options`.
+pub(crate) fn on_cpu(
     q: Tensor<4>,
-    k: Tensor<4>,
-    v: Tensor<4>,
-    mask: &Mask,
+    [k, v]: [Tensor<4>; 2],
+    rows: kernels::KeyRows<'_>,
+    seen: kernels::AttentionOptions<'_>,
     options: &AttentionOptions,
 ) -> Tensor<3> {
     let [batch, heads_of_q, q_len, head_dim] = q.dims();
-    let [_, kv_heads, kv_len, _] = k.dims();
     let shape = kernels::AttentionShape {
         batch,
         heads: heads_of_q,
-        kv_heads,
+        kv_heads: k.dims()[1],
         q_len,
         head_dim,
         value_dim: v.dims()[3],
@@ -76,18 +90,9 @@ fn on_cpu(
     let sinks = options.sinks.clone().map(flex);
     let sinks = sinks.as_ref().map(floats);
     let bias = options.bias.clone().map(|bias| {
-        let [b, h, q, _] = bias.dims();
-        heads(flex(bias.expand([
-            b.max(batch),
-            h.max(heads_of_q),
-            q.max(q_len),
-            kv_len,
-        ])))
-    });
-    let padding = mask.scattered_padding();
-    let padding = padding.as_deref().map(|data| kernels::HeadView {
-        data,
-        strides: [kv_len, 0, 0],
+        let [b, h, q, keys] = bias.dims();
+        let shape = [b.max(batch), h.max(heads_of_q), q.max(q_len), keys];
+        heads(flex(bias.expand(shape)))
     });
     let mut y = vec![0.0; batch * q_len * heads_of_q * shape.value_dim];
     kernels::attention(
@@ -96,18 +101,13 @@ fn on_cpu(
         kernels::Keys {
             keys: k.view(),
             values: v.view(),
-            rows: kernels::KeyRows::Dense(kv_len),
+            rows,
         },
         kernels::AttentionOptions {
-            causal: mask.is_causal(),
-            query_offset: mask.segments().is_none().then_some(mask.query_offset()),
-            window: mask.window(),
-            visible: mask.visible(),
-            segments: mask.segments(),
             softcap: options.softcap.map(|cap| cap as f32),
             sinks: sinks.as_deref(),
-            bias: bias.as_ref().map(|bias| bias.view()).or(padding),
-            ..kernels::AttentionOptions::new(options.scale as f32)
+            bias: bias.as_ref().map(|bias| bias.view()).or(seen.bias),
+            ..seen
         },
         &mut y,
     );
@@ -115,7 +115,7 @@ fn on_cpu(
 }
 
 /// In the reference's eager order.
-fn in_primitives(
+pub(crate) fn in_primitives(
     q: Tensor<4>,
     k: Tensor<4>,
     v: Tensor<4>,
@@ -136,7 +136,14 @@ fn in_primitives(
     if let Some(cap) = options.softcap {
         scores = (scores / cap).tanh() * cap;
     }
-    for added in [mask, options.bias.clone()].into_iter().flatten() {
+    // What a bias hides stays above what the mask hides, and what both hide stays finite: of a row that is hidden as a
+    // whole the softmax would be NaN.
+    let bias = options.bias.clone();
+    let added = match (mask, bias.map(|bias| bias.clamp_min(f32::MIN / 2.0))) {
+        (Some(mask), Some(bias)) => Some((mask + bias).clamp_min(f32::MIN)),
+        (mask, bias) => mask.or(bias),
+    };
+    if let Some(added) = added {
         scores = (scores.reshape(by_head) + added).reshape(folded);
     }
     let weights = match &options.sinks {

@@ -47,7 +47,8 @@ fn on_cpu(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
         ..kernels::Heads::by_head(batch, heads, seq, head_dim)
     });
     match rows {
-        Some(rows) if x.is_unique() => {
+        // Rows that share their elements, as of one head that stands for several, are turned once each.
+        Some(rows) if x.is_unique() && !rows.strides.contains(&0) => {
             let storage = x.try_storage_mut::<f32>().expect("unique");
             kernels::rotary_in_place(&mut storage[offset..], rows, rotation);
             Tensor::from_primitive::<Flex>(x)

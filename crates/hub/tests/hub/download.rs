@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use transformers_hub::{HubError, HubOptions, ModelFiles, Offline, Progress};
+use transformers_hub::{CancelToken, HubError, HubOptions, ModelFiles, Offline, Progress};
 
 use crate::case::{ASK, BODY, CONFIG, Case, FIRST, LIST, SECOND, weights};
 use crate::server::{Fault, REPO, etag};
@@ -26,6 +26,7 @@ cases![
     subfolder,
     token_stays_with_the_hub,
     progress_adds_up,
+    a_cancelled_download_is_resumed,
     inside_an_async_runtime,
 ];
 
@@ -478,6 +479,35 @@ fn progress_adds_up() {
         ]
     );
     assert_eq!(*recorder.1.lock().unwrap(), 300_000);
+}
+
+/// Asks for the end at the first bytes.
+struct Canceller(CancelToken);
+
+impl Progress for Canceller {
+    fn start(&self, _: &str, _: Option<u64>) {}
+    fn advance(&self, _: &str, _: u64) {
+        self.0.cancel();
+    }
+    fn finish(&self, file: &str) {
+        panic!("{file} was cancelled");
+    }
+}
+
+fn a_cancelled_download_is_resumed() {
+    let case = Case::new();
+    let cancel = CancelToken::default();
+    let options = HubOptions {
+        progress: Some(Arc::new(Canceller(cancel.clone()))),
+        cancel: Some(cancel),
+        ..case.options()
+    };
+    let files = ModelFiles::resolve(REPO, &options).unwrap();
+    let error = files.require("model.safetensors").unwrap_err();
+    assert!(matches!(error, HubError::Cancelled { .. }), "{error}");
+    assert!(fs::metadata(case.partial(&weights())).unwrap().len() > 0);
+    let whole = case.files().require("model.safetensors").unwrap();
+    assert_eq!(fs::read(whole).unwrap(), weights());
 }
 
 fn inside_an_async_runtime() {

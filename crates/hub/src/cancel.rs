@@ -1,9 +1,10 @@
-//! Stopping a generation from another thread.
+//! Stopping long work from another thread: a download, loading a model, a generation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A flag that every clone shares. A cancelled generation ends after the step it is in and returns what it has.
+/// A flag that every clone shares. Work that is cancelled ends after the step it is in: a download keeps what it has for
+/// the next time, loading ends in an error, and a generation returns what it has.
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken(Arc<AtomicBool>);
 

@@ -1,0 +1,82 @@
+//! Rotary embedding, in place and beside: the two bodies.
+
+use burn::tensor::Tensor;
+use transformers_ops::rotary;
+
+use crate::twin::{Random, agree, followed, tensor, values};
+
+/// Heads, the features of one, and the pairs of these that turn: all, some, and one.
+const HEADS: [[usize; 3]; 5] = [[1, 2, 1], [3, 64, 32], [2, 33, 16], [4, 80, 5], [2, 7, 1]];
+
+fn angles(random: &mut Random, entries: usize, seq: usize, half: usize) -> [Tensor<3>; 2] {
+    let angle = random.tensor([entries, seq, half]) * 3.0;
+    [angle.clone().cos(), angle.sin()]
+}
+
+fn check(x: &Tensor<4>, [cos, sin]: &[Tensor<3>; 2]) {
+    let case = (x.dims(), cos.dims());
+    let before = values(x.clone());
+    let twin = rotary(followed(x), followed(cos), followed(sin));
+    agree(rotary(x.clone(), cos.clone(), sin.clone()), twin, case);
+    assert_eq!(values(x.clone()), before, "{case:?}: others hold it");
+}
+
+#[test]
+fn of_every_shape_shared_and_in_place() {
+    for seq in [1, 3, 17, 63, 65] {
+        for [heads, dim, half] in HEADS {
+            let mut random = Random::new((seq * dim) as u64);
+            for entries in [1, 2] {
+                let angles = angles(&mut random, entries, seq, half);
+                check(&random.tensor([2, heads, seq, dim]), &angles);
+                // A projection, of which only the view is turned.
+                let values = random.floats(2 * seq * heads * dim);
+                let projected = || tensor(values.clone(), [2, seq, heads, dim]).swap_dims(1, 2);
+                check(&projected(), &angles);
+                let [cos, sin] = &angles;
+                agree(
+                    rotary(projected(), cos.clone(), sin.clone()),
+                    rotary(followed(&projected()), followed(cos), followed(sin)),
+                    ("nobody else holds it", [heads, seq, dim]),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn of_views() {
+    let mut random = Random::new(6);
+    let turn = angles(&mut random, 2, 17, 16);
+    // Queries, keys and values side by side.
+    let fused = random.tensor([2, 17, 3 * 3 * 33]);
+    let keys = fused.narrow(2, 99, 99).reshape([2, 17, 3, 33]);
+    check(&keys.swap_dims(1, 2), &turn);
+    let apart = random.tensor([2, 3, 33, 17]).swap_dims(2, 3);
+    check(&apart, &turn);
+    check(&random.tensor([2, 3, 17, 33]).flip([2]), &turn);
+    let some = random.tensor([2, 3, 40, 33]).narrow(2, 20, 17);
+    check(&some, &turn);
+    let [cos, sin] = angles(&mut random, 1, 64, 16);
+    let table = [cos.narrow(1, 40, 17), sin.narrow(1, 40, 17)];
+    check(&some, &table);
+    let [cos, sin] = turn;
+    let whole = [
+        Tensor::cat(vec![cos.clone(), cos], 2).narrow(2, 0, 16),
+        Tensor::cat(vec![sin.clone(), sin], 2).narrow(2, 0, 16),
+    ];
+    check(&some, &whole);
+}
+
+#[test]
+fn of_rows_that_share_their_elements() {
+    let mut random = Random::new(7);
+    let [cos, sin] = angles(&mut random, 1, 17, 4);
+    let one = random.floats(17 * 9);
+    let repeated = || tensor(one.clone(), [1, 1, 17, 9]).expand([2, 3, 17, 9]);
+    agree(
+        rotary(repeated(), cos.clone(), sin.clone()),
+        rotary(followed(&repeated()), followed(&cos), followed(&sin)),
+        "one head of keys for all",
+    );
+}
