@@ -58,6 +58,17 @@ pub enum TokenizationError {
         /// What is wrong and what would be right.
         reason: String,
     },
+    /// A vocabulary that is not in a file does not hold what it should.
+    #[error("{0}")]
+    InvalidVocabulary(String),
+    /// An id without a token was given where each needs one.
+    #[error("the id {id} has no token: the vocabulary has {size}")]
+    UnknownId {
+        /// The id.
+        id: u32,
+        /// How many tokens there are.
+        size: usize,
+    },
     /// A message is not a JSON object.
     #[error(
         "a chat message must be a JSON object such as {{\"role\": \"user\", \"content\": \"…\"}}, found {found}"
