@@ -1,23 +1,27 @@
 //! Finds the tokenizer among a model's files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use transformers_config::gguf::GgufHeader;
 use transformers_hub::{HubOptions, ModelFiles, ModelSource};
 
+use crate::backend::{self, Backend, Decoder, Model};
 use crate::settings::Settings;
-use crate::{Result, TokenizationError, Tokenizer, gguf};
+use crate::tokenizer::Source;
+use crate::{
+    Result, SentencePieceProcessor, TokenizationError, Tokenizer, files, gguf, mistral, tiktoken,
+};
 
-/// Forms of tokenizers that are recognised, so that the error can name them, and not read.
-const OTHER_FORMS: [&str; 7] = [
+/// The usual names of SentencePiece models.
+const SENTENCEPIECE_FILES: [&str; 4] = [
     "tokenizer.model",
     "spiece.model",
+    "spm.model",
     "sentencepiece.bpe.model",
-    "tekken.json",
-    "tiktoken.model",
-    "vocab.json",
-    "vocab.txt",
 ];
+
+/// Forms of tokenizers that are recognised, so that the error can name them, and not read.
+const OTHER_FORMS: [&str; 2] = ["vocab.json", "vocab.txt"];
 
 /// Reads tokenizers from model files.
 #[derive(Debug)]
@@ -37,14 +41,33 @@ impl AutoTokenizer {
         Self::from_files(&ModelFiles::resolve(source, options)?)
     }
 
-    /// Reads the tokenizer among these files: `tokenizer.json` exactly as it is written, with the settings beside it, or
-    /// the metadata of a GGUF file.
+    /// Reads the tokenizer among these files. The first of these that is there counts:
+    ///
+    /// 1. `tokenizer.json`, exactly as it is written
+    /// 2. a GGUF file
+    /// 3. Mistral's own files: `tekken.json`, `tokenizer.model.v3` and the like
+    /// 4. ranks of tiktoken: `tiktoken.model`, `*.tiktoken`
+    /// 5. a SentencePiece model: `tokenizer.model`, `spiece.model`, `spm.model`, `sentencepiece.bpe.model`
+    ///
+    /// The settings in `tokenizer_config.json` and the chat templates beside it are read in each case.
     pub fn from_files(files: &ModelFiles) -> Result<Tokenizer> {
         if let Some(path) = files.find("tokenizer.json")? {
             return from_json(&path, files);
         }
         if let Some(path) = files.gguf()? {
             return Self::from_gguf(&GgufHeader::open(&path)?, &path);
+        }
+        if let Some(path) = find_named(files, mistral::is_mistral_file)? {
+            return mistral::tokenizer(&path, Settings::from_files(files)?);
+        }
+        let is_ranks = |name: &str| name == "tiktoken.model" || name.ends_with(".tiktoken");
+        if let Some(path) = find_named(files, is_ranks)? {
+            return from_ranks(&path, Settings::from_files(files)?);
+        }
+        for name in SENTENCEPIECE_FILES {
+            if let Some(path) = files.find(name)? {
+                return from_model(&path, Settings::from_files(files)?);
+            }
         }
         let mut found = None;
         for name in OTHER_FORMS {
@@ -65,17 +88,78 @@ impl AutoTokenizer {
     }
 }
 
-fn from_json(path: &Path, files: &ModelFiles) -> Result<Tokenizer> {
-    let bytes = std::fs::read(path).map_err(|source| TokenizationError::Io {
-        operation: "reading",
+/// The first of the files whose name is wanted.
+fn find_named(files: &ModelFiles, wanted: impl Fn(&str) -> bool) -> Result<Option<PathBuf>> {
+    let mut names = files.list()?;
+    names.sort();
+    match names.iter().find(|name| !name.contains('/') && wanted(name)) {
+        Some(name) => Ok(files.find(name)?),
+        None => Ok(None),
+    }
+}
+
+fn invalid(path: &Path) -> impl Fn(String) -> TokenizationError {
+    move |reason| TokenizationError::InvalidFile {
         path: path.to_owned(),
-        source,
-    })?;
+        reason,
+    }
+}
+
+fn from_json(path: &Path, files: &ModelFiles) -> Result<Tokenizer> {
+    let bytes = files::read(path)?;
     let settings = Settings::from_files(files)?;
-    tokenizers::Tokenizer::from_bytes(bytes)
+    Backend::from_bytes(bytes)
         .and_then(|backend| Tokenizer::new(backend, settings))
-        .map_err(|error| TokenizationError::InvalidFile {
-            path: path.to_owned(),
-            reason: format!("not a tokenizer that can be read: {error}; fetch the file again"),
+        .map_err(|error| {
+            invalid(path)(format!(
+                "not a tokenizer that can be read: {error}; fetch the file again"
+            ))
         })
+}
+
+fn from_ranks(path: &Path, settings: Settings) -> Result<Tokenizer> {
+    let special: Vec<String> =
+        settings.wanted_tokens.iter().map(|token| token.content.clone()).collect();
+    tiktoken::tokenizer(&files::read(path)?, &settings.declared_ids, &special)
+        .and_then(|tokenizer| {
+            backend::from_tokenizers(tokenizer)
+                .and_then(|backend| Tokenizer::new(backend, settings))
+                .map_err(|error| error.to_string())
+        })
+        .map_err(invalid(path))
+}
+
+/// A SentencePiece model, or ranks under its name.
+fn from_model(path: &Path, settings: Settings) -> Result<Tokenizer> {
+    let bytes = files::read(path)?;
+    if tiktoken::is_ranks(&bytes) {
+        return from_ranks(path, settings);
+    }
+    let model = SentencePieceProcessor::open(path)?;
+    let mut tokenizer = sentencepiece(model, settings)
+        .map_err(|error| invalid(path)(format!("the model cannot be used: {error}")))?;
+    let name = path.file_name().and_then(|name| name.to_str());
+    tokenizer.source = Some(Source::new(name.unwrap_or("tokenizer.model"), bytes));
+    Ok(tokenizer)
+}
+
+/// The model as it is, with the special tokens that it names and the settings do not.
+fn sentencepiece(
+    model: SentencePieceProcessor,
+    mut settings: Settings,
+) -> tokenizers::Result<Tokenizer> {
+    for (name, id) in [
+        ("bos_token", model.bos_id()),
+        ("eos_token", model.eos_id()),
+        ("unk_token", model.unk_id()),
+        ("pad_token", model.pad_id()),
+    ] {
+        let piece = id.and_then(|id| model.id_to_piece(id));
+        if let Some(piece) = piece.filter(|_| !settings.special_tokens.contains_key(name)) {
+            settings.name_token(name, tokenizers::AddedToken::from(piece, true).normalized(false));
+        }
+    }
+    let decoder = Decoder::SentencePiece(model.clone());
+    let backend = backend::from_model(Model::SentencePiece(model), decoder)?;
+    Tokenizer::new(backend, settings)
 }

@@ -7,6 +7,7 @@ mod methods;
 mod render;
 mod templates;
 
+pub(crate) use json::python_float;
 pub use message::ChatMessage;
 pub use templates::ChatTemplateOptions;
 pub(crate) use templates::ChatTemplates;

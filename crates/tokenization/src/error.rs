@@ -106,6 +106,9 @@ pub enum TokenizationError {
     /// A conversation without messages.
     #[error("a chat template needs at least one message; the conversation is empty")]
     EmptyConversation,
+    /// A conversation is not one that the model can be given.
+    #[error("this conversation cannot be encoded: {0}")]
+    InvalidConversation(String),
     /// The chat template refused the conversation by `raise_exception`.
     #[error("the chat template refuses this conversation: {message}")]
     ChatRefused {
@@ -132,4 +135,14 @@ pub enum TokenizationError {
         /// Why.
         reason: String,
     },
+}
+
+impl TokenizationError {
+    /// Turns the backend's errors into this one.
+    pub(crate) fn backend(operation: &'static str) -> impl Fn(tokenizers::Error) -> Self {
+        move |error| Self::Backend {
+            operation,
+            reason: error.to_string(),
+        }
+    }
 }

@@ -1,21 +1,20 @@
 //! Writes a tokenizer: `tokenizer.json`, `tokenizer_config.json` and the chat templates.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::{Result, Side, TokenizationError, Tokenizer};
+use crate::{Result, Side, TokenizationError, Tokenizer, files};
 
 impl Tokenizer {
     /// Writes the tokenizer into a folder, which is made if need be. Files appear whole or not at all.
     pub fn save_pretrained(&self, folder: &Path) -> Result<()> {
-        std::fs::create_dir_all(folder).map_err(|source| io_error("making", folder, source))?;
-        write(folder, "tokenizer.json", &self.backend_json()?)?;
-        write(folder, "tokenizer_config.json", &self.config_json()?)?;
+        files::make_folder(folder)?;
+        files::write(folder, "tokenizer.json", self.backend_json()?.as_bytes())?;
+        files::write(folder, "tokenizer_config.json", self.config_json()?.as_bytes())?;
         for (name, template) in self.chat_templates().iter() {
             if name == "default" {
-                write(folder, "chat_template.jinja", template)?;
+                files::write(folder, "chat_template.jinja", template.as_bytes())?;
                 continue;
             }
             if name.is_empty() || name.contains(['/', '\\']) {
@@ -24,15 +23,15 @@ impl Tokenizer {
                 )));
             }
             let folder = folder.join("additional_chat_templates");
-            std::fs::create_dir_all(&folder)
-                .map_err(|source| io_error("making", &folder, source))?;
-            write(&folder, &format!("{name}.jinja"), template)?;
+            files::make_folder(&folder)?;
+            files::write(&folder, &format!("{name}.jinja"), template.as_bytes())?;
         }
         Ok(())
     }
 
     fn backend_json(&self) -> Result<String> {
         let mut backend = (*self.backend).clone();
+        backend.with_post_processor(Some(self.post_processor.clone()));
         backend
             .with_truncation(self.saved_truncation.clone())
             .map(|backend| backend.with_padding(self.saved_padding.clone()))
@@ -49,6 +48,13 @@ impl Tokenizer {
         // Written into tokenizer.json, where they count.
         for key in ["add_bos_token", "add_eos_token", "added_tokens_decoder"] {
             values.remove(key);
+        }
+        for key in ["additional_special_tokens", "extra_special_tokens"] {
+            values.remove(key);
+        }
+        if !self.settings.extra_special_tokens.is_empty() {
+            let extra = json!(self.settings.extra_special_tokens);
+            values.insert("extra_special_tokens".to_owned(), extra);
         }
         for (name, token) in &self.settings.special_tokens {
             values.insert(name.clone(), token.clone().into());
@@ -75,24 +81,5 @@ impl Tokenizer {
             operation: "writing",
             reason: error.to_string(),
         })
-    }
-}
-
-fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
-    let path = folder.join(name);
-    let whole = || {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.persist(&path)?;
-        Ok(())
-    };
-    whole().map_err(|source| io_error("writing", &path, source))
-}
-
-fn io_error(operation: &'static str, path: &Path, source: std::io::Error) -> TokenizationError {
-    TokenizationError::Io {
-        operation,
-        path: path.to_owned(),
-        source,
     }
 }

@@ -39,8 +39,6 @@ const SPACE: &str = "▁";
 pub struct SentencePieceProcessor(Arc<Inner>);
 
 struct Inner {
-    /// The file, for saving.
-    bytes: Vec<u8>,
     pieces: Pieces,
     algorithm: Algorithm,
     normalizer: Normalizer,
@@ -90,19 +88,19 @@ pub struct TextPiece {
 impl SentencePieceProcessor {
     /// Reads a `.model` file.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::read(files::read(path)?).map_err(|reason| TokenizationError::InvalidFile {
+        Self::read(&files::read(path)?).map_err(|reason| TokenizationError::InvalidFile {
             path: path.to_owned(),
             reason,
         })
     }
 
     /// Reads the content of a `.model` file.
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         Self::read(bytes).map_err(TokenizationError::InvalidVocabulary)
     }
 
-    fn read(bytes: Vec<u8>) -> Result<Self, String> {
-        let proto = read_model(&bytes)?;
+    fn read(bytes: &[u8]) -> Result<Self, String> {
+        let proto = read_model(bytes)?;
         let trainer = proto.trainer_spec();
         let pieces = Pieces::new(&proto)?;
         let algorithm = match trainer.model_type() {
@@ -131,7 +129,6 @@ impl SentencePieceProcessor {
         ];
         Ok(Self(Arc::new(Inner {
             unknown_surface: trainer.unk_surface().to_owned(),
-            bytes,
             pieces,
             algorithm,
             normalizer,
@@ -202,15 +199,20 @@ impl SentencePieceProcessor {
                     size: self.vocab_size(),
                 })
         });
-        Ok(self.join(pieces.collect::<Result<Vec<_>>>()?))
+        Ok(self.join(pieces.collect::<Result<Vec<_>>>()?, false))
     }
 
-    /// The text of pieces, which need not be of this model.
-    pub fn decode_pieces<'a>(&self, pieces: impl IntoIterator<Item = &'a str>) -> String {
-        self.join(pieces.into_iter().map(|piece| (piece, self.0.pieces.id(piece))))
+    /// The text of pieces, which need not be of this model. Control pieces are shown.
+    pub(crate) fn show<'a>(&self, pieces: impl IntoIterator<Item = &'a str>) -> String {
+        let pieces = pieces.into_iter().map(|piece| (piece, self.0.pieces.id(piece)));
+        self.join(pieces, true)
     }
 
-    fn join<'a>(&self, pieces: impl IntoIterator<Item = (&'a str, Option<u32>)>) -> String {
+    fn join<'a>(
+        &self,
+        pieces: impl IntoIterator<Item = (&'a str, Option<u32>)>,
+        show_control: bool,
+    ) -> String {
         let model = &self.0;
         let mut text = String::new();
         let mut bytes = Vec::new();
@@ -225,6 +227,7 @@ impl SentencePieceProcessor {
             flush_bytes(&mut bytes, &mut text);
             first &= text.is_empty();
             if kind == Some(PieceKind::Control) {
+                text.push_str(if show_control { piece } else { "" });
                 continue;
             }
             let stripped = piece.strip_prefix(SPACE).filter(|_| first && strips);
@@ -314,16 +317,6 @@ impl SentencePieceProcessor {
             .normalizer
             .normalize(text, &model.pieces.user_defined)
             .text
-    }
-
-    /// The content of the file.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0.bytes
-    }
-
-    /// What the file says, for building a pipeline of it.
-    pub(crate) fn proto(&self) -> ModelProto {
-        read_model(&self.0.bytes).unwrap_or_default() // it was read before
     }
 }
 

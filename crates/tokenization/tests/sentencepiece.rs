@@ -19,7 +19,7 @@ fn models() -> Vec<PathBuf> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "model"))
         .collect();
     models.sort();
-    assert!(models.len() > 10);
+    assert!(models.len() >= 10);
     models
 }
 
@@ -74,7 +74,7 @@ fn damaged_models_are_refused_and_never_panic() {
     let whole = std::fs::read(golden("sentencepiece/unigram.model")).unwrap();
     let mut random = common::Random(7);
     for length in 0..whole.len() {
-        if let Ok(model) = SentencePieceProcessor::from_bytes(whole[..length].to_vec()) {
+        if let Ok(model) = SentencePieceProcessor::from_bytes(&whole[..length]) {
             model.encode("ﬁne e\u{301}  the"); // cut between two fields
         }
     }
@@ -84,7 +84,7 @@ fn damaged_models_are_refused_and_never_panic() {
             let position = random.below(bytes.len());
             bytes[position] = random.below(256) as u8;
         }
-        if let Ok(model) = SentencePieceProcessor::from_bytes(bytes) {
+        if let Ok(model) = SentencePieceProcessor::from_bytes(&bytes) {
             let ids = model.encode("ﬁne e\u{301} ½  <tool> the \u{3000} end");
             model.decode(&ids).unwrap();
         }
