@@ -6,7 +6,7 @@
 
 mod bpe;
 mod normalizer;
-mod proto;
+pub(crate) mod proto;
 mod trie;
 mod unigram;
 mod words;

@@ -61,6 +61,8 @@ pub(crate) struct TrainerSpec {
     pub treat_whitespace_as_suffix: Option<bool>,
     #[prost(bool, optional, tag = "35")]
     pub byte_fallback: Option<bool>,
+    #[prost(int32, optional, tag = "40")]
+    pub unk_id: Option<i32>,
     #[prost(string, optional, tag = "45", default = "<unk>")]
     pub unk_piece: Option<String>,
     #[prost(string, optional, tag = "46", default = "<s>")]
