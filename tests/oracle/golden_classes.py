@@ -188,5 +188,5 @@ VOCABULARIES = [
 ]
 write(GOLDEN / "merges.json", [{"vocab": vocab, "scores": scores, "skip": skip, "merges": generate_merges(vocab, scores, skip)}
                                for vocab, scores, skip in VOCABULARIES])
-models = {model: entry for model, entry in TOKENIZER_MAPPING_NAMES.items() if isinstance(entry, str)}
-write(GOLDEN / "model_types.json", models)
+known = set(definitions) | {alias for entry in definitions.values() for alias in entry["aliases"]}
+write(OUT / "src/classes/model_types.json", {model: name for model, name in TOKENIZER_MAPPING_NAMES.items() if name in known})

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use transformers_config::gguf::GgufHeader;
 use transformers_hub::{HubOptions, ModelFiles, ModelSource};
 
@@ -9,7 +10,7 @@ use crate::backend::{self, Backend, Decoder, Model};
 use crate::settings::Settings;
 use crate::tokenizer::Source;
 use crate::{
-    Result, SentencePieceProcessor, TokenizationError, Tokenizer, files, gguf, mistral, tiktoken,
+    Result, SentencePieceProcessor, TokenizationError, Tokenizer, TokenizerClass, files, gguf, mistral, tiktoken,
 };
 
 /// The usual names of SentencePiece models.
@@ -19,9 +20,6 @@ const SENTENCEPIECE_FILES: [&str; 4] = [
     "spm.model",
     "sentencepiece.bpe.model",
 ];
-
-/// Forms of tokenizers that are recognised, so that the error can name them, and not read.
-const OTHER_FORMS: [&str; 2] = ["vocab.json", "vocab.txt"];
 
 /// Reads tokenizers from model files.
 #[derive(Debug)]
@@ -48,8 +46,11 @@ impl AutoTokenizer {
     /// 3. Mistral's own files: `tekken.json`, `tokenizer.model.v3` and the like
     /// 4. ranks of tiktoken: `tiktoken.model`, `*.tiktoken`
     /// 5. a SentencePiece model: `tokenizer.model`, `spiece.model`, `spm.model`, `sentencepiece.bpe.model`
+    /// 6. `vocab.json` with `merges.txt`, or `vocab.txt`
     ///
-    /// The settings in `tokenizer_config.json` and the chat templates beside it are read in each case.
+    /// The last two are read as the class says that `tokenizer_config.json` or `config.json` names; where that is none
+    /// with a definition ([`TokenizerClass`]), SentencePiece models are taken as they are, and the others for those of
+    /// GPT-2 and BERT. The settings in `tokenizer_config.json` and the chat templates beside it are read in each case.
     pub fn from_files(files: &ModelFiles) -> Result<Tokenizer> {
         if let Some(path) = files.find("tokenizer.json")? {
             return from_json(&path, files);
@@ -64,22 +65,28 @@ impl AutoTokenizer {
         if let Some(path) = find_named(files, is_ranks)? {
             return from_ranks(&path, Settings::from_files(files)?);
         }
-        for name in SENTENCEPIECE_FILES {
+        let settings = Settings::from_files(files)?;
+        let class = class(files, &settings)?;
+        let usual = class.and_then(|class| class.file()).filter(|file| file.ends_with(".model"));
+        for name in usual.into_iter().chain(SENTENCEPIECE_FILES) {
             if let Some(path) = files.find(name)? {
-                return from_model(&path, Settings::from_files(files)?);
+                return from_model(&path, class, settings);
             }
         }
-        let mut found = None;
-        for name in OTHER_FORMS {
-            if files.find(name)?.is_some() {
-                found = Some(name);
-                break;
-            }
+        // An object of ids with merges, or a token per line.
+        for (vocab, merges, default) in [
+            ("vocab.json", Some("merges.txt"), "GPT2Tokenizer"),
+            ("vocab.txt", None, "BertTokenizer"),
+        ] {
+            let Some(path) = files.find(vocab)? else {
+                continue;
+            };
+            let merges = merges.map(|merges| files.find(merges)).transpose()?.flatten();
+            let class = class.or_else(|| TokenizerClass::named(default));
+            let class = class.ok_or_else(|| no_tokenizer(files))?;
+            return class.with_settings(&path, merges.as_deref(), settings);
         }
-        Err(TokenizationError::NoTokenizer {
-            source_name: files.source().to_string(),
-            found,
-        })
+        Err(no_tokenizer(files))
     }
 
     /// Builds the tokenizer of the GGUF file at `path`, whose header was read.
@@ -129,11 +136,37 @@ fn from_ranks(path: &Path, settings: Settings) -> Result<Tokenizer> {
         .map_err(invalid(path))
 }
 
+fn no_tokenizer(files: &ModelFiles) -> TokenizationError {
+    TokenizationError::NoTokenizer {
+        source_name: files.source().to_string(),
+    }
+}
+
+/// The class that the files name: by its name, or by the type of the model.
+fn class(files: &ModelFiles, settings: &Settings) -> Result<Option<TokenizerClass>> {
+    let config: Value = match files.find("config.json")? {
+        Some(path) => serde_json::from_str(&files::read_text(&path)?)
+            .map_err(|error| invalid(&path)(format!("not JSON: {error}; fetch the file again")))?,
+        None => Value::Null,
+    };
+    let declared = settings.values.get("tokenizer_class").and_then(Value::as_str);
+    let declared = declared.or_else(|| config["tokenizer_class"].as_str());
+    let by_type = config["model_type"].as_str().and_then(TokenizerClass::of_model_type);
+    Ok(declared.and_then(TokenizerClass::named).or(by_type))
+}
+
 /// A SentencePiece model, or ranks under its name.
-fn from_model(path: &Path, settings: Settings) -> Result<Tokenizer> {
+fn from_model(
+    path: &Path,
+    class: Option<TokenizerClass>,
+    settings: Settings,
+) -> Result<Tokenizer> {
     let bytes = files::read(path)?;
     if tiktoken::is_ranks(&bytes) {
         return from_ranks(path, settings);
+    }
+    if let Some(class) = class.filter(TokenizerClass::reads_sentencepiece) {
+        return class.with_settings(path, None, settings);
     }
     let model = SentencePieceProcessor::open(path)?;
     let mut tokenizer = sentencepiece(model, settings)

@@ -15,6 +15,7 @@ use std::path::Path;
 
 use definition::Definition;
 
+use crate::settings::Settings;
 use crate::{Result, Tokenizer};
 
 /// A vocabulary that is given to a class.
@@ -95,7 +96,7 @@ impl TokenizerClass {
     /// A tokenizer of the vocabulary in these files: `vocab.json` with `merges.txt`, `vocab.txt`, or a SentencePiece
     /// model, whose pieces the class puts into its own order (the reference's `convert_from_spm`).
     pub fn with_files(&self, vocab: &Path, merges: Option<&Path>) -> Result<Tokenizer> {
-        from_files::tokenizer(*self, vocab, merges, None)
+        from_files::tokenizer(*self, vocab, merges, Settings::default())
     }
 }
 

@@ -30,15 +30,13 @@ pub enum TokenizationError {
     },
     /// There is no tokenizer among the model's files.
     #[error(
-        "`{source_name}` has no tokenizer.json{}; save one with Python's \
-         `AutoTokenizer.from_pretrained(…).save_pretrained(…)`, which writes it",
-        found.as_ref().map(|file| format!(" (its {file} is a form that cannot be read yet)")).unwrap_or_default()
+        "`{source_name}` has no tokenizer.json; save one with Python's \
+         `AutoTokenizer.from_pretrained(…).save_pretrained(…)`, which writes it, or give the vocabulary's file to a \
+         `TokenizerClass`"
     )]
     NoTokenizer {
         /// The model source as the user typed it.
         source_name: String,
-        /// A tokenizer file of another form that is there.
-        found: Option<&'static str>,
     },
     /// A tokenizer file does not hold what it should.
     #[error("{}: {reason}", path.display())]

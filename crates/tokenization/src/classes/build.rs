@@ -1,12 +1,14 @@
 //! From a definition and a vocabulary to a tokenizer.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
-use tokenizers::AddedToken;
+use tokenizers::{AddedToken, PostProcessorWrapper};
 
 use super::{Definition, TokenizerClass, Vocabulary, spm};
 use crate::backend::Backend;
 use crate::settings::Settings;
-use crate::{Result, Side, TokenizationError, Tokenizer, post_processor};
+use crate::{Result, Side, TokenizationError, Tokenizer, post_processor, surround};
 
 /// What a class is given.
 pub(super) struct Builder {
@@ -80,23 +82,32 @@ impl Builder {
                 "the vocabulary cannot be one of {name}: {reason}"
             ))
         };
-        let state = self.state().map_err(invalid)?;
+        let renamed = self.renamed();
+        let mut state = self.state().map_err(invalid)?;
+        rename(&mut state["model"]["unk_token"], &renamed);
         let mut backend = serde_json::from_value::<Backend>(state)
             .map_err(|error| invalid(error.to_string()))?;
         let definition = self.class.definition;
         backend
-            .add_tokens(self.added_tokens())
+            .add_tokens(self.added_tokens(&renamed))
+            .map_err(|error| invalid(error.to_string()))?;
+        crate::added_tokens::add(&mut backend, &self.settings)
             .map_err(|error| invalid(error.to_string()))?;
         let mut processor = definition.post_processor.clone();
+        rename(&mut processor, &renamed);
         if !definition.fixed_post_processor {
             let unknown = definition.special_tokens.get("unk_token");
+            let unknown = unknown.map(|token| renamed.get(token).unwrap_or(token));
             let unknown = unknown.and_then(|token| backend.token_to_id(token));
             let id = |token: &str| backend.token_to_id(token).or(unknown);
             post_processor::resolve(&mut processor, &id);
         }
-        let processor = serde_json::from_value::<Option<tokenizers::PostProcessorWrapper>>(processor);
+        let processor = serde_json::from_value::<Option<PostProcessorWrapper>>(processor);
         backend.with_post_processor(processor.map_err(|error| invalid(error.to_string()))?);
         self.fill_settings();
+        if let Some(template) = self.bos_eos(&backend) {
+            backend.with_post_processor(Some(template.map_err(|error| invalid(error.to_string()))?));
+        }
         Tokenizer::new(backend, self.settings).map_err(|error| invalid(error.to_string()))
     }
 
@@ -161,8 +172,33 @@ impl Builder {
         json!(position.map(|id| id as u32).or(self.unk_id).unwrap_or(0))
     }
 
+    /// The class's special tokens that the settings name otherwise.
+    fn renamed(&self) -> HashMap<String, String> {
+        let definition = self.class.definition;
+        let other = |(name, token): (&String, &String)| {
+            let new = self.settings.special_tokens.get(name)?;
+            let still = definition.special_tokens.iter().any(|(other, same)| {
+                same == token && !self.settings.special_tokens.contains_key(other)
+            });
+            (new != token && !still).then(|| (token.clone(), new.clone()))
+        };
+        definition.special_tokens.iter().filter_map(other).collect()
+    }
+
+    /// What `add_bos_token` and `add_eos_token` ask for, where the settings have one of them.
+    fn bos_eos(&self, backend: &Backend) -> Option<serde_json::Result<PostProcessorWrapper>> {
+        let flag = |key: &str| self.settings.values.get(key).and_then(Value::as_bool);
+        let (bos, eos) = (flag("add_bos_token"), flag("add_eos_token"));
+        let token = |name: &str, wanted: Option<bool>| {
+            let token = self.settings.special_tokens.get(name).filter(|_| wanted == Some(true))?;
+            Some((token.clone(), backend.token_to_id(token)?))
+        };
+        (bos.is_some() || eos.is_some())
+            .then(|| surround::bos_eos(token("bos_token", bos), token("eos_token", eos)))
+    }
+
     /// The class's tokens, with those of the file before the ones without a name.
-    fn added_tokens(&self) -> Vec<AddedToken> {
+    fn added_tokens(&self, renamed: &HashMap<String, String>) -> Vec<AddedToken> {
         let definition = self.class.definition;
         let named = &definition.special_tokens;
         let is_extra = |content: &String| {
@@ -171,7 +207,19 @@ impl Builder {
         };
         let (extra, named): (Vec<_>, Vec<_>) =
             definition.added_tokens.iter().partition(|token| is_extra(&token.content));
-        let mut tokens: Vec<AddedToken> = named.iter().map(|token| token.token()).collect();
+        let declared = |content: &String| {
+            let tokens = self.settings.declared_tokens.iter().chain(&self.settings.wanted_tokens);
+            tokens.rev().find(|token| token.content == *content).cloned()
+        };
+        let mut tokens: Vec<AddedToken> = Vec::new();
+        for token in named {
+            let content = renamed.get(&token.content).unwrap_or(&token.content);
+            let own = || AddedToken {
+                content: content.clone(),
+                ..token.token()
+            };
+            tokens.push(declared(content).unwrap_or_else(own));
+        }
         let drops = definition.spm_drops_extra && !self.more_tokens.is_empty();
         let own = extra.iter().filter(|_| !drops).map(|token| token.token());
         for token in self.more_tokens.iter().cloned().chain(own) {
@@ -197,8 +245,7 @@ impl Builder {
         let special = self.more_tokens.iter().filter(|token| token.special);
         let special = special.map(|token| &token.content);
         for token in special.chain(&definition.extra_special_tokens) {
-            let named = settings.special_tokens.values().any(|other| other == token);
-            if !named && !extra.contains(token) {
+            if !extra.contains(token) {
                 extra.push(token.clone());
             }
         }
@@ -210,6 +257,26 @@ impl Builder {
         settings
             .values
             .insert("tokenizer_class".to_owned(), class.name.into());
+    }
+}
+
+/// Puts the new names of tokens in place of the class's.
+fn rename(value: &mut Value, renamed: &HashMap<String, String>) {
+    match value {
+        Value::String(text) => {
+            if let Some(new) = renamed.get(text) {
+                text.clone_from(new);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| rename(value, renamed)),
+        Value::Object(map) => {
+            let renamed_entry = |(key, mut value): (String, Value)| {
+                rename(&mut value, renamed);
+                (renamed.get(&key).cloned().unwrap_or(key), value)
+            };
+            *map = std::mem::take(map).into_iter().map(renamed_entry).collect();
+        }
+        _ => {}
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use super::build::Builder;
 use super::{TokenizerClass, Vocabulary};
@@ -14,13 +15,13 @@ pub(super) fn tokenizer(
     class: TokenizerClass,
     vocab: &Path,
     merges: Option<&Path>,
-    settings: Option<Settings>,
+    settings: Settings,
 ) -> Result<Tokenizer> {
     let invalid = |path: &Path, reason: String| TokenizationError::InvalidFile {
         path: path.to_owned(),
         reason,
     };
-    let mut builder = Builder::new(class).settings(settings.unwrap_or_default());
+    let mut builder = Builder::new(class).settings(settings);
     let extension = vocab.extension().and_then(|extension| extension.to_str());
     builder = match extension {
         Some("model") => {
@@ -74,6 +75,20 @@ fn read_merges(path: &Path) -> Result<Vec<(String, String)>> {
 }
 
 impl TokenizerClass {
+    /// The class of this type of model.
+    pub(crate) fn of_model_type(model_type: &str) -> Option<Self> {
+        static CLASSES: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
+            serde_json::from_str(include_str!("model_types.json")).expect("the table is valid")
+        });
+        Self::named(CLASSES.get(model_type)?)
+    }
+
+    /// Whether the vocabulary may come from a SentencePiece model.
+    pub(crate) fn reads_sentencepiece(&self) -> bool {
+        matches!(self.definition.model_type(), "BPE" | "Unigram")
+            && self.file().is_none_or(|file| file.ends_with(".model"))
+    }
+
     /// The usual name of its vocabulary's file.
     pub(crate) fn file(&self) -> Option<&'static str> {
         self.definition.file.as_deref()
@@ -85,6 +100,6 @@ impl TokenizerClass {
         merges: Option<&Path>,
         settings: Settings,
     ) -> Result<Tokenizer> {
-        tokenizer(*self, vocab, merges, Some(settings))
+        tokenizer(*self, vocab, merges, settings)
     }
 }
