@@ -46,6 +46,7 @@ mod special_tokens;
 mod surround;
 mod tiktoken;
 mod tokenizer;
+mod training;
 
 pub use auto::AutoTokenizer;
 pub use classes::*;
@@ -60,3 +61,4 @@ pub use plain::{PlainTokenizer, PlainVocabulary, SpecialTokensPattern, Tokenize}
 pub use sentencepiece::{SentencePieceProcessor, TextPiece};
 pub use tokenizer::Tokenizer;
 pub use tokenizers::AddedToken;
+pub use training::TrainOptions;

@@ -1,5 +1,7 @@
 //! Ids in what is put around texts, which follow the vocabulary.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 /// Writes the ids that `id` gives for its tokens into a post-processor. Names the first token that has none.
@@ -34,4 +36,24 @@ pub(crate) fn resolve(processor: &mut Value, id: &dyn Fn(&str) -> Option<u32>) -
         }
     }
     missing
+}
+
+/// Puts the new names of tokens in place of the old ones.
+pub(crate) fn rename(value: &mut Value, renamed: &HashMap<String, String>) {
+    match value {
+        Value::String(text) => {
+            if let Some(new) = renamed.get(text) {
+                text.clone_from(new);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| rename(value, renamed)),
+        Value::Object(map) => {
+            let renamed_entry = |(key, mut value): (String, Value)| {
+                rename(&mut value, renamed);
+                (renamed.get(&key).cloned().unwrap_or(key), value)
+            };
+            *map = std::mem::take(map).into_iter().map(renamed_entry).collect();
+        }
+        _ => {}
+    }
 }

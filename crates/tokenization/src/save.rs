@@ -29,7 +29,7 @@ impl Tokenizer {
         Ok(())
     }
 
-    fn backend_json(&self) -> Result<String> {
+    pub(crate) fn backend_json(&self) -> Result<String> {
         let mut backend = (*self.backend).clone();
         backend.with_post_processor(Some(self.post_processor.clone()));
         backend

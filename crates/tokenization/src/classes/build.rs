@@ -84,7 +84,7 @@ impl Builder {
         };
         let renamed = self.renamed();
         let mut state = self.state().map_err(invalid)?;
-        rename(&mut state["model"]["unk_token"], &renamed);
+        post_processor::rename(&mut state["model"]["unk_token"], &renamed);
         let mut backend = serde_json::from_value::<Backend>(state)
             .map_err(|error| invalid(error.to_string()))?;
         let definition = self.class.definition;
@@ -94,7 +94,7 @@ impl Builder {
         crate::added_tokens::add(&mut backend, &self.settings)
             .map_err(|error| invalid(error.to_string()))?;
         let mut processor = definition.post_processor.clone();
-        rename(&mut processor, &renamed);
+        post_processor::rename(&mut processor, &renamed);
         if !definition.fixed_post_processor {
             let unknown = definition.special_tokens.get("unk_token");
             let unknown = unknown.map(|token| renamed.get(token).unwrap_or(token));
@@ -257,26 +257,6 @@ impl Builder {
         settings
             .values
             .insert("tokenizer_class".to_owned(), class.name.into());
-    }
-}
-
-/// Puts the new names of tokens in place of the class's.
-fn rename(value: &mut Value, renamed: &HashMap<String, String>) {
-    match value {
-        Value::String(text) => {
-            if let Some(new) = renamed.get(text) {
-                text.clone_from(new);
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(|value| rename(value, renamed)),
-        Value::Object(map) => {
-            let renamed_entry = |(key, mut value): (String, Value)| {
-                rename(&mut value, renamed);
-                (renamed.get(&key).cloned().unwrap_or(key), value)
-            };
-            *map = std::mem::take(map).into_iter().map(renamed_entry).collect();
-        }
-        _ => {}
     }
 }
 
