@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
+use super::TokenizerClass;
+
 /// A class.
 #[derive(Debug, Deserialize)]
 pub(super) struct Definition {
@@ -73,6 +75,39 @@ impl Definition {
     /// `BPE`, `Unigram`, `WordPiece` or `WordLevel`.
     pub fn model_type(&self) -> &str {
         self.model["type"].as_str().unwrap_or_default()
+    }
+}
+
+impl TokenizerClass {
+    /// Whether the class builds the pipeline of this `tokenizer.json`, apart from its vocabulary and what is around texts.
+    pub(crate) fn builds(&self, file: &str) -> bool {
+        let Ok(mut state) = serde_json::from_str::<Value>(file) else {
+            return false;
+        };
+        let definition = self.definition;
+        let same_model = definition.model.iter().all(|(key, value)| {
+            let by_name = key == "unk_id" && definition.unk_by_name;
+            by_name || state["model"][key] == *value
+        });
+        let mut normalizer = state["normalizer"].take();
+        remove_maps(&mut normalizer);
+        let same_normalizer = normalizer == definition.normalizer
+            || definition.normalizer_with_map.as_ref() == Some(&normalizer);
+        same_model
+            && same_normalizer
+            && state["pre_tokenizer"] == definition.pre_tokenizer
+            && state["decoder"] == definition.decoder
+    }
+}
+
+fn remove_maps(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.remove("precompiled_charsmap");
+            map.values_mut().for_each(remove_maps);
+        }
+        Value::Array(values) => values.iter_mut().for_each(remove_maps),
+        _ => {}
     }
 }
 
