@@ -233,6 +233,26 @@ impl Tokenizer {
         Ok(BatchEncoding::new(rows))
     }
 
+    /// These rows, truncated and padded: for what is put together without texts.
+    pub(crate) fn rows_of(
+        &self,
+        rows: Vec<Encoding>,
+        options: &EncodeOptions,
+    ) -> Result<BatchEncoding> {
+        let plan = self.plan(options)?;
+        let mut rows: Vec<(usize, Encoding)> = rows.into_iter().enumerate().collect();
+        if let Some(truncation) = &plan.truncation {
+            for (_, row) in &mut rows {
+                row.truncate(truncation.max_length, 0, truncation.direction);
+                row.take_overflowing();
+            }
+        }
+        if let Some(length) = plan.padded_length {
+            self.pad(&mut rows, length, options)?;
+        }
+        Ok(BatchEncoding::new(rows))
+    }
+
     /// One text or pair. Truncation comes between tokenising and adding special tokens, so that these always stay.
     fn row(
         &self,

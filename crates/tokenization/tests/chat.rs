@@ -39,6 +39,7 @@ fn conversation(arguments: &Map<String, Value>) -> (Vec<ChatMessage>, ChatTempla
         documents: list(arguments.remove("documents")),
         template: None,
         extra: arguments,
+        ..Default::default()
     };
     (messages, options)
 }
@@ -297,4 +298,45 @@ fn a_long_conversation_is_within_the_budget() {
             .unwrap();
         assert!(rendered.len() > 1_500_000, "{name}: {}", rendered.len());
     }
+}
+
+#[test]
+fn the_assistants_tokens_are_those_of_the_reference() {
+    let golden: Value = read("chat/masks.json");
+    let tokenizer = tokenizer("byte_level");
+    let masked = |template: &Value| ChatTemplateOptions {
+        template: template.as_str().map(str::to_owned),
+        return_assistant_tokens_mask: true,
+        ..Default::default()
+    };
+    let rows = golden["rows"].as_array().unwrap();
+    assert!(rows.len() > 15);
+    for row in rows {
+        let messages: Vec<ChatMessage> = serde_json::from_value(row["messages"].clone()).unwrap();
+        let options = masked(&row["template"]);
+        let text = tokenizer.apply_chat_template(&messages, &options).unwrap();
+        assert_eq!(text, row["text"].as_str().unwrap(), "{row}");
+        let batch = tokenizer.encode_chat(&messages, &options).unwrap();
+        assert_eq!(serde_json::to_value(&batch.input_ids[0]).unwrap(), row["input_ids"], "{row}");
+        let masks = batch.assistant_masks.unwrap();
+        assert_eq!(serde_json::to_value(&masks[0]).unwrap(), row["assistant_masks"], "{row}");
+    }
+    let batch = &golden["batch"];
+    let conversations: Vec<Vec<ChatMessage>> =
+        serde_json::from_value(batch["conversations"].clone()).unwrap();
+    let encode = transformers_tokenization::EncodeOptions {
+        padding: transformers_tokenization::Padding::Longest,
+        truncation: transformers_tokenization::Truncation::LongestFirst,
+        max_length: Some(60),
+        ..Default::default()
+    };
+    let options = masked(&batch["template"]);
+    let found = tokenizer.encode_chats(&conversations, &options, &encode).unwrap();
+    assert_eq!(serde_json::to_value(&found.input_ids).unwrap(), batch["input_ids"]);
+    assert_eq!(serde_json::to_value(found.assistant_masks).unwrap(), batch["assistant_masks"]);
+    let both = ChatTemplateOptions {
+        continue_final_message: true,
+        ..options
+    };
+    assert!(tokenizer.encode_chat(&conversations[0], &both).is_err());
 }
