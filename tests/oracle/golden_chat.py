@@ -107,5 +107,7 @@ def parsing():
     return {"templates": TEMPLATES, "tools": TOOLS, "rows": rows, "bad": BAD}
 
 
+# The reference's templates of models whose files have none.
+write(OUT.parent.parent.parent / "src/response/templates.json", [[list(types), template] for types, template in KNOWN.items()])
 write(OUT / "masks.json", masks())
 write(OUT / "parsing.json", parsing())

@@ -107,6 +107,9 @@ pub enum TokenizationError {
     /// A conversation is not one that the model can be given.
     #[error("this conversation cannot be encoded: {0}")]
     InvalidConversation(String),
+    /// An answer, or the template of answers, is not as it should be.
+    #[error("the answer cannot be parsed: {0}")]
+    InvalidResponse(String),
     /// The chat template refused the conversation by `raise_exception`.
     #[error("the chat template refuses this conversation: {message}")]
     ChatRefused {
