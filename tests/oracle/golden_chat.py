@@ -111,3 +111,20 @@ def parsing():
 write(OUT.parent.parent.parent / "src/response/templates.json", [[list(types), template] for types, template in KNOWN.items()])
 write(OUT / "masks.json", masks())
 write(OUT / "parsing.json", parsing())
+
+
+def get_weather(city: str, days: list[int], unit: str, detailed: bool = False):
+    """
+    The weather of a city.
+
+    Args:
+        city: Which city.
+        days: Which days from now.
+        unit: The scale. (choices: ["celsius", "fahrenheit"])
+        detailed: Whether to tell everything.
+    """
+
+
+from transformers.utils import get_json_schema
+
+write(OUT / "tool.json", get_json_schema(get_weather))

@@ -51,7 +51,7 @@ mod training;
 
 pub use auto::AutoTokenizer;
 pub use classes::*;
-pub use chat::{ChatMessage, ChatTemplateOptions};
+pub use chat::{ChatMessage, ChatTemplateOptions, function_schema};
 pub use decode_stream::DecodeStream;
 pub use batch::BatchEncoding;
 pub use encoding::{EncodeOptions, Inputs, Padding, Side, Truncation};

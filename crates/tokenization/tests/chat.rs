@@ -340,3 +340,42 @@ fn the_assistants_tokens_are_those_of_the_reference() {
     };
     assert!(tokenizer.encode_chat(&conversations[0], &both).is_err());
 }
+
+#[test]
+fn types_give_the_schemas_that_functions_give_in_the_reference() {
+    use schemars::JsonSchema;
+    use serde::Deserialize;
+
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    #[allow(dead_code)]
+    enum Unit {
+        Celsius,
+        Fahrenheit,
+    }
+
+    /// What the function takes.
+    #[derive(Deserialize, JsonSchema)]
+    #[allow(dead_code)]
+    struct GetWeather {
+        /// Which city.
+        city: String,
+        /// Which days from now.
+        days: Vec<u32>,
+        /// The scale.
+        unit: Unit,
+        /// Whether to tell everything.
+        #[serde(default)]
+        detailed: bool,
+    }
+
+    let mut found = transformers_tokenization::function_schema::<GetWeather>(
+        "get_weather",
+        "The weather of a city.",
+    );
+    let properties = found["function"]["parameters"]["properties"].as_object_mut().unwrap();
+    // A default is said here, and left out there.
+    assert_eq!(properties["detailed"].as_object_mut().unwrap().remove("default"), Some(false.into()));
+    let expected: Value = read("chat/tool.json");
+    assert_eq!(found, expected);
+}
