@@ -26,10 +26,7 @@ const SCRIPTS: &[(&str, &[&str])] = &[
         "golden_tokenization.py",
         &["crates/tokenization/tests/golden"],
     ),
-    (
-        "golden_calls.py",
-        &["crates/tokenization/tests/golden"],
-    ),
+    ("golden_calls.py", &["crates/tokenization/tests/golden"]),
     (
         "golden_sentencepiece.py",
         &["crates/tokenization/tests/golden/sentencepiece"],

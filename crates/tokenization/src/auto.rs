@@ -10,7 +10,8 @@ use crate::backend::{self, Backend, Decoder, Model};
 use crate::settings::Settings;
 use crate::tokenizer::Source;
 use crate::{
-    Result, SentencePieceProcessor, TokenizationError, Tokenizer, TokenizerClass, files, gguf, mistral, tiktoken,
+    Result, SentencePieceProcessor, TokenizationError, Tokenizer, TokenizerClass, checks, files,
+    gguf, mistral, tiktoken,
 };
 
 /// The usual names of SentencePiece models.
@@ -67,7 +68,9 @@ impl AutoTokenizer {
         }
         let settings = Settings::from_files(files)?;
         let class = class(files, &settings)?;
-        let usual = class.and_then(|class| class.file()).filter(|file| file.ends_with(".model"));
+        let usual = class
+            .and_then(|class| class.file())
+            .filter(|file| file.ends_with(".model"));
         for name in usual.into_iter().chain(SENTENCEPIECE_FILES) {
             if let Some(path) = files.find(name)? {
                 return from_model(&path, class, settings);
@@ -81,7 +84,10 @@ impl AutoTokenizer {
             let Some(path) = files.find(vocab)? else {
                 continue;
             };
-            let merges = merges.map(|merges| files.find(merges)).transpose()?.flatten();
+            let merges = merges
+                .map(|merges| files.find(merges))
+                .transpose()?
+                .flatten();
             let class = class.or_else(|| TokenizerClass::named(default));
             let class = class.ok_or_else(|| no_tokenizer(files))?;
             return class.with_settings(&path, merges.as_deref(), settings);
@@ -99,7 +105,10 @@ impl AutoTokenizer {
 fn find_named(files: &ModelFiles, wanted: impl Fn(&str) -> bool) -> Result<Option<PathBuf>> {
     let mut names = files.list()?;
     names.sort();
-    match names.iter().find(|name| !name.contains('/') && wanted(name)) {
+    match names
+        .iter()
+        .find(|name| !name.contains('/') && wanted(name))
+    {
         Some(name) => Ok(files.find(name)?),
         None => Ok(None),
     }
@@ -115,7 +124,9 @@ fn invalid(path: &Path) -> impl Fn(String) -> TokenizationError {
 fn from_json(path: &Path, files: &ModelFiles) -> Result<Tokenizer> {
     let bytes = files::read(path)?;
     let settings = Settings::from_files(files)?;
-    Backend::from_bytes(bytes)
+    checks::before_reading(&bytes)
+        .map_err(Into::into)
+        .and_then(|()| Backend::from_bytes(bytes))
         .and_then(|backend| Tokenizer::new(backend, settings))
         .map_err(|error| {
             invalid(path)(format!(
@@ -125,8 +136,11 @@ fn from_json(path: &Path, files: &ModelFiles) -> Result<Tokenizer> {
 }
 
 fn from_ranks(path: &Path, settings: Settings) -> Result<Tokenizer> {
-    let special: Vec<String> =
-        settings.wanted_tokens.iter().map(|token| token.content.clone()).collect();
+    let special: Vec<String> = settings
+        .wanted_tokens
+        .iter()
+        .map(|token| token.content.clone())
+        .collect();
     tiktoken::tokenizer(&files::read(path)?, &settings.declared_ids, &special)
         .and_then(|tokenizer| {
             backend::from_tokenizers(tokenizer)
@@ -149,18 +163,19 @@ fn class(files: &ModelFiles, settings: &Settings) -> Result<Option<TokenizerClas
             .map_err(|error| invalid(&path)(format!("not JSON: {error}; fetch the file again")))?,
         None => Value::Null,
     };
-    let declared = settings.values.get("tokenizer_class").and_then(Value::as_str);
+    let declared = settings
+        .values
+        .get("tokenizer_class")
+        .and_then(Value::as_str);
     let declared = declared.or_else(|| config["tokenizer_class"].as_str());
-    let by_type = config["model_type"].as_str().and_then(TokenizerClass::of_model_type);
+    let by_type = config["model_type"]
+        .as_str()
+        .and_then(TokenizerClass::of_model_type);
     Ok(declared.and_then(TokenizerClass::named).or(by_type))
 }
 
 /// A SentencePiece model, or ranks under its name.
-fn from_model(
-    path: &Path,
-    class: Option<TokenizerClass>,
-    settings: Settings,
-) -> Result<Tokenizer> {
+fn from_model(path: &Path, class: Option<TokenizerClass>, settings: Settings) -> Result<Tokenizer> {
     let bytes = files::read(path)?;
     if tiktoken::is_ranks(&bytes) {
         return from_ranks(path, settings);
@@ -189,7 +204,10 @@ fn sentencepiece(
     ] {
         let piece = id.and_then(|id| model.id_to_piece(id));
         if let Some(piece) = piece.filter(|_| !settings.special_tokens.contains_key(name)) {
-            settings.name_token(name, tokenizers::AddedToken::from(piece, true).normalized(false));
+            settings.name_token(
+                name,
+                tokenizers::AddedToken::from(piece, true).normalized(false),
+            );
         }
     }
     let decoder = Decoder::SentencePiece(model.clone());

@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::BpeTrainer;
 use tokenizers::{
-    DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, Token,
-    TokenizerBuilder, TokenizerImpl,
+    DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
+    Token, TokenizerBuilder, TokenizerImpl,
 };
 
 use crate::SentencePieceProcessor;
@@ -25,6 +25,7 @@ pub(crate) type Backend =
 
 /// What finds the tokens of a normalised piece of text.
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant)] // there is one per tokenizer
 pub(crate) enum Model {
     Tokenizers(ModelWrapper),
     SentencePiece(SentencePieceProcessor),
@@ -107,7 +108,8 @@ impl tokenizers::Model for Model {
             return model.get_vocab();
         }
         let ids = 0..u32::try_from(self.get_vocab_size()).unwrap_or(u32::MAX);
-        ids.filter_map(|id| Some((self.id_to_token(id)?, id))).collect()
+        ids.filter_map(|id| Some((self.id_to_token(id)?, id)))
+            .collect()
     }
 
     fn get_vocab_size(&self) -> usize {
@@ -148,7 +150,9 @@ impl Serialize for Model {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Tokenizers(model) => model.serialize(serializer),
-            _ => Err(S::Error::custom("this backend is not written as tokenizer.json")),
+            _ => Err(S::Error::custom(
+                "this backend is not written as tokenizer.json",
+            )),
         }
     }
 }
@@ -163,7 +167,9 @@ impl Serialize for Decoder {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Tokenizers(decoder) => decoder.serialize(serializer),
-            _ => Err(S::Error::custom("this backend is not written as tokenizer.json")),
+            _ => Err(S::Error::custom(
+                "this backend is not written as tokenizer.json",
+            )),
         }
     }
 }

@@ -45,7 +45,9 @@ impl BatchEncoding {
             batch.input_ids.push(row.get_ids().to_vec());
             batch.attention_mask.push(row.get_attention_mask().to_vec());
             batch.token_type_ids.push(row.get_type_ids().to_vec());
-            batch.special_tokens_mask.push(row.get_special_tokens_mask().to_vec());
+            batch
+                .special_tokens_mask
+                .push(row.get_special_tokens_mask().to_vec());
             batch.overflow_to_sample_mapping.push(sample);
             batch.rows.push(row);
         }

@@ -66,9 +66,8 @@ impl Tokenizer {
         }
         let mut batch = self.call(Inputs::texts(&texts), &encode)?;
         if options.return_assistant_tokens_mask {
-            let rows = (0..batch.len()).map(|row| {
-                mask(&batch, row, &spans[batch.overflow_to_sample_mapping[row]])
-            });
+            let rows = (0..batch.len())
+                .map(|row| mask(&batch, row, &spans[batch.overflow_to_sample_mapping[row]]));
             batch.assistant_masks = Some(rows.collect());
         }
         Ok(batch)
@@ -83,7 +82,9 @@ fn mask(batch: &BatchEncoding, row: usize, spans: &[(usize, usize)]) -> Vec<u32>
         let Some(first) = batch.char_to_token(row, start, 0) else {
             break; // cut off
         };
-        let last = batch.char_to_token(row, end - 1, 0).filter(|last| *last > 0);
+        let last = batch
+            .char_to_token(row, end - 1, 0)
+            .filter(|last| *last > 0);
         let end = last.map_or(mask.len(), |last| last + 1);
         mask[first.min(end)..end].fill(1);
     }

@@ -64,7 +64,9 @@ impl TokenizerClass {
         let mut found = all.filter(|(known, definition)| {
             *known == name || definition.aliases.iter().any(|alias| alias == name)
         });
-        found.next().map(|(name, definition)| Self { name, definition })
+        found
+            .next()
+            .map(|(name, definition)| Self { name, definition })
     }
 
     /// The names of all classes, without their other names.
@@ -90,7 +92,9 @@ impl TokenizerClass {
         vocab: impl Into<Vocabulary>,
         merges: Vec<(String, String)>,
     ) -> Result<Tokenizer> {
-        build::Builder::new(*self).vocab(vocab.into(), merges).build()
+        build::Builder::new(*self)
+            .vocab(vocab.into(), merges)
+            .build()
     }
 
     /// A tokenizer of the vocabulary in these files: `vocab.json` with `merges.txt`, `vocab.txt`, or a SentencePiece

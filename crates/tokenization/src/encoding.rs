@@ -109,7 +109,10 @@ fn sequences<T: AsRef<str>>(texts: &[T]) -> Vec<InputSequence<'_>> {
 
 fn word_sequences<T: AsRef<str>>(rows: &[Vec<T>]) -> Vec<InputSequence<'_>> {
     let words = |row: &'_ Vec<T>| row.iter().map(|word| word.as_ref().to_owned()).collect();
-    rows.iter().map(words).map(|words: Vec<String>| words.into()).collect()
+    rows.iter()
+        .map(words)
+        .map(|words: Vec<String>| words.into())
+        .collect()
 }
 
 impl<'a> Inputs<'a> {
@@ -179,10 +182,16 @@ impl Tokenizer {
         if let Some(pairs) = inputs.pairs.as_ref().filter(|pairs| pairs.len() != texts) {
             return Err(unequal("second texts", pairs.len(), texts));
         }
-        if let Some(targets) = inputs.targets.as_ref().filter(|targets| targets.len() != texts) {
+        if let Some(targets) = inputs
+            .targets
+            .as_ref()
+            .filter(|targets| targets.len() != texts)
+        {
             return Err(unequal("targets", targets.len(), texts));
         }
-        let labels = inputs.targets.map(|targets| self.rows(targets, None, options));
+        let labels = inputs
+            .targets
+            .map(|targets| self.rows(targets, None, options));
         let mut batch = self.rows(inputs.texts, inputs.pairs, options)?;
         batch.labels = labels.transpose()?.map(|labels| labels.input_ids);
         Ok(batch)
@@ -217,7 +226,11 @@ impl Tokenizer {
         options: &EncodeOptions,
     ) -> Result<BatchEncoding> {
         let plan = self.plan(options)?;
-        let pairs = pairs.into_iter().flatten().map(Some).chain(std::iter::repeat(None));
+        let pairs = pairs
+            .into_iter()
+            .flatten()
+            .map(Some)
+            .chain(std::iter::repeat(None));
         let mut rows = Vec::with_capacity(texts.len());
         for (sample, (text, pair)) in texts.into_iter().zip(pairs).enumerate() {
             let mut row = self.row(text, pair, options, plan.truncation.as_ref())?;
@@ -262,7 +275,9 @@ impl Tokenizer {
         truncation: Option<&TruncationParams>,
     ) -> Result<Encoding> {
         let encode = |input: InputSequence<'_>| {
-            self.backend.encode_char_offsets(input, false).map_err(encoding_failed)
+            self.backend
+                .encode_char_offsets(input, false)
+                .map_err(encoding_failed)
         };
         let mut first = encode(text)?;
         let mut second = pair.map(encode).transpose()?;
@@ -312,7 +327,11 @@ impl Tokenizer {
         pair: bool,
         special: bool,
     ) -> Result<TruncationParams> {
-        let reserved = if special { self.num_special_tokens_to_add(pair) } else { 0 };
+        let reserved = if special {
+            self.num_special_tokens_to_add(pair)
+        } else {
+            0
+        };
         let max_length = truncation.max_length.checked_sub(reserved).ok_or_else(|| {
             TokenizationError::InvalidOptions(format!(
                 "`max_length` is {}, but {reserved} special tokens are added; make it larger, or do not add them",
@@ -397,7 +416,13 @@ impl Tokenizer {
             Side::Right => PaddingDirection::Right,
         };
         for (_, row) in rows {
-            row.pad(length, id, self.settings.pad_token_type_id, token, direction);
+            row.pad(
+                length,
+                id,
+                self.settings.pad_token_type_id,
+                token,
+                direction,
+            );
         }
         Ok(())
     }
@@ -429,7 +454,11 @@ fn check_stride(first: usize, second: Option<usize>, params: &TruncationParams) 
         (TruncationStrategy::LongestFirst, Some(second)) => {
             let half = max / 2;
             let short = first.min(second).min(half);
-            if first <= second { [short, max - short] } else { [max - short, short] }
+            if first <= second {
+                [short, max - short]
+            } else {
+                [max - short, short]
+            }
         }
         _ => [max, usize::MAX],
     };

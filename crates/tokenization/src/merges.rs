@@ -23,7 +23,10 @@ pub fn generate_merges(
     scores: Option<&HashMap<String, f64>>,
     skip: &[&str],
 ) -> Vec<(String, String)> {
-    let mut tokens: Vec<(&str, u32)> = vocab.iter().map(|(token, id)| (token.as_str(), *id)).collect();
+    let mut tokens: Vec<(&str, u32)> = vocab
+        .iter()
+        .map(|(token, id)| (token.as_str(), *id))
+        .collect();
     tokens.sort_by_key(|(_, id)| *id);
     let ids: HashMap<&str, u32> = tokens.iter().copied().collect();
     let skip: HashSet<&str> = skip.iter().copied().collect();
@@ -38,8 +41,11 @@ pub fn generate_merges(
 
 /// As [`generate_merges`] with scores, for tokens that are listed by id.
 pub(crate) fn from_scores(tokens: &[String], scores: &[f64]) -> Vec<(String, String)> {
-    let ids: HashMap<&str, u32> =
-        tokens.iter().zip(0..).map(|(token, id)| (token.as_str(), id)).collect();
+    let ids: HashMap<&str, u32> = tokens
+        .iter()
+        .zip(0..)
+        .map(|(token, id)| (token.as_str(), id))
+        .collect();
     let mut seen = HashSet::new();
     let ranked = tokens
         .iter()

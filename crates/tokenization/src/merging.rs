@@ -61,15 +61,16 @@ pub(crate) fn merge(
         last.next = None;
     }
     let mut agenda = BinaryHeap::new();
-    let mut offer = |symbols: &[Symbol], agenda: &mut BinaryHeap<Pair>, left: usize, right: usize| {
-        let (first, second) = (&symbols[left].range, &symbols[right].range);
-        agenda.extend(score(first, second).map(|score| Pair {
-            score,
-            left,
-            right,
-            length: first.len() + second.len(),
-        }));
-    };
+    let mut offer =
+        |symbols: &[Symbol], agenda: &mut BinaryHeap<Pair>, left: usize, right: usize| {
+            let (first, second) = (&symbols[left].range, &symbols[right].range);
+            agenda.extend(score(first, second).map(|score| Pair {
+                score,
+                left,
+                right,
+                length: first.len() + second.len(),
+            }));
+        };
     for right in 1..symbols.len() {
         offer(&symbols, &mut agenda, right - 1, right);
     }

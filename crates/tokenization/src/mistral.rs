@@ -70,7 +70,10 @@ fn version_of_name(name: &str) -> Option<&str> {
 
 /// Reads one of Mistral's files.
 pub(crate) fn tokenizer(path: &Path, mut settings: Settings) -> Result<Tokenizer> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     let bytes = files::read(path)?;
     let invalid = |reason: String| TokenizationError::InvalidFile {
         path: path.to_owned(),
@@ -81,7 +84,10 @@ pub(crate) fn tokenizer(path: &Path, mut settings: Settings) -> Result<Tokenizer
     } else {
         let version = Version::parse(version_of_name(name).unwrap_or("v1")).map_err(invalid)?;
         let model = SentencePieceProcessor::open(path)?;
-        (version, sentencepiece(model).map_err(|error| invalid(error.to_string()))?)
+        (
+            version,
+            sentencepiece(model).map_err(|error| invalid(error.to_string()))?,
+        )
     };
     for (name, token) in [
         ("bos_token", "<s>"),
@@ -90,7 +96,9 @@ pub(crate) fn tokenizer(path: &Path, mut settings: Settings) -> Result<Tokenizer
         ("pad_token", "<pad>"),
     ] {
         if backend.token_to_id(token).is_some() {
-            settings.special_tokens.insert(name.to_owned(), token.to_owned());
+            settings
+                .special_tokens
+                .insert(name.to_owned(), token.to_owned());
         }
     }
     let bos = backend.token_to_id("<s>").map(|id| ("<s>".to_owned(), id));
@@ -114,8 +122,9 @@ fn special(token: &str) -> AddedToken {
 fn sentencepiece(model: SentencePieceProcessor) -> tokenizers::Result<Backend> {
     let size = u32::try_from(model.vocab_size())?;
     let control = (0..size).filter(|&id| model.is_control(id));
-    let control: Vec<AddedToken> =
-        control.filter_map(|id| Some(special(model.id_to_piece(id)?))).collect();
+    let control: Vec<AddedToken> = control
+        .filter_map(|id| Some(special(model.id_to_piece(id)?)))
+        .collect();
     let decoder = Decoder::SentencePiece(model.clone());
     let mut backend = backend::from_model(Model::SentencePiece(model), decoder)?;
     backend.add_tokens(control)?;

@@ -41,7 +41,9 @@ impl<T: AsRef<str>> Texts for &[T] {
 
     fn encode(self, tokenizer: &Tokenizer, add_special_tokens: bool) -> Result<Self::Ids> {
         let texts = self.iter().map(AsRef::as_ref);
-        texts.map(|text| tokenizer.encode_one(text, add_special_tokens)).collect()
+        texts
+            .map(|text| tokenizer.encode_one(text, add_special_tokens))
+            .collect()
     }
 }
 
@@ -98,7 +100,8 @@ impl Ids for &[Vec<u32>] {
 
     fn decode(self, tokenizer: &Tokenizer, skip_special_tokens: bool) -> Result<Self::Texts> {
         let rows = self.iter();
-        rows.map(|ids| tokenizer.decode_one(ids, skip_special_tokens)).collect()
+        rows.map(|ids| tokenizer.decode_one(ids, skip_special_tokens))
+            .collect()
     }
 }
 

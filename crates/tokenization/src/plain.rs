@@ -91,9 +91,13 @@ impl Plain {
         let mut start = 0;
         let mut found = Vec::new();
         for token in self.tokenize.tokenize(text) {
-            let id = self.tokenize.token_to_id(&token).or(unknown).ok_or_else(|| {
-                format!("`{token}` is not in the vocabulary, which has no unknown token")
-            })?;
+            let id = self
+                .tokenize
+                .token_to_id(&token)
+                .or(unknown)
+                .ok_or_else(|| {
+                    format!("`{token}` is not in the vocabulary, which has no unknown token")
+                })?;
             let rest = text[start..].trim_start();
             let from = text.len() - rest.len();
             let to = if rest.starts_with(token.as_str()) {
@@ -168,7 +172,10 @@ impl PlainTokenizer {
 
     /// The tokenizer. Fails where the pattern needs a token that is not named.
     pub fn build(self) -> Result<Tokenizer> {
-        let unknown = self.special_tokens.iter().find(|(name, _)| name == "unk_token");
+        let unknown = self
+            .special_tokens
+            .iter()
+            .find(|(name, _)| name == "unk_token");
         let plain = Arc::new(Plain {
             unknown: unknown.map(|(_, token)| token.content.clone()),
             tokenize: self.tokenize,

@@ -45,12 +45,7 @@ impl Tokenizer {
     }
 
     /// Parses a whole answer by the template in the tokenizer's files (see [`parse_response`]).
-    pub fn parse_response(
-        &self,
-        text: &str,
-        prefix: &str,
-        tools: &[Value],
-    ) -> Result<ChatMessage> {
+    pub fn parse_response(&self, text: &str, prefix: &str, tools: &[Value]) -> Result<ChatMessage> {
         let template = self.response_template()?.ok_or_else(|| {
             invalid(
                 "this tokenizer has no response template; take one of `ResponseTemplate::of_model_type`, or give your own \

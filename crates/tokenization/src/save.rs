@@ -27,7 +27,11 @@ impl Tokenizer {
             }
             (None, _) => {}
         }
-        files::write(folder, "tokenizer_config.json", self.config_json()?.as_bytes())?;
+        files::write(
+            folder,
+            "tokenizer_config.json",
+            self.config_json()?.as_bytes(),
+        )?;
         for (name, template) in self.chat_templates().iter() {
             if name == "default" {
                 files::write(folder, "chat_template.jinja", template.as_bytes())?;
@@ -84,7 +88,10 @@ impl Tokenizer {
             values.remove(key);
         }
         if self.kind == Kind::Tokenizers {
-            values.insert("tokenizer_class".to_owned(), self.class_name(&values)?.into());
+            values.insert(
+                "tokenizer_class".to_owned(),
+                self.class_name(&values)?.into(),
+            );
         } else {
             // Of a pipeline, they are in tokenizer.json.
             values.insert("added_tokens_decoder".to_owned(), self.added_tokens_json());

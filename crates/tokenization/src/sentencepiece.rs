@@ -204,7 +204,9 @@ impl SentencePieceProcessor {
 
     /// The text of pieces, which need not be of this model. Control pieces are shown.
     pub(crate) fn show<'a>(&self, pieces: impl IntoIterator<Item = &'a str>) -> String {
-        let pieces = pieces.into_iter().map(|piece| (piece, self.0.pieces.id(piece)));
+        let pieces = pieces
+            .into_iter()
+            .map(|piece| (piece, self.0.pieces.id(piece)));
         self.join(pieces, true)
     }
 
@@ -390,7 +392,9 @@ impl Pieces {
                     byte_ids[usize::from(byte)] = Some(id);
                 }
                 PieceKind::Byte => {
-                    return Err(format!("the byte `{text}` is there without `byte_fallback`"));
+                    return Err(format!(
+                        "the byte `{text}` is there without `byte_fallback`"
+                    ));
                 }
                 _ => {}
             }

@@ -128,7 +128,7 @@ impl Settings {
     pub fn sort_wanted(&mut self) {
         let rank = |token: &AddedToken| {
             let name = |name: &&str| self.special_tokens.get(*name) == Some(&token.content);
-            STANDARD_TOKENS.iter().position(|standard| name(&standard))
+            STANDARD_TOKENS.iter().position(name)
         };
         let mut wanted = std::mem::take(&mut self.wanted_tokens);
         wanted.sort_by_key(|token| rank(token).unwrap_or(usize::MAX));

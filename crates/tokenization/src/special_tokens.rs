@@ -103,7 +103,9 @@ impl Tokenizer {
     pub fn all_special_tokens(&self) -> Vec<&str> {
         let named = &self.settings.special_tokens;
         let standard = STANDARD_TOKENS.iter().filter_map(|name| named.get(*name));
-        let own = named.iter().filter(|(name, _)| !STANDARD_TOKENS.contains(&name.as_str()));
+        let own = named
+            .iter()
+            .filter(|(name, _)| !STANDARD_TOKENS.contains(&name.as_str()));
         let mut all: Vec<&str> = Vec::new();
         for token in standard
             .chain(own.map(|(_, token)| token))
@@ -119,7 +121,10 @@ impl Tokenizer {
     /// The ids of [`Tokenizer::all_special_tokens`].
     pub fn all_special_ids(&self) -> Vec<u32> {
         let tokens = self.all_special_tokens();
-        tokens.into_iter().filter_map(|token| self.token_to_id(token)).collect()
+        tokens
+            .into_iter()
+            .filter_map(|token| self.token_to_id(token))
+            .collect()
     }
 
     /// The id of a token.
@@ -141,7 +146,9 @@ impl Tokenizer {
     /// The tokens of ids, as the vocabulary spells them, without special ones if `skip_special_tokens`. Ids without a
     /// token are left out.
     pub fn convert_ids_to_tokens(&self, ids: &[u32], skip_special_tokens: bool) -> Vec<String> {
-        let shown = ids.iter().filter(|id| self.is_decoded(**id, skip_special_tokens));
+        let shown = ids
+            .iter()
+            .filter(|id| self.is_decoded(**id, skip_special_tokens));
         shown.filter_map(|id| self.id_to_token(*id)).collect()
     }
 
@@ -151,7 +158,10 @@ impl Tokenizer {
             .backend
             .encode_fast(text, false)
             .map_err(TokenizationError::backend("encoding"))?;
-        Ok(self.surround(encoding, None, add_special_tokens)?.get_tokens().to_vec())
+        Ok(self
+            .surround(encoding, None, add_special_tokens)?
+            .get_tokens()
+            .to_vec())
     }
 
     /// Whether the id is of a special token, such as the one that ends a text.
@@ -191,7 +201,11 @@ impl Tokenizer {
         let before = self.vocab_size();
         let tokens: Vec<AddedToken> = tokens.into_iter().collect();
         for token in tokens.iter().filter(|token| token.special) {
-            let named = self.settings.special_tokens.values().any(|other| *other == token.content);
+            let named = self
+                .settings
+                .special_tokens
+                .values()
+                .any(|other| *other == token.content);
             let extra = &mut self.settings.extra_special_tokens;
             if !named && !extra.contains(&token.content) {
                 extra.push(token.content.clone());
@@ -210,7 +224,9 @@ impl Tokenizer {
             special: true,
             ..token
         };
-        self.settings.special_tokens.insert(name.to_owned(), token.content.clone());
+        self.settings
+            .special_tokens
+            .insert(name.to_owned(), token.content.clone());
         self.add_tokens([token])
     }
 

@@ -21,7 +21,10 @@ type Ranks = Vec<(Vec<u8>, u32)>;
 
 /// Whether the content of a file looks like such ranks.
 pub(crate) fn is_ranks(bytes: &[u8]) -> bool {
-    let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let first = bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
     std::str::from_utf8(first).is_ok_and(|line| parse_line(line.trim_end()).is_some())
 }
 
@@ -40,7 +43,8 @@ pub(crate) fn tokenizer(
         if last - size > 1 << 20 {
             return Err(format!("the id {last} is far beyond the {size} ranks"));
         }
-        let names: HashMap<u32, &String> = declared.iter().map(|(id, token)| (*id, token)).collect();
+        let names: HashMap<u32, &String> =
+            declared.iter().map(|(id, token)| (*id, token)).collect();
         extra.extend((size..=last).map(|id| match names.get(&id) {
             Some(token) => (*token).clone(),
             None => format!("<|reserved_token_{id}|>"),
@@ -72,15 +76,19 @@ fn build(ranks: &Ranks, extra: &[String]) -> tokenizers::Result<Tokenizer> {
         .with_pre_tokenizer(Some(Sequence::new(vec![split.into(), bytes.into()])))
         .with_decoder(Some(ByteLevel::default()))
         .with_post_processor(Some(ByteLevel::default().trim_offsets(false)));
-    let extra = extra.iter().map(|token| AddedToken::from(token.clone(), true).normalized(false));
+    let extra = extra
+        .iter()
+        .map(|token| AddedToken::from(token.clone(), true).normalized(false));
     tokenizer.add_special_tokens(extra)?;
     Ok(tokenizer)
 }
 
 /// Every way to make a token of two others, the token of the lowest rank first.
 fn merges(ranks: &Ranks) -> Vec<(String, String)> {
-    let by_token: HashMap<&[u8], u32> =
-        ranks.iter().map(|(token, rank)| (token.as_slice(), *rank)).collect();
+    let by_token: HashMap<&[u8], u32> = ranks
+        .iter()
+        .map(|(token, rank)| (token.as_slice(), *rank))
+        .collect();
     let mut merges = Vec::new();
     for (token, rank) in ranks {
         let splits = (1..token.len()).map(|position| token.split_at(position));
@@ -90,11 +98,17 @@ fn merges(ranks: &Ranks) -> Vec<(String, String)> {
         }));
     }
     merges.sort_by_key(|(key, ..)| *key);
-    merges.into_iter().map(|(_, left, right)| (spell(left), spell(right))).collect()
+    merges
+        .into_iter()
+        .map(|(_, left, right)| (spell(left), spell(right)))
+        .collect()
 }
 
 fn spell(token: &[u8]) -> String {
-    token.iter().map(|byte| BYTE_ALPHABET[usize::from(*byte)]).collect()
+    token
+        .iter()
+        .map(|byte| BYTE_ALPHABET[usize::from(*byte)])
+        .collect()
 }
 
 fn read(bytes: &[u8]) -> Result<Ranks, String> {
@@ -131,7 +145,7 @@ pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
         })
     };
     let digits = text.trim_end_matches('=');
-    if text.len() - digits.len() > 2 || text.len() % 4 != 0 {
+    if text.len() - digits.len() > 2 || !text.len().is_multiple_of(4) {
         return None;
     }
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
@@ -152,11 +166,17 @@ pub(crate) fn to_base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits = chunk
+            .iter()
+            .fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
         let bits = bits << (8 * (3 - chunk.len()));
         for index in 0..4 {
             let digit = (bits >> (18 - 6 * index) & 63) as usize;
-            text.push(if index <= chunk.len() { char::from(DIGITS[digit]) } else { '=' });
+            text.push(if index <= chunk.len() {
+                char::from(DIGITS[digit])
+            } else {
+                '='
+            });
         }
     }
     text

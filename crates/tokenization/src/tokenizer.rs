@@ -17,7 +17,7 @@ use crate::one_or_many::{Ids, Texts};
 use crate::settings::Settings;
 use crate::{
     ChatMessage, ChatTemplateOptions, DecodeStream, Result, Side, TokenizationError, added_tokens,
-    cleanup, surround,
+    checks, cleanup, surround,
 };
 
 /// Text to ids and back. Cheap to clone: the vocabulary is shared.
@@ -66,10 +66,7 @@ impl Source {
 
 impl Tokenizer {
     /// Puts the settings around a backend.
-    pub(crate) fn new(
-        mut backend: Backend,
-        mut settings: Settings,
-    ) -> tokenizers::Result<Self> {
+    pub(crate) fn new(mut backend: Backend, mut settings: Settings) -> tokenizers::Result<Self> {
         let saved_truncation = backend.get_truncation().cloned();
         let saved_padding = backend.get_padding().cloned();
         backend.with_truncation(None)?.with_padding(None);
@@ -98,6 +95,8 @@ impl Tokenizer {
             // So that the second text of a pair has its type.
             None => surround::bos_eos(None, None)?,
         };
+        checks::normalizer(&serde_json::to_value(backend.get_normalizer())?)?;
+        checks::post_processor(&serde_json::to_value(&post_processor)?)?;
         backend.with_post_processor(None::<PostProcessorWrapper>);
         let kind = match backend.get_model() {
             Model::Tokenizers(_) => Kind::Tokenizers,
@@ -190,7 +189,12 @@ impl Tokenizer {
 
     /// Cleaning up is meant for word pieces; in byte-pair vocabularies it would remove spaces of the text itself.
     pub(crate) fn cleans_up_spaces(&self) -> bool {
-        self.settings.clean_up_spaces && matches!(self.backend.get_model(), Model::Tokenizers(ModelWrapper::BPE(_))).not()
+        self.settings.clean_up_spaces
+            && matches!(
+                self.backend.get_model(),
+                Model::Tokenizers(ModelWrapper::BPE(_))
+            )
+            .not()
     }
 
     /// Renders a conversation with the chat template, as the model was trained to read it.

@@ -94,13 +94,13 @@ impl Tokenizer {
         }
         let texts = not_empty(texts)?;
         let failed = TokenizationError::backend("training");
-        let mut state: Value = serde_json::from_str(&self.backend_json()?)
-            .map_err(|error| failed(error.into()))?;
+        let mut state: Value =
+            serde_json::from_str(&self.backend_json()?).map_err(|error| failed(error.into()))?;
         let added = std::mem::replace(&mut state["added_tokens"], json!([]));
         let processor = state["post_processor"].take();
         let unknown = empty(&mut state, options);
-        let mut backend: tokenizers::Tokenizer = serde_json::from_value(state.clone())
-            .map_err(|error| failed(error.into()))?;
+        let mut backend: tokenizers::Tokenizer =
+            serde_json::from_value(state.clone()).map_err(|error| failed(error.into()))?;
         let specials = specials(&added, &state, options);
         let mut trainer = trainer(&state, unknown, specials, options);
         backend.train(&mut trainer, texts).map_err(&failed)?;
@@ -164,7 +164,9 @@ fn empty(state: &mut Value, options: &TrainOptions) -> Option<String> {
     let model = &mut state["model"];
     let mut unknown = None;
     if model["type"] == "Unigram" {
-        let id = model["unk_id"].as_u64().and_then(|id| usize::try_from(id).ok());
+        let id = model["unk_id"]
+            .as_u64()
+            .and_then(|id| usize::try_from(id).ok());
         let piece = id.and_then(|id| model["vocab"][id][0].as_str());
         unknown = piece.map(|piece| options.renamed(piece));
         if let Some(piece) = &unknown {
@@ -281,6 +283,10 @@ fn trainer(
 }
 
 fn has_byte_level(pre_tokenizer: &Value) -> bool {
-    let parts = pre_tokenizer["pretokenizers"].as_array().into_iter().flatten();
-    pre_tokenizer["type"] == "ByteLevel" || parts.into_iter().any(|part| part["type"] == "ByteLevel")
+    let parts = pre_tokenizer["pretokenizers"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    pre_tokenizer["type"] == "ByteLevel"
+        || parts.into_iter().any(|part| part["type"] == "ByteLevel")
 }

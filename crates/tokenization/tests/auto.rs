@@ -22,11 +22,25 @@ fn folders_give_what_they_give_in_the_reference() {
         for row in golden["texts"].as_array().unwrap() {
             let context = format!("{name}: {}", row[0]);
             let expected = ids(&row[1]);
-            assert_eq!(tokenizer.encode(text(&row[0]), true).unwrap(), expected, "{context}");
-            assert_eq!(tokenizer.decode(&expected, false).unwrap(), text(&row[2]), "{context}");
-            assert_eq!(tokenizer.decode(&expected, true).unwrap(), text(&row[3]), "{context}");
+            assert_eq!(
+                tokenizer.encode(text(&row[0]), true).unwrap(),
+                expected,
+                "{context}"
+            );
+            assert_eq!(
+                tokenizer.decode(&expected, false).unwrap(),
+                text(&row[2]),
+                "{context}"
+            );
+            assert_eq!(
+                tokenizer.decode(&expected, true).unwrap(),
+                text(&row[3]),
+                "{context}"
+            );
         }
-        let pair = tokenizer.encode_pairs(&[("a b", "c")], &Default::default()).unwrap();
+        let pair = tokenizer
+            .encode_pairs(&[("a b", "c")], &Default::default())
+            .unwrap();
         assert_eq!(json!(pair.input_ids[0]), golden["pair"], "{name}");
         assert_eq!(json!(tokenizer.vocab_size()), golden["size"], "{name}");
         let special: Value = tokenizer
@@ -39,7 +53,11 @@ fn folders_give_what_they_give_in_the_reference() {
         let mut extra: Vec<String> = serde_json::from_value(golden["extra"].clone()).unwrap();
         extra.retain(|token| tokenizer.is_special_id(tokenizer.token_to_id(token).unwrap()));
         assert_eq!(tokenizer.extra_special_tokens(), extra, "{name}");
-        let side = if golden["padding_side"] == "left" { Side::Left } else { Side::Right };
+        let side = if golden["padding_side"] == "left" {
+            Side::Left
+        } else {
+            Side::Right
+        };
         assert_eq!(tokenizer.padding_side(), side, "{name}");
     }
     assert!(folders > 8);
@@ -54,7 +72,12 @@ fn a_model_of_no_class_is_taken_as_it_is() {
     let tokenizer = AutoTokenizer::from_pretrained(folder.path()).unwrap();
     assert_eq!(tokenizer.bos_token(), Some("<s>"));
     // Control tokens in a text are theirs, as the reference's SentencePieceBackend has it.
-    for row in rows.as_array().unwrap().iter().filter(|row| !text(&row[0]).contains('<')) {
+    for row in rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| !text(&row[0]).contains('<'))
+    {
         let pieces = row[1].as_array().unwrap();
         let expected: Vec<&Value> = pieces.iter().map(|piece| &piece[0]).collect();
         let found = tokenizer.encode(text(&row[0]), true).unwrap();
@@ -78,7 +101,10 @@ fn broken_files_are_named() {
         std::fs::write(folder.path().join("vocab.json"), "{\"a\": 0, \"b\": 1}").unwrap();
         std::fs::write(folder.path().join(name), content).unwrap();
         let error = AutoTokenizer::from_pretrained(folder.path()).unwrap_err();
-        assert!(matches!(error, TokenizationError::InvalidFile { .. }), "{name}: {error}");
+        assert!(
+            matches!(error, TokenizationError::InvalidFile { .. }),
+            "{name}: {error}"
+        );
         assert!(error.to_string().contains(name), "{error}");
     }
 }

@@ -57,7 +57,12 @@ impl Given {
         }
     }
 
-    fn call(&self, tokenizer: &Tokenizer, kind: &str, options: &EncodeOptions) -> Result<BatchEncoding> {
+    fn call(
+        &self,
+        tokenizer: &Tokenizer,
+        kind: &str,
+        options: &EncodeOptions,
+    ) -> Result<BatchEncoding> {
         let inputs = match kind {
             "texts" => Inputs::texts(&self.texts),
             "pairs" => Inputs::texts(&self.texts).with_pairs(&self.pairs),
@@ -78,7 +83,11 @@ fn calls_return_what_the_reference_returns() {
         let mut errors = 0;
         for call in &calls {
             let context = format!("{folder}, {}: {}", call["inputs"], call["options"]);
-            let result = given.call(&tokenizer, text(&call["inputs"]), &options(&call["options"]));
+            let result = given.call(
+                &tokenizer,
+                text(&call["inputs"]),
+                &options(&call["options"]),
+            );
             if call["error"].is_string() {
                 errors += 1;
                 assert!(result.is_err(), "{context}: {}", call["error"]);
@@ -98,15 +107,34 @@ fn check(batch: &BatchEncoding, call: &Value, context: &str) {
         ("token_type_ids", json!(batch.token_type_ids)),
         ("special_tokens_mask", json!(batch.special_tokens_mask)),
         ("labels", json!(batch.labels)),
-        ("tokens", rows.clone().map(|row| json!(batch.tokens(row))).collect()),
-        ("offset_mapping", rows.clone().map(|row| json!(batch.offset_mapping(row))).collect()),
-        ("word_ids", rows.clone().map(|row| json!(batch.word_ids(row))).collect()),
-        ("sequence_ids", rows.clone().map(|row| json!(batch.sequence_ids(row))).collect()),
+        (
+            "tokens",
+            rows.clone().map(|row| json!(batch.tokens(row))).collect(),
+        ),
+        (
+            "offset_mapping",
+            rows.clone()
+                .map(|row| json!(batch.offset_mapping(row)))
+                .collect(),
+        ),
+        (
+            "word_ids",
+            rows.clone().map(|row| json!(batch.word_ids(row))).collect(),
+        ),
+        (
+            "sequence_ids",
+            rows.clone()
+                .map(|row| json!(batch.sequence_ids(row)))
+                .collect(),
+        ),
     ] {
         assert_eq!(found, call[key], "{context}: {key}");
     }
     if !call["overflow_to_sample_mapping"].is_null() {
-        assert_eq!(json!(batch.overflow_to_sample_mapping), call["overflow_to_sample_mapping"]);
+        assert_eq!(
+            json!(batch.overflow_to_sample_mapping),
+            call["overflow_to_sample_mapping"]
+        );
     }
     for (row, expected) in call["lookups"].as_array().into_iter().flatten().enumerate() {
         check_lookups(batch, row, expected, &format!("{context}, row {row}"));
@@ -116,19 +144,39 @@ fn check(batch: &BatchEncoding, call: &Value, context: &str) {
 fn check_lookups(batch: &BatchEncoding, row: usize, expected: &Value, context: &str) {
     type Lookup<'a> = Box<dyn Fn(usize, usize) -> Value + 'a>;
     let lookups: [(&str, Lookup<'_>); 4] = [
-        ("char_to_token", Box::new(|n, s| json!(batch.char_to_token(row, n, s)))),
-        ("char_to_word", Box::new(|n, s| json!(batch.char_to_word(row, n, s)))),
-        ("word_to_tokens", Box::new(|n, s| json!(batch.word_to_tokens(row, n as u32, s)))),
-        ("word_to_chars", Box::new(|n, s| json!(batch.word_to_chars(row, n as u32, s)))),
+        (
+            "char_to_token",
+            Box::new(|n, s| json!(batch.char_to_token(row, n, s))),
+        ),
+        (
+            "char_to_word",
+            Box::new(|n, s| json!(batch.char_to_word(row, n, s))),
+        ),
+        (
+            "word_to_tokens",
+            Box::new(|n, s| json!(batch.word_to_tokens(row, n as u32, s))),
+        ),
+        (
+            "word_to_chars",
+            Box::new(|n, s| json!(batch.word_to_chars(row, n as u32, s))),
+        ),
     ];
     for (key, lookup) in lookups {
         let sequences = expected[key].as_array().unwrap();
         for (sequence, values) in sequences.iter().enumerate() {
             for (index, value) in values.as_array().unwrap().iter().enumerate() {
-                assert_eq!(lookup(index, sequence), *value, "{context}: {key}({index}, {sequence})");
+                assert_eq!(
+                    lookup(index, sequence),
+                    *value,
+                    "{context}: {key}({index}, {sequence})"
+                );
             }
         }
-        assert_eq!(lookup(0, sequences.len()), Value::Null, "{context}: {key} of no text");
+        assert_eq!(
+            lookup(0, sequences.len()),
+            Value::Null,
+            "{context}: {key} of no text"
+        );
     }
     let tokens = batch.tokens(row).len();
     assert_eq!(batch.token_to_chars(row, tokens), None);
@@ -155,8 +203,13 @@ fn inputs_have_to_fit_together() {
         ..defaults
     };
     let long = "a b c ".repeat(30_000);
-    let error = tokenizer.call(Inputs::texts(&[long]), &endless).unwrap_err();
-    assert!(matches!(error, TokenizationError::InvalidOptions(_)), "{error}");
+    let error = tokenizer
+        .call(Inputs::texts(&[long]), &endless)
+        .unwrap_err();
+    assert!(
+        matches!(error, TokenizationError::InvalidOptions(_)),
+        "{error}"
+    );
 }
 
 #[test]
@@ -173,8 +226,15 @@ fn one_text_and_many_come_back_as_they_went_in() {
 fn plain(case: &Value) -> Tokenizer {
     let words = ["<unk>", "hello", "world", "x", "[cls]", "</s>"];
     let ids: HashMap<String, u32> = words.into_iter().map(str::to_owned).zip(0..).collect();
-    let split = |text: &str| text.to_lowercase().split_whitespace().map(str::to_owned).collect();
-    let mask = AddedToken::from("[MASK]", true).lstrip(true).normalized(false);
+    let split = |text: &str| {
+        text.to_lowercase()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
+    };
+    let mask = AddedToken::from("[MASK]", true)
+        .lstrip(true)
+        .normalized(false);
     let mut tokenizer = PlainTokenizer::new(PlainVocabulary::new(ids, split))
         .special_token("unk_token", "<unk>")
         .special_token("eos_token", "</s>")
@@ -195,7 +255,10 @@ fn plain(case: &Value) -> Tokenizer {
         .build()
         .unwrap();
     let added = tokenizer.add_tokens([
-        AddedToken::from("<tool>", false).normalized(false).lstrip(true).rstrip(true),
+        AddedToken::from("<tool>", false)
+            .normalized(false)
+            .lstrip(true)
+            .rstrip(true),
         AddedToken::from("<b>", false).normalized(false),
     ]);
     assert_eq!(added.unwrap(), 2);
@@ -210,7 +273,11 @@ fn a_plain_function_gives_what_the_python_backend_gives() {
     for case in golden["cases"].as_array().unwrap() {
         let tokenizer = plain(case);
         let context = text(&case["pattern"]);
-        assert_eq!(json!(tokenizer.get_vocab()), case["vocabulary"], "{context}");
+        assert_eq!(
+            json!(tokenizer.get_vocab()),
+            case["vocabulary"],
+            "{context}"
+        );
         for call in case["calls"].as_array().unwrap() {
             let mut inputs = Inputs::texts(&texts);
             if call["pairs"] == true {
@@ -219,24 +286,54 @@ fn a_plain_function_gives_what_the_python_backend_gives() {
             let context = format!("{context}, pairs: {}, {}", call["pairs"], call["options"]);
             let batch = tokenizer.call(inputs, &options(&call["options"])).unwrap();
             for (row, found) in batch.input_ids.iter().enumerate() {
-                assert_eq!(json!(found), call["input_ids"][row], "{context}: {:?}", texts[row]);
+                assert_eq!(
+                    json!(found),
+                    call["input_ids"][row],
+                    "{context}: {:?}",
+                    texts[row]
+                );
             }
-            assert_eq!(json!(batch.attention_mask), call["attention_mask"], "{context}");
-            assert_eq!(json!(batch.token_type_ids), call["token_type_ids"], "{context}");
+            assert_eq!(
+                json!(batch.attention_mask),
+                call["attention_mask"],
+                "{context}"
+            );
+            assert_eq!(
+                json!(batch.token_type_ids),
+                call["token_type_ids"],
+                "{context}"
+            );
         }
         for row in case["decoded"].as_array().unwrap() {
             let ids = common::ids(&row[0]);
-            assert_eq!(tokenizer.decode(&ids, false).unwrap(), text(&row[1]), "{context}");
-            assert_eq!(tokenizer.decode(&ids, true).unwrap(), text(&row[2]), "{context}");
+            assert_eq!(
+                tokenizer.decode(&ids, false).unwrap(),
+                text(&row[1]),
+                "{context}"
+            );
+            assert_eq!(
+                tokenizer.decode(&ids, true).unwrap(),
+                text(&row[2]),
+                "{context}"
+            );
         }
     }
 }
 
 #[test]
 fn a_plain_tokenizer_needs_the_tokens_of_its_pattern() {
-    let words = || PlainVocabulary::new([("a".to_owned(), 0)].into(), |_: &str| vec!["b".to_owned()]);
-    let result = PlainTokenizer::new(words()).pattern(SpecialTokensPattern::Eos).build();
+    let words =
+        || PlainVocabulary::new([("a".to_owned(), 0)].into(), |_: &str| vec!["b".to_owned()]);
+    let result = PlainTokenizer::new(words())
+        .pattern(SpecialTokensPattern::Eos)
+        .build();
     assert!(matches!(result, Err(TokenizationError::InvalidOptions(_))));
     let tokenizer = PlainTokenizer::new(words()).build().unwrap();
-    assert!(tokenizer.encode("x", true).unwrap_err().to_string().contains("no unknown token"));
+    assert!(
+        tokenizer
+            .encode("x", true)
+            .unwrap_err()
+            .to_string()
+            .contains("no unknown token")
+    );
 }

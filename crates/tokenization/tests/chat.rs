@@ -317,9 +317,17 @@ fn the_assistants_tokens_are_those_of_the_reference() {
         let text = tokenizer.apply_chat_template(&messages, &options).unwrap();
         assert_eq!(text, row["text"].as_str().unwrap(), "{row}");
         let batch = tokenizer.encode_chat(&messages, &options).unwrap();
-        assert_eq!(serde_json::to_value(&batch.input_ids[0]).unwrap(), row["input_ids"], "{row}");
+        assert_eq!(
+            serde_json::to_value(&batch.input_ids[0]).unwrap(),
+            row["input_ids"],
+            "{row}"
+        );
         let masks = batch.assistant_masks.unwrap();
-        assert_eq!(serde_json::to_value(&masks[0]).unwrap(), row["assistant_masks"], "{row}");
+        assert_eq!(
+            serde_json::to_value(&masks[0]).unwrap(),
+            row["assistant_masks"],
+            "{row}"
+        );
     }
     let batch = &golden["batch"];
     let conversations: Vec<Vec<ChatMessage>> =
@@ -331,9 +339,17 @@ fn the_assistants_tokens_are_those_of_the_reference() {
         ..Default::default()
     };
     let options = masked(&batch["template"]);
-    let found = tokenizer.encode_chats(&conversations, &options, &encode).unwrap();
-    assert_eq!(serde_json::to_value(&found.input_ids).unwrap(), batch["input_ids"]);
-    assert_eq!(serde_json::to_value(found.assistant_masks).unwrap(), batch["assistant_masks"]);
+    let found = tokenizer
+        .encode_chats(&conversations, &options, &encode)
+        .unwrap();
+    assert_eq!(
+        serde_json::to_value(&found.input_ids).unwrap(),
+        batch["input_ids"]
+    );
+    assert_eq!(
+        serde_json::to_value(found.assistant_masks).unwrap(),
+        batch["assistant_masks"]
+    );
     let both = ChatTemplateOptions {
         continue_final_message: true,
         ..options
@@ -373,9 +389,17 @@ fn types_give_the_schemas_that_functions_give_in_the_reference() {
         "get_weather",
         "The weather of a city.",
     );
-    let properties = found["function"]["parameters"]["properties"].as_object_mut().unwrap();
+    let properties = found["function"]["parameters"]["properties"]
+        .as_object_mut()
+        .unwrap();
     // A default is said here, and left out there.
-    assert_eq!(properties["detailed"].as_object_mut().unwrap().remove("default"), Some(false.into()));
+    assert_eq!(
+        properties["detailed"]
+            .as_object_mut()
+            .unwrap()
+            .remove("default"),
+        Some(false.into())
+    );
     let expected: Value = read("chat/tool.json");
     assert_eq!(found, expected);
 }

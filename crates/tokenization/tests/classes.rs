@@ -71,7 +71,9 @@ fn vocabularies_are_taken_as_in_the_reference() {
                     serde_json::from_value(arguments["vocab"].clone()).unwrap();
                 scores.into()
             }
-            ids => serde_json::from_value::<HashMap<String, u32>>(ids.clone()).unwrap().into(),
+            ids => serde_json::from_value::<HashMap<String, u32>>(ids.clone())
+                .unwrap()
+                .into(),
         };
         let merges = serde_json::from_value(arguments["merges"].clone()).unwrap_or_default();
         let class = TokenizerClass::named(&name).unwrap();
@@ -83,7 +85,11 @@ fn vocabularies_are_taken_as_in_the_reference() {
 #[test]
 fn sentencepiece_models_are_converted_as_in_the_reference() {
     let texts: Vec<[Value; 5]> = read("byte_level/texts.json");
-    let texts: Vec<&str> = texts[9..90].iter().step_by(6).map(|row| text(&row[0])).collect();
+    let texts: Vec<&str> = texts[9..90]
+        .iter()
+        .step_by(6)
+        .map(|row| text(&row[0]))
+        .collect();
     let mut converted = 0;
     for (name, case) in cases() {
         let Some(expected) = case.get("spm") else {
@@ -107,8 +113,12 @@ fn sentencepiece_models_are_converted_as_in_the_reference() {
                 }
             }
             ids => {
-                let mut tokens: Vec<(&String, u64)> =
-                    ids.as_object().unwrap().iter().map(|(token, id)| (token, id.as_u64().unwrap())).collect();
+                let mut tokens: Vec<(&String, u64)> = ids
+                    .as_object()
+                    .unwrap()
+                    .iter()
+                    .map(|(token, id)| (token, id.as_u64().unwrap()))
+                    .collect();
                 tokens.sort_by_key(|(_, id)| *id);
                 let tokens: Value = tokens.iter().map(|(token, _)| json!(token)).collect();
                 assert_eq!(tokens, expected["vocab"], "{name}");
@@ -123,14 +133,31 @@ fn sentencepiece_models_are_converted_as_in_the_reference() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|token| json!([token["id"], token["content"], token["special"], token["normalized"]]))
+            .map(|token| {
+                json!([
+                    token["id"],
+                    token["content"],
+                    token["special"],
+                    token["normalized"]
+                ])
+            })
             .collect();
         assert_eq!(added, expected["added_tokens"], "{name}");
-        for key in ["normalizer", "pre_tokenizer", "post_processor", "decoder", "model"] {
+        for key in [
+            "normalizer",
+            "pre_tokenizer",
+            "post_processor",
+            "decoder",
+            "model",
+        ] {
             assert_eq!(found[key], expected[key], "{name}: {key}");
         }
         for (text, row) in texts.iter().zip(expected["ids"].as_array().unwrap()) {
-            assert_eq!(tokenizer.encode(*text, true).unwrap(), ids(row), "{name}: {text:?}");
+            assert_eq!(
+                tokenizer.encode(*text, true).unwrap(),
+                ids(row),
+                "{name}: {text:?}"
+            );
         }
     }
     assert!(converted > 15);
@@ -153,10 +180,18 @@ fn merges_are_found_as_in_the_reference() {
 #[test]
 fn classes_have_types_and_other_names() {
     assert_eq!(LlamaTokenizer::default().bos_token(), Some("<s>"));
-    assert_eq!(BertTokenizer::default().encode("[CLS]", false).unwrap(), [2]);
+    assert_eq!(
+        BertTokenizer::default().encode("[CLS]", false).unwrap(),
+        [2]
+    );
     assert_eq!(T5Tokenizer::default().extra_special_tokens().len(), 100);
     for name in TokenizerClass::names() {
-        assert_eq!(TokenizerClass::named(&format!("{name}Fast")).unwrap().name(), name);
+        assert_eq!(
+            TokenizerClass::named(&format!("{name}Fast"))
+                .unwrap()
+                .name(),
+            name
+        );
     }
     for (alias, name) in [
         ("DistilBertTokenizer", "BertTokenizer"),
@@ -167,5 +202,8 @@ fn classes_have_types_and_other_names() {
     }
     assert!(TokenizerClass::named("NoSuchTokenizer").is_none());
     let result = T5Tokenizer::new(HashMap::from([("a".to_owned(), 0)]), Vec::new());
-    assert!(matches!(result, Err(TokenizationError::InvalidVocabulary(_))));
+    assert!(matches!(
+        result,
+        Err(TokenizationError::InvalidVocabulary(_))
+    ));
 }

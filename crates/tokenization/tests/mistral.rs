@@ -15,7 +15,10 @@ use transformers_tokenization::{
 fn folders() -> Vec<PathBuf> {
     let more = std::env::var_os("MISTRAL_GOLDEN").map(PathBuf::from);
     let parents = [Some(golden("mistral")), more];
-    let entries = parents.iter().flatten().flat_map(|parent| std::fs::read_dir(parent).unwrap());
+    let entries = parents
+        .iter()
+        .flatten()
+        .flat_map(|parent| std::fs::read_dir(parent).unwrap());
     let mut folders: Vec<_> = entries
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.is_dir())
@@ -40,12 +43,24 @@ fn texts_have_the_ids_of_the_library() {
         for row in golden["texts"].as_array().unwrap() {
             let context = format!("{name}: {}", row[0]);
             let expected = ids(&row[1]);
-            assert_eq!(tokenizer.encode(text(&row[0]), true).unwrap(), expected, "{context}");
-            assert_eq!(tokenizer.decode(&expected, true).unwrap(), text(&row[2]), "{context}");
+            assert_eq!(
+                tokenizer.encode(text(&row[0]), true).unwrap(),
+                expected,
+                "{context}"
+            );
+            assert_eq!(
+                tokenizer.decode(&expected, true).unwrap(),
+                text(&row[2]),
+                "{context}"
+            );
         }
         for row in golden["decoded"].as_array().unwrap() {
             let ids = ids(&row[0]);
-            assert_eq!(tokenizer.decode(&ids, true).unwrap(), text(&row[1]), "{name}: {ids:?}");
+            assert_eq!(
+                tokenizer.decode(&ids, true).unwrap(),
+                text(&row[1]),
+                "{name}: {ids:?}"
+            );
         }
     });
 }

@@ -46,7 +46,10 @@ fn answers_are_parsed_as_in_the_reference() {
         };
         if row["error"].is_string() {
             let result = parse(&[]);
-            assert!(matches!(result, Err(TokenizationError::InvalidResponse(_))), "{row}: {result:?}");
+            assert!(
+                matches!(result, Err(TokenizationError::InvalidResponse(_))),
+                "{row}: {result:?}"
+            );
             continue;
         }
         assert_eq!(value(parse(&[]).unwrap()), row["message"], "{row}");
@@ -93,7 +96,10 @@ fn streams_give_the_events_of_the_reference() {
 fn templates_that_are_wrong_are_refused() {
     for bad in &golden().bad {
         let result = ResponseTemplate::new(bad);
-        assert!(matches!(result, Err(TokenizationError::InvalidResponse(_))), "{bad}");
+        assert!(
+            matches!(result, Err(TokenizationError::InvalidResponse(_))),
+            "{bad}"
+        );
     }
 }
 
@@ -103,19 +109,28 @@ fn known_models_have_templates_and_others_name_the_remedy() {
         assert!(ResponseTemplate::of_model_type(name).is_some(), "{name}");
     }
     assert!(ResponseTemplate::of_model_type("bert").is_none());
-    let error = common::tokenizer("byte_level").parse_response("x", "", &[]).unwrap_err();
+    let error = common::tokenizer("byte_level")
+        .parse_response("x", "", &[])
+        .unwrap_err();
     assert!(error.to_string().contains("of_model_type"), "{error}");
 }
 
 #[test]
 fn long_answers_take_linear_time() {
     let template = ResponseTemplate::of_model_type("qwen3").unwrap();
-    let long = format!("<think>{}</think>{}<|im_end|>", "a < b ".repeat(50_000), " \n".repeat(50_000));
+    let long = format!(
+        "<think>{}</think>{}<|im_end|>",
+        "a < b ".repeat(50_000),
+        " \n".repeat(50_000)
+    );
     let message = parse_response(&long, &template, "", &[]).unwrap();
     assert!(message.get("reasoning_content").is_some());
     let mut parser = ResponseParser::new(&template, "", &[]).unwrap();
     for _ in 0..50_000 {
         parser.feed("x <").unwrap();
     }
-    assert_eq!(parser.finalize().unwrap().0.content().unwrap().len(), 150_000);
+    assert_eq!(
+        parser.finalize().unwrap().0.content().unwrap().len(),
+        150_000
+    );
 }

@@ -13,10 +13,16 @@ use transformers_tokenization::{SentencePieceProcessor, TokenizationError};
 fn models() -> Vec<PathBuf> {
     let more = std::env::var_os("SENTENCEPIECE_GOLDEN").map(PathBuf::from);
     let folders = [Some(golden("sentencepiece")), more];
-    let entries = folders.iter().flatten().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let entries = folders
+        .iter()
+        .flatten()
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap());
     let mut models: Vec<_> = entries
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "model"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "model")
+        })
         .collect();
     models.sort();
     assert!(models.len() >= 10);
@@ -53,8 +59,13 @@ fn any_ids_decode_as_in_the_library() {
     for path in models() {
         let model = SentencePieceProcessor::open(&path).unwrap();
         let golden = read(path.with_extension("decoded.json"));
-        let special = [model.bos_id(), model.eos_id(), model.unk_id(), model.pad_id()]
-            .map(|id| id.map_or(-1, i64::from));
+        let special = [
+            model.bos_id(),
+            model.eos_id(),
+            model.unk_id(),
+            model.pad_id(),
+        ]
+        .map(|id| id.map_or(-1, i64::from));
         assert_eq!(serde_json::to_value(special).unwrap(), golden["special"]);
         for row in golden["decoded"].as_array().unwrap() {
             let ids = common::ids(&row[0]);

@@ -30,8 +30,10 @@ fn blank(name: &str) -> Tokenizer {
         return TokenizerClass::named(name).unwrap().blank().unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
-    let token = |id: u32, content: &str| json!({"id": id, "content": content, "special": true, "normalized": false,
-        "single_word": false, "lstrip": false, "rstrip": false});
+    let token = |id: u32, content: &str| {
+        json!({"id": id, "content": content, "special": true, "normalized": false,
+        "single_word": false, "lstrip": false, "rstrip": false})
+    };
     let file = json!({
         "version": "1.0", "normalizer": {"type": "Lowercase"}, "pre_tokenizer": {"type": "Whitespace"}, "decoder": null,
         "post_processor": null, "added_tokens": [token(0, "[UNK]"), token(1, "[PAD]")],
@@ -39,7 +41,11 @@ fn blank(name: &str) -> Tokenizer {
     });
     std::fs::write(folder.path().join("tokenizer.json"), file.to_string()).unwrap();
     let config = json!({"unk_token": "[UNK]", "pad_token": "[PAD]"});
-    std::fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+    std::fs::write(
+        folder.path().join("tokenizer_config.json"),
+        config.to_string(),
+    )
+    .unwrap();
     AutoTokenizer::from_pretrained(folder.path()).unwrap()
 }
 
@@ -47,7 +53,10 @@ fn options(arguments: &Value) -> TrainOptions {
     let new: Vec<String> =
         serde_json::from_value(arguments["new_special_tokens"].clone()).unwrap_or_default();
     TrainOptions {
-        new_special_tokens: new.into_iter().map(|token| AddedToken::from(token, true)).collect(),
+        new_special_tokens: new
+            .into_iter()
+            .map(|token| AddedToken::from(token, true))
+            .collect(),
         special_tokens_map: serde_json::from_value(arguments["special_tokens_map"].clone())
             .unwrap_or_default(),
         min_frequency: arguments["min_frequency"].as_u64(),
@@ -62,7 +71,9 @@ fn a_book_gives_the_vocabularies_of_the_reference() {
     let cases: BTreeMap<String, Value> = read("training/trained.json");
     assert!(cases.len() >= 8);
     for (name, case) in &cases {
-        let most = case["options"]["lines"].as_u64().map_or(lines.len(), |most| most as usize);
+        let most = case["options"]["lines"]
+            .as_u64()
+            .map_or(lines.len(), |most| most as usize);
         let trained = blank(name)
             .train_new_from_iterator(lines[..most].iter(), &options(&case["options"]))
             .unwrap();
@@ -70,8 +81,9 @@ fn a_book_gives_the_vocabularies_of_the_reference() {
         let model = &state["model"];
         check_vocab(model, case, name);
         let merges = model["merges"].as_array().into_iter().flatten();
-        let merges: Vec<String> =
-            merges.map(|merge| format!("{} {}", text(&merge[0]), text(&merge[1]))).collect();
+        let merges: Vec<String> = merges
+            .map(|merge| format!("{} {}", text(&merge[0]), text(&merge[1])))
+            .collect();
         assert_eq!(json!(merges), case["merges"], "{name}");
         let unknown = model.get("unk_id").unwrap_or(&model["unk_token"]);
         assert_eq!(*unknown, case["unk"], "{name}");
@@ -81,11 +93,23 @@ fn a_book_gives_the_vocabularies_of_the_reference() {
             .map(|token| json!([token["id"], token["content"], token["special"]]))
             .collect();
         assert_eq!(added, case["added_tokens"], "{name}");
-        assert_eq!(json!(trained.special_tokens_map()), case["special_tokens"], "{name}");
-        assert_eq!(json!(trained.extra_special_tokens()), case["extra"], "{name}");
+        assert_eq!(
+            json!(trained.special_tokens_map()),
+            case["special_tokens"],
+            "{name}"
+        );
+        assert_eq!(
+            json!(trained.extra_special_tokens()),
+            case["extra"],
+            "{name}"
+        );
         let rows = case["ids"].as_array().into_iter().flatten();
         for (line, row) in lines[200..].iter().step_by(6).zip(rows) {
-            assert_eq!(trained.encode(*line, true).unwrap(), ids(row), "{name}: {line}");
+            assert_eq!(
+                trained.encode(*line, true).unwrap(),
+                ids(row),
+                "{name}: {line}"
+            );
         }
     }
 }
@@ -103,7 +127,10 @@ fn check_vocab(model: &Value, case: &Value, name: &str) {
             let difference = (found[piece] - score).abs();
             // Rare characters get falling scores in an order that differs in each run of the reference too.
             let alone = piece.chars().count() == 1;
-            assert!(difference < if alone { 0.01 } else { 1e-6 }, "{name}: {piece}: {difference}");
+            assert!(
+                difference < if alone { 0.01 } else { 1e-6 },
+                "{name}: {piece}: {difference}"
+            );
         }
         let sorted = |scores: HashMap<String, f64>| {
             let mut scores: Vec<f64> = scores.into_values().collect();
@@ -112,7 +139,13 @@ fn check_vocab(model: &Value, case: &Value, name: &str) {
         };
         let (found, expected) = (sorted(found), sorted(expected));
         assert_eq!(found.len(), expected.len(), "{name}");
-        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{name}");
+        assert!(
+            found
+                .iter()
+                .zip(&expected)
+                .all(|(a, b)| (a - b).abs() < 1e-6),
+            "{name}"
+        );
         return;
     }
     let mut found: Vec<(&String, u64)> = model["vocab"]
@@ -142,7 +175,10 @@ fn what_cannot_be_trained_is_refused() {
     for texts in [&empty[..], &[""], &[" "]] {
         for name in ["GPT2Tokenizer", "BertTokenizer", "T5Tokenizer", "WordLevel"] {
             let result = blank(name).train_new_from_iterator(texts.iter(), &TrainOptions::new(300));
-            assert!(matches!(result, Err(TokenizationError::InvalidOptions(_))), "{name}");
+            assert!(
+                matches!(result, Err(TokenizationError::InvalidOptions(_))),
+                "{name}"
+            );
         }
     }
     let small = tokenizer.train_new_from_iterator(["abcdefgh"].iter(), &TrainOptions::new(2));

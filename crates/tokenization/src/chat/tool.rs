@@ -35,7 +35,9 @@ pub fn function_schema<T: JsonSchema>(name: &str, description: &str) -> Value {
     tidy(&mut parameters);
     if let Value::Object(parameters) = &mut parameters {
         parameters.remove("description"); // the function's is given
-        parameters.entry("properties").or_insert_with(|| Map::new().into());
+        parameters
+            .entry("properties")
+            .or_insert_with(|| Map::new().into());
     }
     json!({
         "type": "function",
@@ -50,7 +52,10 @@ fn tidy(schema: &mut Value) {
             if map.contains_key("type") || map.contains_key("$schema") {
                 let numeric = |name: &Value| name == "integer" || name == "number";
                 let kind = &map["type"];
-                let is_number = numeric(kind) || kind.as_array().is_some_and(|kinds| kinds.iter().any(numeric));
+                let is_number = numeric(kind)
+                    || kind
+                        .as_array()
+                        .is_some_and(|kinds| kinds.iter().any(numeric));
                 if is_number {
                     map.remove("format");
                     if map.get("minimum").and_then(Value::as_f64) == Some(0.0) {

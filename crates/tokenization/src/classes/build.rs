@@ -85,8 +85,8 @@ impl Builder {
         let renamed = self.renamed();
         let mut state = self.state().map_err(invalid)?;
         post_processor::rename(&mut state["model"]["unk_token"], &renamed);
-        let mut backend = serde_json::from_value::<Backend>(state)
-            .map_err(|error| invalid(error.to_string()))?;
+        let mut backend =
+            serde_json::from_value::<Backend>(state).map_err(|error| invalid(error.to_string()))?;
         let definition = self.class.definition;
         backend
             .add_tokens(self.added_tokens(&renamed))
@@ -106,7 +106,8 @@ impl Builder {
         backend.with_post_processor(processor.map_err(|error| invalid(error.to_string()))?);
         self.fill_settings();
         if let Some(template) = self.bos_eos(&backend) {
-            backend.with_post_processor(Some(template.map_err(|error| invalid(error.to_string()))?));
+            backend
+                .with_post_processor(Some(template.map_err(|error| invalid(error.to_string()))?));
         }
         Tokenizer::new(backend, self.settings).map_err(|error| invalid(error.to_string()))
     }
@@ -147,12 +148,17 @@ impl Builder {
                 let counted = (0..).take(definition.vocab.len()).collect();
                 let ids = definition.ids.as_ref().unwrap_or(&counted);
                 let tokens = definition.vocab.iter().filter_map(Value::as_str);
-                Ok(tokens.zip(ids).map(|(token, id)| (token.to_owned(), json!(id))).collect())
+                Ok(tokens
+                    .zip(ids)
+                    .map(|(token, id)| (token.to_owned(), json!(id)))
+                    .collect())
             }
             Some(Vocabulary::Scores(scores)) if unigram => Ok(json!(scores)),
             Some(Vocabulary::Scores(scores)) => {
                 let ids = scores.iter().zip(0u32..);
-                Ok(ids.map(|((token, _), id)| (token.clone(), json!(id))).collect())
+                Ok(ids
+                    .map(|((token, _), id)| (token.clone(), json!(id)))
+                    .collect())
             }
             Some(Vocabulary::Ids(ids)) if !unigram => Ok(json!(ids)),
             Some(Vocabulary::Ids(_)) => {
@@ -166,9 +172,14 @@ impl Builder {
         if self.vocab.is_none() || !definition.unk_by_name {
             return definition.model["unk_id"].clone();
         }
-        let unknown = definition.special_tokens.get("unk_token").map(String::as_str);
+        let unknown = definition
+            .special_tokens
+            .get("unk_token")
+            .map(String::as_str);
         let pieces = vocab.as_array().into_iter().flatten();
-        let position = pieces.map(|piece| piece[0].as_str()).position(|piece| piece == unknown);
+        let position = pieces
+            .map(|piece| piece[0].as_str())
+            .position(|piece| piece == unknown);
         json!(position.map(|id| id as u32).or(self.unk_id).unwrap_or(0))
     }
 
@@ -190,7 +201,11 @@ impl Builder {
         let flag = |key: &str| self.settings.values.get(key).and_then(Value::as_bool);
         let (bos, eos) = (flag("add_bos_token"), flag("add_eos_token"));
         let token = |name: &str, wanted: Option<bool>| {
-            let token = self.settings.special_tokens.get(name).filter(|_| wanted == Some(true))?;
+            let token = self
+                .settings
+                .special_tokens
+                .get(name)
+                .filter(|_| wanted == Some(true))?;
             Some((token.clone(), backend.token_to_id(token)?))
         };
         (bos.is_some() || eos.is_some())
@@ -205,11 +220,20 @@ impl Builder {
             definition.extra_special_tokens.contains(content)
                 && !named.values().any(|named| named == content)
         };
-        let (extra, named): (Vec<_>, Vec<_>) =
-            definition.added_tokens.iter().partition(|token| is_extra(&token.content));
+        let (extra, named): (Vec<_>, Vec<_>) = definition
+            .added_tokens
+            .iter()
+            .partition(|token| is_extra(&token.content));
         let declared = |content: &String| {
-            let tokens = self.settings.declared_tokens.iter().chain(&self.settings.wanted_tokens);
-            tokens.rev().find(|token| token.content == *content).cloned()
+            let tokens = self
+                .settings
+                .declared_tokens
+                .iter()
+                .chain(&self.settings.wanted_tokens);
+            tokens
+                .rev()
+                .find(|token| token.content == *content)
+                .cloned()
         };
         let mut tokens: Vec<AddedToken> = Vec::new();
         for token in named {

@@ -25,12 +25,13 @@ pub(super) fn tokenizer(
     let extension = vocab.extension().and_then(|extension| extension.to_str());
     builder = match extension {
         Some("model") => {
-            let proto = read_model(&files::read(vocab)?).map_err(|reason| invalid(vocab, reason))?;
+            let proto =
+                read_model(&files::read(vocab)?).map_err(|reason| invalid(vocab, reason))?;
             builder.sentencepiece(class, &proto)
         }
         Some("json") => {
-            let ids: HashMap<String, u32> = serde_json::from_slice(&files::read(vocab)?)
-                .map_err(|error| {
+            let ids: HashMap<String, u32> =
+                serde_json::from_slice(&files::read(vocab)?).map_err(|error| {
                     invalid(vocab, format!("not an object from token to id: {error}"))
                 })?;
             let merges = match merges {

@@ -19,7 +19,10 @@ impl Builder {
             .iter()
             .map(|piece| (piece.piece().to_owned(), f64::from(piece.score())))
             .collect();
-        let kinds = proto.pieces.iter().map(|piece| (piece.piece(), piece.kind()));
+        let kinds = proto
+            .pieces
+            .iter()
+            .map(|piece| (piece.piece(), piece.kind()));
         let special = kinds.filter_map(|(piece, kind)| match kind {
             PieceKind::Control => Some(AddedToken::from(piece, true).normalized(false)),
             PieceKind::UserDefined => {
@@ -37,8 +40,11 @@ impl Builder {
         if class.definition.model_type() != "BPE" {
             return builder.vocab(Vocabulary::Scores(ordered(class, pieces)), Vec::new());
         }
-        let ids: HashMap<String, u32> =
-            pieces.iter().zip(0..).map(|((piece, _), id)| (piece.clone(), id)).collect();
+        let ids: HashMap<String, u32> = pieces
+            .iter()
+            .zip(0..)
+            .map(|((piece, _), id)| (piece.clone(), id))
+            .collect();
         let merges = generate_merges(&ids, None, &[]);
         builder.vocab(Vocabulary::Ids(shifted(class, pieces, ids)), merges)
     }
@@ -52,7 +58,12 @@ pub(super) fn ordered(class: TokenizerClass, pieces: Scores) -> Scores {
         (token.cloned().unwrap_or_default(), 0.0)
     };
     let rest = |count: usize| pieces.iter().skip(count).cloned();
-    let codes = || definition.extra_special_tokens.iter().map(|code| (code.clone(), 0.0));
+    let codes = || {
+        definition
+            .extra_special_tokens
+            .iter()
+            .map(|code| (code.clone(), 0.0))
+    };
     match class.name {
         "CamembertTokenizer" => [
             ("<s>NOTUSED".to_owned(), 0.0),
@@ -67,7 +78,12 @@ pub(super) fn ordered(class: TokenizerClass, pieces: Scores) -> Scores {
         .collect(),
         "XLMRobertaTokenizer" | "LayoutXLMTokenizer" | "MBartTokenizer" | "MBart50Tokenizer" => {
             let has_codes = class.name.starts_with("MBart");
-            let first = [token("cls_token"), token("pad_token"), token("eos_token"), token("unk_token")];
+            let first = [
+                token("cls_token"),
+                token("pad_token"),
+                token("eos_token"),
+                token("unk_token"),
+            ];
             first
                 .into_iter()
                 .chain(rest(3))
@@ -86,7 +102,9 @@ pub(super) fn ordered(class: TokenizerClass, pieces: Scores) -> Scores {
                 .collect()
         }
         "T5Tokenizer" | "VideoPrismTokenizer" => {
-            let extra = (0..100).rev().map(|number| (format!("<extra_id_{number}>"), 0.0));
+            let extra = (0..100)
+                .rev()
+                .map(|number| (format!("<extra_id_{number}>"), 0.0));
             rest(0).chain(extra).collect()
         }
         _ => pieces,
@@ -107,11 +125,19 @@ fn shifted(
     let mut shifted: HashMap<String, u32> = first.map(str::to_owned).into_iter().zip(0..).collect();
     if class.name == "SeamlessM4TTokenizer" {
         // One further each: the file lacks the padding token.
-        shifted.extend(pieces.into_iter().zip(1..).map(|((piece, _), id)| (piece, id)));
+        shifted.extend(
+            pieces
+                .into_iter()
+                .zip(1..)
+                .map(|((piece, _), id)| (piece, id)),
+        );
         return shifted;
     }
     let known: HashSet<String> = shifted.keys().cloned().collect();
-    let rest = pieces.into_iter().map(|(piece, _)| piece).filter(|piece| !known.contains(piece));
+    let rest = pieces
+        .into_iter()
+        .map(|(piece, _)| piece)
+        .filter(|piece| !known.contains(piece));
     shifted.extend(rest.zip(4..));
     shifted
 }

@@ -24,7 +24,8 @@ impl Tokenizer {
                 version,
             }),
             _ => Err(TokenizationError::InvalidOptions(
-                "this tokenizer is not read from one of Mistral's own files, such as tekken.json".to_owned(),
+                "this tokenizer is not read from one of Mistral's own files, such as tekken.json"
+                    .to_owned(),
             )),
         }
     }
@@ -95,7 +96,11 @@ impl Instruct<'_> {
         [is_first, is_last]: [bool; 2],
     ) -> Result<()> {
         let content = message.text().unwrap_or_default();
-        let has_prompt = if self.version == Version::V1 { is_first } else { is_last };
+        let has_prompt = if self.version == Version::V1 {
+            is_first
+        } else {
+            is_last
+        };
         let content = match &request.system_prompt {
             Some(prompt) if has_prompt => format!("{prompt}\n\n{content}"),
             _ => content.to_owned(),
@@ -104,7 +109,11 @@ impl Instruct<'_> {
             ids.extend(self.text(&format!("[INST] {content} [/INST]"))?);
             return Ok(());
         }
-        let has_tools = if self.version >= Version::V13 { is_first } else { is_last };
+        let has_tools = if self.version >= Version::V13 {
+            is_first
+        } else {
+            is_last
+        };
         if has_tools && !request.tools.is_empty() {
             ids.push(self.control("[AVAILABLE_TOOLS]")?);
             ids.extend(self.text(&dumps(&Value::Array(request.tools.clone())))?);

@@ -83,7 +83,10 @@ impl Message {
             };
             if let Some(text) = reasoning {
                 let mut chunks = content.unwrap_or_default();
-                if chunks.iter().any(|chunk| matches!(chunk, Chunk::Thinking { .. })) {
+                if chunks
+                    .iter()
+                    .any(|chunk| matches!(chunk, Chunk::Thinking { .. }))
+                {
                     return Err(refused("a message has its reasoning twice"));
                 }
                 chunks.insert(0, Chunk::Thinking { text, closed: true });
@@ -99,16 +102,21 @@ impl Message {
             calls: calls.filter(|_| role == Role::Assistant),
             tool_call_id: text("tool_call_id"),
             name: text("name").filter(|_| role == Role::Tool),
-            prefix: message.get("prefix").and_then(Value::as_bool).unwrap_or(false),
+            prefix: message
+                .get("prefix")
+                .and_then(Value::as_bool)
+                .unwrap_or(false),
             ..Self::new(role, content)
         })
     }
 
     pub fn has_content(&self) -> bool {
-        self.content.as_ref().is_some_and(|chunks| match chunks.as_slice() {
-            [Chunk::Text(text)] => !text.is_empty(),
-            chunks => !chunks.is_empty(),
-        })
+        self.content
+            .as_ref()
+            .is_some_and(|chunks| match chunks.as_slice() {
+                [Chunk::Text(text)] => !text.is_empty(),
+                chunks => !chunks.is_empty(),
+            })
     }
 
     pub fn has_calls(&self) -> bool {
@@ -148,7 +156,9 @@ fn content(value: Option<&Value>) -> Result<Option<Vec<Chunk>>> {
                 refused("a part of a message is neither text nor thinking; images and audio cannot be encoded")
             })
         }
-        Some(_) => Err(refused("a message's content is neither a text nor a list of parts")),
+        Some(_) => Err(refused(
+            "a message's content is neither a text nor a list of parts",
+        )),
     }
 }
 
@@ -157,7 +167,9 @@ fn tool_call(call: &Value) -> Result<ToolCall> {
     let name = function["name"].as_str();
     Ok(ToolCall {
         id: call["id"].as_str().unwrap_or("null").to_owned(),
-        name: name.ok_or_else(|| refused("a tool call names no function"))?.to_owned(),
+        name: name
+            .ok_or_else(|| refused("a tool call names no function"))?
+            .to_owned(),
         arguments: match &function["arguments"] {
             Value::String(text) => python::normalized(text),
             Value::Null => "{}".to_owned(),
@@ -172,11 +184,16 @@ impl Request {
         options: &ChatTemplateOptions,
         version: Version,
     ) -> Result<Self> {
-        let mut messages = messages.iter().map(Message::read).collect::<Result<Vec<_>>>()?;
+        let mut messages = messages
+            .iter()
+            .map(Message::read)
+            .collect::<Result<Vec<_>>>()?;
         let last = messages.last_mut();
         if options.continue_final_message {
             match last {
-                Some(message) if message.role == Role::Assistant && !options.add_generation_prompt => {
+                Some(message)
+                    if message.role == Role::Assistant && !options.add_generation_prompt =>
+                {
                     message.prefix = true;
                 }
                 _ => {
@@ -187,16 +204,24 @@ impl Request {
                 }
             }
         }
-        let tools = options.tools.iter().flatten().map(tool).collect::<Result<Vec<_>>>()?;
+        let tools = options
+            .tools
+            .iter()
+            .flatten()
+            .map(tool)
+            .collect::<Result<Vec<_>>>()?;
         validate::check(&messages, &tools, version)?;
         let has_system_messages = version >= Version::V7;
-        let prompts = messages.iter().filter(|message| message.role == Role::System);
+        let prompts = messages
+            .iter()
+            .filter(|message| message.role == Role::System);
         let prompts: Vec<String> = prompts
             .filter(|message| message.has_content())
             .map(|message| text_of(&join([message])))
             .collect();
         Ok(Self {
-            system_prompt: (!has_system_messages && !prompts.is_empty()).then(|| prompts.join(JOIN)),
+            system_prompt: (!has_system_messages && !prompts.is_empty())
+                .then(|| prompts.join(JOIN)),
             messages: joined(&messages, version)?,
             tools,
         })
@@ -206,7 +231,9 @@ impl Request {
 /// A tool as it is written out: its schema, with every key in its place.
 fn tool(tool: &Value) -> Result<Value> {
     let function = tool.get("function").unwrap_or(tool);
-    let name = function["name"].as_str().ok_or_else(|| refused("a tool has no name"))?;
+    let name = function["name"]
+        .as_str()
+        .ok_or_else(|| refused("a tool has no name"))?;
     let parameters = function.get("parameters").cloned();
     Ok(json!({
         "type": "function",
@@ -230,19 +257,28 @@ fn joined(messages: &[Message], version: Version) -> Result<Vec<Message>> {
             })),
             Role::User => result.push(Message::new(Role::User, Some(join(group)))),
             Role::Assistant => result.push(Message {
-                calls: Some(group.iter().flat_map(|message| message.calls.clone().unwrap_or_default()).collect()),
+                calls: Some(
+                    group
+                        .iter()
+                        .flat_map(|message| message.calls.clone().unwrap_or_default())
+                        .collect(),
+                ),
                 prefix: group.iter().any(|message| message.prefix),
                 ..Message::new(Role::Assistant, Some(join(group)))
             }),
             Role::Tool => {
-                let mut results: Vec<Message> =
-                    group.iter().map(|message| tool_result(message, version)).collect();
+                let mut results: Vec<Message> = group
+                    .iter()
+                    .map(|message| tool_result(message, version))
+                    .collect();
                 if version >= Version::V11
                     && let Some(calls) = result.last().and_then(|message| message.calls.as_ref())
                 {
                     // In the order of the calls.
                     let rank = |message: &Message| {
-                        calls.iter().rposition(|call| Some(&call.id) == message.tool_call_id.as_ref())
+                        calls
+                            .iter()
+                            .rposition(|call| Some(&call.id) == message.tool_call_id.as_ref())
                     };
                     results.sort_by_key(|message| rank(message).unwrap_or(usize::MAX));
                 }

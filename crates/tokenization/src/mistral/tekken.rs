@@ -166,10 +166,13 @@ impl Ranks {
         if let Some(whole) = token(0..bytes.len()) {
             return vec![whole];
         }
-        let merged = merge((0..bytes.len()).map(|index| index..index + 1), |left, right| {
-            let rank = self.ranks.get(&bytes[left.start..right.end])?;
-            Some(-(*rank as f32)) // exact: vocabularies are far smaller than 2²⁴
-        });
+        let merged = merge(
+            (0..bytes.len()).map(|index| index..index + 1),
+            |left, right| {
+                let rank = self.ranks.get(&bytes[left.start..right.end])?;
+                Some(-(*rank as f32)) // exact: vocabularies are far smaller than 2²⁴
+            },
+        );
         merged.into_iter().filter_map(token).collect()
     }
 
@@ -188,7 +191,12 @@ impl Ranks {
             return Some(special.clone());
         }
         let bytes = self.tokens.get(id - self.specials.len())?;
-        Some(bytes.iter().map(|byte| BYTE_ALPHABET[usize::from(*byte)]).collect())
+        Some(
+            bytes
+                .iter()
+                .map(|byte| BYTE_ALPHABET[usize::from(*byte)])
+                .collect(),
+        )
     }
 
     pub fn vocab_size(&self) -> usize {
@@ -200,5 +208,7 @@ impl Ranks {
 fn bytes_of(text: &str) -> Vec<u8> {
     static BYTES: LazyLock<HashMap<char, u8>> =
         LazyLock::new(|| BYTE_ALPHABET.iter().copied().zip(0..=u8::MAX).collect());
-    text.chars().filter_map(|character| BYTES.get(&character).copied()).collect()
+    text.chars()
+        .filter_map(|character| BYTES.get(&character).copied())
+        .collect()
 }

@@ -17,7 +17,9 @@ pub(super) fn check(messages: &[Message], tools: &[Value], version: Version) -> 
         return Err(TokenizationError::EmptyConversation);
     };
     if messages.len() == 1 && !matches!(first.role, Role::User | Role::System) {
-        return Err(refused("a conversation begins with a user's or a system message"));
+        return Err(refused(
+            "a conversation begins with a user's or a system message",
+        ));
     }
     if messages.len() > 1 && last.role == Role::Assistant && !last.prefix {
         return Err(refused(
@@ -53,11 +55,16 @@ fn check_order(before: Role, role: Role) -> Result<()> {
     if fits {
         return Ok(());
     }
-    Err(refused(format!("a message of the role {role:?} follows one of the role {before:?}")))
+    Err(refused(format!(
+        "a message of the role {role:?} follows one of the role {before:?}"
+    )))
 }
 
 fn check_message(message: &Message, version: Version) -> Result<()> {
-    let thinks = message.chunks().iter().any(|chunk| matches!(chunk, Chunk::Thinking { .. }));
+    let thinks = message
+        .chunks()
+        .iter()
+        .any(|chunk| matches!(chunk, Chunk::Thinking { .. }));
     match message.role {
         Role::System if message.content.is_none() => {
             return Err(refused("a system message has no content"));
@@ -129,7 +136,9 @@ fn check_number_of_results(messages: &[Message]) -> Result<()> {
         match message.role {
             Role::Tool => expected -= 1,
             Role::Assistant if expected != 0 => return Err(unequal()),
-            Role::Assistant => expected = message.calls.as_ref().map_or(0, |calls| calls.len() as i64),
+            Role::Assistant => {
+                expected = message.calls.as_ref().map_or(0, |calls| calls.len() as i64)
+            }
             Role::System | Role::User => {}
         }
     }

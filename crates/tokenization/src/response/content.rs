@@ -10,8 +10,15 @@ use super::template::Field;
 use crate::Result;
 
 /// The parsers, by name.
-pub(super) const PARSERS: [&str; 7] =
-    ["text", "int", "float", "bool", "json", "xml-inline", "kv-lines"];
+pub(super) const PARSERS: [&str; 7] = [
+    "text",
+    "int",
+    "float",
+    "bool",
+    "json",
+    "xml-inline",
+    "kv-lines",
+];
 
 /// Whether the value is the text as it stands, so that it may be shown as it comes.
 pub(super) fn is_streamable(parser: &str) -> bool {
@@ -38,7 +45,10 @@ pub(super) fn value(body: &str, field: &Field, captures: &Map<String, Value>) ->
     };
     let each = items.into_iter().map(|item| match item {
         Value::Object(item) => transformed(transform, &scope_of(item)),
-        _ => Err(invalid(format!("an entry of the field `{}` is not an object", field.name))),
+        _ => Err(invalid(format!(
+            "an entry of the field `{}` is not an object",
+            field.name
+        ))),
     });
     each.collect::<Result<Vec<_>>>().map(Value::from)
 }
@@ -63,7 +73,11 @@ fn parse(text: &str, parser: &str, args: &Value) -> Result<Value> {
 }
 
 fn strip<'t>(text: &'t str, args: &Value) -> &'t str {
-    if args["strip"] == false { text } else { text.trim() }
+    if args["strip"] == false {
+        text
+    } else {
+        text.trim()
+    }
 }
 
 /// JSON, or a dialect of it: keys without quotes, and texts between other signs.
@@ -129,8 +143,14 @@ fn xml_inline(text: &str, args: &Value) -> Result<Value> {
 
 /// A key and a value per line.
 fn kv_lines(text: &str, args: &Value) -> Result<Value> {
-    let line_separator = args["line_sep"].as_str().filter(|sep| !sep.is_empty()).unwrap_or("\n");
-    let separator = args["kv_sep"].as_str().filter(|sep| !sep.is_empty()).unwrap_or(":");
+    let line_separator = args["line_sep"]
+        .as_str()
+        .filter(|sep| !sep.is_empty())
+        .unwrap_or("\n");
+    let separator = args["kv_sep"]
+        .as_str()
+        .filter(|sep| !sep.is_empty())
+        .unwrap_or(":");
     let mut values = Map::new();
     for line in text.split(line_separator) {
         if let Some((key, value)) = strip(line, args).split_once(separator) {
@@ -149,7 +169,10 @@ fn inner(text: &str, args: &Value) -> Result<Value> {
     }
     let name = parser["name"].as_str().unwrap_or("text");
     if !PARSERS.contains(&name) {
-        return Err(invalid(format!("`{name}` is none of {}", PARSERS.join(", "))));
+        return Err(invalid(format!(
+            "`{name}` is none of {}",
+            PARSERS.join(", ")
+        )));
     }
     parse(text, name, &parser["args"])
 }
@@ -175,8 +198,12 @@ fn placeholder(text: &str) -> Option<&str> {
 /// A text of a form is a placeholder or none of it.
 pub(super) fn check_transform(scope: &str, transform: &Value) -> Result<()> {
     match transform {
-        Value::Object(map) => map.values().try_for_each(|value| check_transform(scope, value)),
-        Value::Array(values) => values.iter().try_for_each(|value| check_transform(scope, value)),
+        Value::Object(map) => map
+            .values()
+            .try_for_each(|value| check_transform(scope, value)),
+        Value::Array(values) => values
+            .iter()
+            .try_for_each(|value| check_transform(scope, value)),
         Value::String(text) if PLACEHOLDER.is_match(text) && placeholder(text).is_none() => {
             Err(invalid(format!(
                 "{scope}: `{text}` mixes a placeholder with other text; use one alone"
@@ -193,9 +220,10 @@ fn transformed(transform: &Value, scope: &Map<String, Value>) -> Result<Value> {
             let entries = entries.map(|(key, value)| Ok((key.clone(), transformed(value, scope)?)));
             entries.collect::<Result<Map<_, _>>>().map(Value::from)
         }
-        Value::Array(values) => {
-            values.iter().map(|value| transformed(value, scope)).collect::<Result<_>>()
-        }
+        Value::Array(values) => values
+            .iter()
+            .map(|value| transformed(value, scope))
+            .collect::<Result<_>>(),
         Value::String(text) => match placeholder(text) {
             Some(path) => look_up(path, scope),
             None => Ok(transform.clone()),
@@ -210,7 +238,9 @@ fn look_up(path: &str, scope: &Map<String, Value>) -> Result<Value> {
     for key in keys {
         value = value.and_then(|value| value.get(key));
     }
-    value
-        .cloned()
-        .ok_or_else(|| invalid(format!("`{{{path}}}` of a `transform` is not in the answer")))
+    value.cloned().ok_or_else(|| {
+        invalid(format!(
+            "`{{{path}}}` of a `transform` is not in the answer"
+        ))
+    })
 }

@@ -62,10 +62,14 @@ impl Delimiter {
         let mut texts = texts
             .filter(|texts| !texts.is_empty() && texts.iter().all(|text| !text.is_empty()))
             .ok_or_else(|| {
-                invalid(format!("{scope}: `{key}` is neither a text nor a list of texts, none empty"))
+                invalid(format!(
+                    "{scope}: `{key}` is neither a text nor a list of texts, none empty"
+                ))
             })?;
         let can_grow = texts.iter().any(|long| {
-            texts.iter().any(|short| long != short && long.starts_with(short))
+            texts
+                .iter()
+                .any(|short| long != short && long.starts_with(short))
         });
         texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
         let patterns: Vec<String> = texts.into_iter().map(regex::escape).collect();
@@ -74,7 +78,9 @@ impl Delimiter {
 
     fn new(scope: &str, pattern: &str, can_grow: bool) -> Result<Self> {
         let refused = |error: &dyn std::fmt::Display| {
-            invalid(format!("{scope}: the pattern `{pattern}` cannot be used: {error}"))
+            invalid(format!(
+                "{scope}: the pattern `{pattern}` cannot be used: {error}"
+            ))
         };
         let compiled = RegexBuilder::new(pattern)
             .dot_matches_new_line(true)
@@ -113,14 +119,22 @@ impl Delimiter {
         if let Some(captures) = self.pattern.captures_at(text, from) {
             let found = captures.get_match();
             let at_edge = found.end() == text.len() && (found.is_empty() || self.can_grow);
-            return if at_edge { Found::Pending(found.start()) } else { Found::Match(captures) };
+            return if at_edge {
+                Found::Pending(found.start())
+            } else {
+                Found::Match(captures)
+            };
         }
         let mut start = from.max(text.len().saturating_sub(LONGEST));
         while !text.is_char_boundary(start) {
             start += 1;
         }
-        let mut starts = text[start..].char_indices().map(|(offset, _)| start + offset);
-        starts.find(|start| self.may_begin(text, *start)).map_or(Found::Nothing, Found::Pending)
+        let mut starts = text[start..]
+            .char_indices()
+            .map(|(offset, _)| start + offset);
+        starts
+            .find(|start| self.may_begin(text, *start))
+            .map_or(Found::Nothing, Found::Pending)
     }
 
     /// Whether the text from here on is the beginning of a match.

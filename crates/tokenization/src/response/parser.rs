@@ -1,5 +1,7 @@
 //! Parses an answer as it comes.
 
+use std::cmp::Reverse;
+
 use serde_json::{Map, Value};
 
 use super::delimiter::Found;
@@ -67,6 +69,9 @@ pub struct ResponseParser {
     initial_events: Vec<ResponseEvent>,
 }
 
+/// Where a delimiter begins, how long it is (the longest first), whether it closes, and the name of its field.
+type Rank<'a> = (usize, Reverse<usize>, bool, &'a str);
+
 /// A delimiter in the buffer.
 struct Hit {
     start: usize,
@@ -117,8 +122,7 @@ impl ResponseParser {
         let mut events = Vec::new();
         self.process(&mut events, true)?;
         let spec = &self.template.0;
-        let missing =
-            |field: &&Field| !field.optional && !self.output.contains_key(&field.name);
+        let missing = |field: &&Field| !field.optional && !self.output.contains_key(&field.name);
         if let Some(field) = spec.fields.iter().find(missing) {
             return Err(invalid(format!("the answer has no `{}`", field.name)));
         }
@@ -160,12 +164,16 @@ impl ResponseParser {
     /// The first delimiter that is certain, the longest of several, and where the first uncertain one begins.
     fn scan(&self, ended: bool) -> (Option<Hit>, usize) {
         let spec = &self.template.0;
-        let mut best: Option<((usize, usize, bool, &str), Hit)> = None;
+        let mut best: Option<(Rank<'_>, Hit)> = None;
         let mut hold = self.buffer.len();
         for (index, field) in spec.fields.iter().enumerate() {
-            let explicit = self.current.filter(|current| Some(*current) != spec.implicit);
+            let explicit = self
+                .current
+                .filter(|current| Some(*current) != spec.implicit);
             let opens = explicit.is_none().then_some(field.open.as_ref()).flatten();
-            let closes = (self.current == Some(index)).then_some(field.close.as_ref()).flatten();
+            let closes = (self.current == Some(index))
+                .then_some(field.close.as_ref())
+                .flatten();
             for (delimiter, is_close) in [(opens, false), (closes, true)] {
                 let Some(delimiter) = delimiter else {
                     continue;
@@ -184,7 +192,12 @@ impl ResponseParser {
                     Found::Nothing => continue,
                 };
                 let range = captures.get_match().range();
-                let key = (range.start, usize::MAX - range.len(), is_close, field.name.as_str());
+                let key = (
+                    range.start,
+                    Reverse(range.len()),
+                    is_close,
+                    field.name.as_str(),
+                );
                 if best.as_ref().is_none_or(|(other, _)| key < *other) {
                     let group = |name: &str| {
                         Some((name.to_owned(), Value::from(captures.name(name)?.as_str())))
@@ -199,7 +212,9 @@ impl ResponseParser {
                 }
             }
         }
-        let certain = best.map(|(_, hit)| hit).filter(|hit| ended || hit.start < hold);
+        let certain = best
+            .map(|(_, hit)| hit)
+            .filter(|hit| ended || hit.start < hold);
         (certain, hold)
     }
 

@@ -63,7 +63,13 @@ impl ResponseTemplate {
         known_keys(
             "the response template",
             object,
-            &["version", "defaults", "fields", "start_anchor", "start_anchor_pattern"],
+            &[
+                "version",
+                "defaults",
+                "fields",
+                "start_anchor",
+                "start_anchor_pattern",
+            ],
         )?;
         if object.get("version").is_some_and(|version| *version != 1) {
             return Err(invalid(format!(
@@ -74,19 +80,29 @@ impl ResponseTemplate {
         let defaults = match object.get("defaults") {
             None => Map::new(),
             Some(Value::Object(defaults)) => defaults.clone(),
-            Some(_) => return Err(invalid("the response template: `defaults` is not an object")),
+            Some(_) => {
+                return Err(invalid(
+                    "the response template: `defaults` is not an object",
+                ));
+            }
         };
         let fields = match object.get("fields") {
-            Some(Value::Object(fields)) if !fields.is_empty() => {
-                fields.iter().map(|(name, field)| Field::new(name, field)).collect::<Result<Vec<_>>>()?
-            }
+            Some(Value::Object(fields)) if !fields.is_empty() => fields
+                .iter()
+                .map(|(name, field)| Field::new(name, field))
+                .collect::<Result<Vec<_>>>()?,
             _ => return Err(invalid("the response template has no `fields`")),
         };
-        let mut without_open =
-            fields.iter().enumerate().filter(|(_, field)| field.open.is_none()).map(|(index, _)| index);
+        let mut without_open = fields
+            .iter()
+            .enumerate()
+            .filter(|(_, field)| field.open.is_none())
+            .map(|(index, _)| index);
         let implicit = without_open.next();
         if without_open.next().is_some() {
-            return Err(invalid("only one field of a response template may be without `open`"));
+            return Err(invalid(
+                "only one field of a response template may be without `open`",
+            ));
         }
         let anchor = Delimiter::read("the response template", object, "start_anchor")?;
         Ok(Self(Arc::new(Spec {
@@ -122,19 +138,35 @@ impl Field {
             &scope,
             object,
             &[
-                "open", "open_pattern", "close", "close_pattern", "content", "content_args",
-                "repeats", "join", "optional", "transform", "transform_each",
+                "open",
+                "open_pattern",
+                "close",
+                "close_pattern",
+                "content",
+                "content_args",
+                "repeats",
+                "join",
+                "optional",
+                "transform",
+                "transform_each",
             ],
         )?;
         let flag = |key: &str, default: bool| match object.get(key) {
             None => Ok(default),
             Some(Value::Bool(value)) => Ok(*value),
-            Some(_) => Err(invalid(format!("{scope}: `{key}` is neither true nor false"))),
+            Some(_) => Err(invalid(format!(
+                "{scope}: `{key}` is neither true nor false"
+            ))),
         };
         let content = object.get("content").map_or(Some("text"), Value::as_str);
-        let content = content.filter(|content| PARSERS.contains(content)).ok_or_else(|| {
-            invalid(format!("{scope}: `content` is none of {}", PARSERS.join(", ")))
-        })?;
+        let content = content
+            .filter(|content| PARSERS.contains(content))
+            .ok_or_else(|| {
+                invalid(format!(
+                    "{scope}: `content` is none of {}",
+                    PARSERS.join(", ")
+                ))
+            })?;
         let field = Self {
             name: name.to_owned(),
             open: Delimiter::read(&scope, object, "open")?,
@@ -148,7 +180,10 @@ impl Field {
                 Some(_) => return Err(invalid(format!("{scope}: `join` is not a text"))),
             },
             optional: flag("optional", true)?,
-            transform: object.get("transform").filter(|value| !value.is_null()).cloned(),
+            transform: object
+                .get("transform")
+                .filter(|value| !value.is_null())
+                .cloned(),
             transform_each: flag("transform_each", false)?,
         };
         field.check(&scope)?;
@@ -161,7 +196,9 @@ impl Field {
         }
         let Some(transform) = &self.transform else {
             if self.transform_each {
-                return Err(invalid(format!("{scope}: `transform_each` needs `transform`")));
+                return Err(invalid(format!(
+                    "{scope}: `transform_each` needs `transform`"
+                )));
             }
             let mut delimiters = self.open.iter().chain(&self.close);
             return match delimiters.find_map(|delimiter| delimiter.names().next()) {

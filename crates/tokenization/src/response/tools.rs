@@ -52,11 +52,21 @@ impl ToolTypes {
 fn types(schema: &Value) -> Vec<String> {
     let mut found: Vec<String> = match &schema["type"] {
         Value::String(name) => vec![name.clone()],
-        Value::Array(names) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Value::Array(names) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
         _ => Vec::new(),
     };
     for union in ["anyOf", "oneOf"] {
-        found.extend(schema[union].as_array().into_iter().flatten().flat_map(types));
+        found.extend(
+            schema[union]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .flat_map(types),
+        );
     }
     if schema["nullable"] == true && !found.iter().any(|name| name == "null") {
         found.push("null".to_owned());
@@ -70,14 +80,28 @@ fn cast(text: &str, types: &[String]) -> Value {
     let fits = |name: &String| -> Option<Value> {
         match name.as_str() {
             "integer" => {
-                let whole = || trimmed.parse::<f64>().ok().filter(|number| number.fract() == 0.0);
+                let whole = || {
+                    trimmed
+                        .parse::<f64>()
+                        .ok()
+                        .filter(|number| number.fract() == 0.0)
+                };
                 let number = trimmed.parse::<i64>().ok();
-                number.or_else(|| whole().map(|number| number as i64)).map(Value::from)
+                number
+                    .or_else(|| whole().map(|number| number as i64))
+                    .map(Value::from)
             }
             "number" => {
-                let number = trimmed.parse::<f64>().ok().filter(|number| number.is_finite())?;
+                let number = trimmed
+                    .parse::<f64>()
+                    .ok()
+                    .filter(|number| number.is_finite())?;
                 let whole = number.fract() == 0.0 && !text.contains('.');
-                Some(if whole { (number as i64).into() } else { number.into() })
+                Some(if whole {
+                    (number as i64).into()
+                } else {
+                    number.into()
+                })
             }
             "boolean" => match trimmed.to_lowercase().as_str() {
                 "true" | "1" => Some(true.into()),

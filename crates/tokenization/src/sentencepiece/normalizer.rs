@@ -33,7 +33,11 @@ impl Normalizer {
             map: CharacterMap::read(spec.precompiled_charsmap())?,
             adds_prefix: spec.add_dummy_prefix(),
             removes_extra_spaces: spec.remove_extra_whitespaces(),
-            space: if spec.escape_whitespaces() { SPACE } else { " " },
+            space: if spec.escape_whitespaces() {
+                SPACE
+            } else {
+                " "
+            },
             suffix,
         })
     }
@@ -130,7 +134,7 @@ impl CharacterMap {
         let broken = || "the character map of the model is cut off or damaged".to_owned();
         let (size, rest) = bytes.split_first_chunk::<4>().ok_or_else(broken)?;
         let size = u32::from_le_bytes(*size) as usize;
-        if size < 1024 || size % 1024 != 0 || size >= rest.len() {
+        if size < 1024 || !size.is_multiple_of(1024) || size >= rest.len() {
             return Err(broken());
         }
         let (units, replacements) = rest.split_at(size);
@@ -168,7 +172,10 @@ impl CharacterMap {
                 }
                 position ^= offset(unit);
                 let leaf = (unit >> 8 & 1 == 1).then(|| self.units.get(position));
-                Some(leaf.flatten().map(|leaf| (length, (leaf & 0x7fff_ffff) as usize)))
+                Some(
+                    leaf.flatten()
+                        .map(|leaf| (length, (leaf & 0x7fff_ffff) as usize)),
+                )
             })
             .flatten()
     }

@@ -110,9 +110,7 @@ pub(crate) fn read_model(bytes: &[u8]) -> Result<ModelProto, String> {
     let model = ModelProto::decode(bytes)
         .map_err(|error| format!("not a SentencePiece model: {error}; fetch the file again"))?;
     if model.pieces.is_empty() || u32::try_from(model.pieces.len()).is_err() {
-        return Err(
-            "not a SentencePiece model: it has no pieces; fetch the file again".to_owned(),
-        );
+        return Err("not a SentencePiece model: it has no pieces; fetch the file again".to_owned());
     }
     let model_type = model.trainer_spec().model_type.unwrap_or(1);
     ModelType::try_from(model_type)

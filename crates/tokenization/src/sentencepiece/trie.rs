@@ -33,7 +33,11 @@ impl Trie {
             }
             nodes[node].first_child = nodes.len() as u32;
             for group in keys[range.clone()].chunk_by(|(a, _), (b, _)| a[depth] == b[depth]) {
-                open.push_back((nodes.len(), range.start..range.start + group.len(), depth + 1));
+                open.push_back((
+                    nodes.len(),
+                    range.start..range.start + group.len(),
+                    depth + 1,
+                ));
                 range.start += group.len();
                 nodes[node].children += 1;
                 nodes.push(Node {
@@ -76,7 +80,13 @@ mod tests {
 
     #[test]
     fn prefixes_come_shortest_first() {
-        let trie = Trie::new(vec![(b"abc", 0), (b"a", 1), (b"ab", 2), (b"b", 3), (b"abd", 4)]);
+        let trie = Trie::new(vec![
+            (b"abc", 0),
+            (b"a", 1),
+            (b"ab", 2),
+            (b"b", 3),
+            (b"abd", 4),
+        ]);
         let prefixes: Vec<_> = trie.prefixes(b"abdx").collect();
         assert_eq!(prefixes, [(1, 1), (2, 2), (3, 4)]);
         assert_eq!(trie.longest_prefix(b"bb"), Some((1, 3)));

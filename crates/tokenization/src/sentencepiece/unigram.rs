@@ -45,7 +45,11 @@ impl Unigram {
                 lowest = lowest.min(piece.score);
             }
         }
-        let keys: Vec<_> = pieces.ids.iter().map(|(piece, id)| (piece.as_bytes(), *id)).collect();
+        let keys: Vec<_> = pieces
+            .ids
+            .iter()
+            .map(|(piece, id)| (piece.as_bytes(), *id))
+            .collect();
         if keys.is_empty() {
             return Err("no piece is one of text".to_owned());
         }

@@ -6,7 +6,10 @@ use super::{Pieces, SPACE};
 pub(super) fn words<'a>(text: &'a str, pieces: &Pieces) -> Vec<(&'a str, u32)> {
     let mut found = Vec::new();
     let mut start = 0;
-    for (position, _) in text.match_indices(SPACE).filter(|(position, _)| *position > 0) {
+    for (position, _) in text
+        .match_indices(SPACE)
+        .filter(|(position, _)| *position > 0)
+    {
         found.push(&text[start..position]);
         start = position;
     }
