@@ -46,6 +46,8 @@ folder("gpt2", vocab_json=bpe["vocab"], merges_txt=merges, tokenizer_config_json
 folder("gpt2_space", vocab_json=bpe["vocab"], merges_txt=merges, tokenizer_config_json={"tokenizer_class": "GPT2TokenizerFast", "add_prefix_space": True, "eos_token": "<|im_end|>"})
 folder("roberta", vocab_json=bpe["vocab"], merges_txt=merges, config_json={"model_type": "roberta"}, special_tokens_map_json={"mask_token": {**added("<mask>"), "lstrip": True}})
 folder("qwen", vocab_json=bpe["vocab"], merges_txt=merges, tokenizer_config_json={"tokenizer_class": "Qwen2Tokenizer", "additional_special_tokens": ["<|im_start|>", "<new>"]})
+folder("legacy", vocab_json=bpe["vocab"], merges_txt=merges, added_tokens_json={"<newer> ": 401, "<new>": 400, "<pad>": 402},
+       special_tokens_map_json={"pad_token": "<pad>", "eos_token": "<|im_end|>"}, tokenizer_config_json={"tokenizer_class": "GPT2Tokenizer"})
 vocabulary = "".join(token + "\n" for token, _ in sorted(pieces["vocab"].items(), key=lambda item: item[1]))
 folder("bert", vocab_txt=vocabulary, tokenizer_config_json={"tokenizer_class": "BertTokenizer"})
 folder("bert_cased", vocab_txt=vocabulary, tokenizer_config_json={"do_lower_case": False, "strip_accents": False, "tokenizer_class": "BertTokenizer"}, config_json={"model_type": "bert"})
@@ -63,7 +65,7 @@ for path in sorted(OUT.iterdir()):
         continue
     tokenizer = AutoTokenizer.from_pretrained(path)
     rows = []
-    for text in TEXTS[8:100:3] + TEXTS[-12:]:
+    for text in TEXTS[8:100:3] + TEXTS[-12:] + ["a<new>b<newer> c<pad>"]:
         ids = tokenizer(text)["input_ids"]
         rows.append([text, ids, tokenizer.decode(ids), tokenizer.decode(ids, skip_special_tokens=True)])
     special = {name: [str(token), tokenizer.convert_tokens_to_ids(str(token))] for name, token in tokenizer.special_tokens_map.items()}

@@ -27,6 +27,7 @@ const SCRIPTS: &[(&str, &[&str])] = &[
         &["crates/tokenization/tests/golden"],
     ),
     ("golden_calls.py", &["crates/tokenization/tests/golden"]),
+    ("golden_chat.py", &["crates/tokenization/tests/golden"]),
     (
         "golden_sentencepiece.py",
         &["crates/tokenization/tests/golden/sentencepiece"],

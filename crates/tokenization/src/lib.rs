@@ -1,8 +1,8 @@
 //! Text to ids and back, with chat templates.
 //!
-//! [`AutoTokenizer`] reads a tokenizer from a model's files: `tokenizer.json` exactly as it is written, or the metadata
-//! of a GGUF file, with the settings of `tokenizer_config.json` and the chat templates beside it. [`Tokenizer`] does
-//! the rest:
+//! [`AutoTokenizer`] reads a tokenizer from a model's files: `tokenizer.json` exactly as it is written, or one of the
+//! older forms, with the settings of `tokenizer_config.json` and the chat templates beside it. [`Tokenizer`] does the
+//! rest:
 //!
 //! ```no_run
 //! use transformers_tokenization::{AutoTokenizer, ChatMessage, ChatTemplateOptions};
@@ -15,6 +15,11 @@
 //! let ids = tokenizer.encode(&prompt, false)?; // the template wrote the special tokens already
 //! # Ok::<(), transformers_tokenization::TokenizationError>(())
 //! ```
+//!
+//! There is one [`Tokenizer`] over four backends: pipelines of the `tokenizers` crate, SentencePiece models
+//! ([`SentencePieceProcessor`]), any function that splits texts ([`PlainTokenizer`]), and Mistral's own files. The
+//! reference's classes are definitions ([`TokenizerClass`], [`LlamaTokenizer`], [`BertTokenizer`], …), blank to be
+//! trained or with a vocabulary. [`migration`] says where each name of the reference is.
 //!
 //! A model's files are untrusted: a chat template is a program, and runs with a budget (see [`ChatTemplateOptions`]).
 #![forbid(unsafe_code)]
@@ -49,6 +54,10 @@ mod surround;
 mod tiktoken;
 mod tokenizer;
 mod training;
+
+pub mod migration {
+    #![doc = include_str!("migration.md")]
+}
 
 pub use auto::AutoTokenizer;
 pub use batch::BatchEncoding;

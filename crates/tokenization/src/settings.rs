@@ -65,6 +65,14 @@ impl Settings {
         {
             settings.read_special_tokens(&file)?;
         }
+        if settings.declared_tokens.is_empty()
+            && let Some(file) = JsonFile::find(files, "added_tokens.json")?
+        {
+            settings.read_added_tokens(&file)?;
+        }
+        if let Some(file) = JsonFile::find(files, "chat_template.json")? {
+            settings.chat_templates = file.chat_templates("chat_template")?;
+        }
         if let Some(templates) = template_files(files)? {
             settings.chat_templates = templates;
         }
@@ -94,6 +102,19 @@ impl Settings {
         settings.values.remove("chat_template");
         settings.read_special_tokens(file)?;
         Ok(settings)
+    }
+
+    /// Takes the tokens of an object from token to id, the lowest id first. None is special, unless it is named.
+    fn read_added_tokens(&mut self, file: &JsonFile) -> Result<()> {
+        let id = |(token, id): (&String, &Value)| match id.as_u64() {
+            Some(id) => Ok((id, token.clone())),
+            None => Err(file.invalid(token, format!("{id} is not an id"))),
+        };
+        let tokens: BTreeMap<u64, String> = file.values.iter().map(id).collect::<Result<_>>()?;
+        let tokens = tokens.into_values();
+        let tokens = tokens.map(|token| AddedToken::from(token, false).normalized(false));
+        self.wanted_tokens.splice(0..0, tokens); // their ids come first
+        Ok(())
     }
 
     /// Takes the named and the further special tokens from `file`; a later file replaces the names of an earlier one.

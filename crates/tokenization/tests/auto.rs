@@ -108,3 +108,21 @@ fn broken_files_are_named() {
         assert!(error.to_string().contains(name), "{error}");
     }
 }
+
+#[test]
+fn an_older_template_file_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(
+        golden("byte_level/tokenizer.json"),
+        folder.path().join("tokenizer.json"),
+    )
+    .unwrap();
+    let file = json!({"chat_template": "{{ messages[0].content }}!"}).to_string();
+    std::fs::write(folder.path().join("chat_template.json"), file).unwrap();
+    let tokenizer = AutoTokenizer::from_pretrained(folder.path()).unwrap();
+    let messages = [transformers_tokenization::ChatMessage::user("Hi")];
+    let text = tokenizer
+        .apply_chat_template(&messages, &Default::default())
+        .unwrap();
+    assert_eq!(text, "Hi!");
+}
