@@ -385,5 +385,6 @@ def chats():
     write(OUT / "chat" / "conversations.json", CONVERSATIONS)
 
 
-tokenization()
-chats()
+if __name__ == "__main__":
+    tokenization()
+    chats()

@@ -26,6 +26,22 @@ const SCRIPTS: &[(&str, &[&str])] = &[
         "golden_tokenization.py",
         &["crates/tokenization/tests/golden"],
     ),
+    ("golden_calls.py", &["crates/tokenization/tests/golden"]),
+    ("golden_chat.py", &["crates/tokenization/tests/golden"]),
+    (
+        "golden_sentencepiece.py",
+        &["crates/tokenization/tests/golden/sentencepiece"],
+    ),
+    (
+        "golden_mistral.py",
+        &["crates/tokenization/tests/golden/mistral"],
+    ),
+    ("golden_classes.py", &["crates/tokenization"]),
+    ("golden_auto.py", &["crates/tokenization/tests/golden"]),
+    (
+        "golden_tokenizer_training.py",
+        &["crates/tokenization/tests/golden"],
+    ),
     ("tiny_chat.py", &["crates/transformers/tests/tiny"]),
     (
         "golden_sentence.py",

@@ -1,7 +1,8 @@
 //! The tokens that `tokenizer_config.json` declares and the vocabulary does not know yet.
 
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::AddedToken;
 
+use crate::backend::Backend;
 use crate::settings::Settings;
 
 /// Adds to `backend` what the settings declare.
@@ -9,7 +10,7 @@ use crate::settings::Settings;
 /// A token of `added_tokens_decoder` replaces the backend's where the attributes differ. A named or further special
 /// token is added only where the backend's added tokens lack it, so the backend's attributes count otherwise. A token
 /// that is in the vocabulary keeps its id, and a new one gets the next free id.
-pub(crate) fn add(backend: &mut Tokenizer, settings: &Settings) -> tokenizers::Result<()> {
+pub(crate) fn add(backend: &mut Backend, settings: &Settings) -> tokenizers::Result<()> {
     let known = backend.get_added_tokens_decoder();
     let known = || known.values();
     let declared = settings

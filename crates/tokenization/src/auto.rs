@@ -1,22 +1,25 @@
 //! Finds the tokenizer among a model's files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use transformers_config::gguf::GgufHeader;
 use transformers_hub::{HubOptions, ModelFiles, ModelSource};
 
+use crate::backend::{self, Backend, Decoder, Model};
 use crate::settings::Settings;
-use crate::{Result, TokenizationError, Tokenizer, gguf};
+use crate::tokenizer::Source;
+use crate::{
+    Result, SentencePieceProcessor, TokenizationError, Tokenizer, TokenizerClass, checks, files,
+    gguf, mistral, tiktoken,
+};
 
-/// Forms of tokenizers that are recognised, so that the error can name them, and not read.
-const OTHER_FORMS: [&str; 7] = [
+/// The usual names of SentencePiece models.
+const SENTENCEPIECE_FILES: [&str; 4] = [
     "tokenizer.model",
     "spiece.model",
+    "spm.model",
     "sentencepiece.bpe.model",
-    "tekken.json",
-    "tiktoken.model",
-    "vocab.json",
-    "vocab.txt",
 ];
 
 /// Reads tokenizers from model files.
@@ -37,8 +40,18 @@ impl AutoTokenizer {
         Self::from_files(&ModelFiles::resolve(source, options)?)
     }
 
-    /// Reads the tokenizer among these files: `tokenizer.json` exactly as it is written, with the settings beside it, or
-    /// the metadata of a GGUF file.
+    /// Reads the tokenizer among these files. The first of these that is there counts:
+    ///
+    /// 1. `tokenizer.json`, exactly as it is written
+    /// 2. a GGUF file
+    /// 3. Mistral's own files: `tekken.json`, `tokenizer.model.v3` and the like
+    /// 4. ranks of tiktoken: `tiktoken.model`, `*.tiktoken`
+    /// 5. a SentencePiece model: `tokenizer.model`, `spiece.model`, `spm.model`, `sentencepiece.bpe.model`
+    /// 6. `vocab.json` with `merges.txt`, or `vocab.txt`
+    ///
+    /// The last two are read as the class says that `tokenizer_config.json` or `config.json` names; where that is none
+    /// with a definition ([`TokenizerClass`]), SentencePiece models are taken as they are, and the others for those of
+    /// GPT-2 and BERT. The settings in `tokenizer_config.json` and the chat templates beside it are read in each case.
     pub fn from_files(files: &ModelFiles) -> Result<Tokenizer> {
         if let Some(path) = files.find("tokenizer.json")? {
             return from_json(&path, files);
@@ -46,17 +59,40 @@ impl AutoTokenizer {
         if let Some(path) = files.gguf()? {
             return Self::from_gguf(&GgufHeader::open(&path)?, &path);
         }
-        let mut found = None;
-        for name in OTHER_FORMS {
-            if files.find(name)?.is_some() {
-                found = Some(name);
-                break;
+        if let Some(path) = find_named(files, mistral::is_mistral_file)? {
+            return mistral::tokenizer(&path, Settings::from_files(files)?);
+        }
+        let is_ranks = |name: &str| name == "tiktoken.model" || name.ends_with(".tiktoken");
+        if let Some(path) = find_named(files, is_ranks)? {
+            return from_ranks(&path, Settings::from_files(files)?);
+        }
+        let settings = Settings::from_files(files)?;
+        let class = class(files, &settings)?;
+        let usual = class
+            .and_then(|class| class.file())
+            .filter(|file| file.ends_with(".model"));
+        for name in usual.into_iter().chain(SENTENCEPIECE_FILES) {
+            if let Some(path) = files.find(name)? {
+                return from_model(&path, class, settings);
             }
         }
-        Err(TokenizationError::NoTokenizer {
-            source_name: files.source().to_string(),
-            found,
-        })
+        // An object of ids with merges, or a token per line.
+        for (vocab, merges, default) in [
+            ("vocab.json", Some("merges.txt"), "GPT2Tokenizer"),
+            ("vocab.txt", None, "BertTokenizer"),
+        ] {
+            let Some(path) = files.find(vocab)? else {
+                continue;
+            };
+            let merges = merges
+                .map(|merges| files.find(merges))
+                .transpose()?
+                .flatten();
+            let class = class.or_else(|| TokenizerClass::named(default));
+            let class = class.ok_or_else(|| no_tokenizer(files))?;
+            return class.with_settings(&path, merges.as_deref(), settings);
+        }
+        Err(no_tokenizer(files))
     }
 
     /// Builds the tokenizer of the GGUF file at `path`, whose header was read.
@@ -65,17 +101,116 @@ impl AutoTokenizer {
     }
 }
 
-fn from_json(path: &Path, files: &ModelFiles) -> Result<Tokenizer> {
-    let bytes = std::fs::read(path).map_err(|source| TokenizationError::Io {
-        operation: "reading",
+/// The first of the files whose name is wanted.
+fn find_named(files: &ModelFiles, wanted: impl Fn(&str) -> bool) -> Result<Option<PathBuf>> {
+    let mut names = files.list()?;
+    names.sort();
+    match names
+        .iter()
+        .find(|name| !name.contains('/') && wanted(name))
+    {
+        Some(name) => Ok(files.find(name)?),
+        None => Ok(None),
+    }
+}
+
+fn invalid(path: &Path) -> impl Fn(String) -> TokenizationError {
+    move |reason| TokenizationError::InvalidFile {
         path: path.to_owned(),
-        source,
-    })?;
+        reason,
+    }
+}
+
+fn from_json(path: &Path, files: &ModelFiles) -> Result<Tokenizer> {
+    let bytes = files::read(path)?;
     let settings = Settings::from_files(files)?;
-    tokenizers::Tokenizer::from_bytes(bytes)
+    checks::before_reading(&bytes)
+        .map_err(Into::into)
+        .and_then(|()| Backend::from_bytes(bytes))
         .and_then(|backend| Tokenizer::new(backend, settings))
-        .map_err(|error| TokenizationError::InvalidFile {
-            path: path.to_owned(),
-            reason: format!("not a tokenizer that can be read: {error}; fetch the file again"),
+        .map_err(|error| {
+            invalid(path)(format!(
+                "not a tokenizer that can be read: {error}; fetch the file again"
+            ))
         })
+}
+
+fn from_ranks(path: &Path, settings: Settings) -> Result<Tokenizer> {
+    let special: Vec<String> = settings
+        .wanted_tokens
+        .iter()
+        .map(|token| token.content.clone())
+        .collect();
+    tiktoken::tokenizer(&files::read(path)?, &settings.declared_ids, &special)
+        .and_then(|tokenizer| {
+            backend::from_tokenizers(tokenizer)
+                .and_then(|backend| Tokenizer::new(backend, settings))
+                .map_err(|error| error.to_string())
+        })
+        .map_err(invalid(path))
+}
+
+fn no_tokenizer(files: &ModelFiles) -> TokenizationError {
+    TokenizationError::NoTokenizer {
+        source_name: files.source().to_string(),
+    }
+}
+
+/// The class that the files name: by its name, or by the type of the model.
+fn class(files: &ModelFiles, settings: &Settings) -> Result<Option<TokenizerClass>> {
+    let config: Value = match files.find("config.json")? {
+        Some(path) => serde_json::from_str(&files::read_text(&path)?)
+            .map_err(|error| invalid(&path)(format!("not JSON: {error}; fetch the file again")))?,
+        None => Value::Null,
+    };
+    let declared = settings
+        .values
+        .get("tokenizer_class")
+        .and_then(Value::as_str);
+    let declared = declared.or_else(|| config["tokenizer_class"].as_str());
+    let by_type = config["model_type"]
+        .as_str()
+        .and_then(TokenizerClass::of_model_type);
+    Ok(declared.and_then(TokenizerClass::named).or(by_type))
+}
+
+/// A SentencePiece model, or ranks under its name.
+fn from_model(path: &Path, class: Option<TokenizerClass>, settings: Settings) -> Result<Tokenizer> {
+    let bytes = files::read(path)?;
+    if tiktoken::is_ranks(&bytes) {
+        return from_ranks(path, settings);
+    }
+    if let Some(class) = class.filter(TokenizerClass::reads_sentencepiece) {
+        return class.with_settings(path, None, settings);
+    }
+    let model = SentencePieceProcessor::open(path)?;
+    let mut tokenizer = sentencepiece(model, settings)
+        .map_err(|error| invalid(path)(format!("the model cannot be used: {error}")))?;
+    let name = path.file_name().and_then(|name| name.to_str());
+    tokenizer.source = Some(Source::new(name.unwrap_or("tokenizer.model"), bytes));
+    Ok(tokenizer)
+}
+
+/// The model as it is, with the special tokens that it names and the settings do not.
+fn sentencepiece(
+    model: SentencePieceProcessor,
+    mut settings: Settings,
+) -> tokenizers::Result<Tokenizer> {
+    for (name, id) in [
+        ("bos_token", model.bos_id()),
+        ("eos_token", model.eos_id()),
+        ("unk_token", model.unk_id()),
+        ("pad_token", model.pad_id()),
+    ] {
+        let piece = id.and_then(|id| model.id_to_piece(id));
+        if let Some(piece) = piece.filter(|_| !settings.special_tokens.contains_key(name)) {
+            settings.name_token(
+                name,
+                tokenizers::AddedToken::from(piece, true).normalized(false),
+            );
+        }
+    }
+    let decoder = Decoder::SentencePiece(model.clone());
+    let backend = backend::from_model(Model::SentencePiece(model), decoder)?;
+    Tokenizer::new(backend, settings)
 }

@@ -6,7 +6,10 @@ mod message;
 mod methods;
 mod render;
 mod templates;
+mod tool;
 
+pub(crate) use json::python_float;
 pub use message::ChatMessage;
 pub use templates::ChatTemplateOptions;
 pub(crate) use templates::ChatTemplates;
+pub use tool::function_schema;

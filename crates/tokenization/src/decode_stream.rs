@@ -7,6 +7,7 @@
 
 use tokenizers::DecoderWrapper;
 
+use crate::backend::Decoder;
 use crate::{Result, Tokenizer, cleanup};
 
 /// Turns ids into text piece by piece. The pieces together are what [`Tokenizer::decode`] makes of all ids, and no piece
@@ -101,10 +102,18 @@ impl DecodeStream {
     }
 }
 
-fn has_byte_fallback(decoder: &DecoderWrapper) -> bool {
+fn has_byte_fallback(decoder: &Decoder) -> bool {
+    match decoder {
+        Decoder::Tokenizers(decoder) => decodes_bytes(decoder),
+        Decoder::SentencePiece(_) => true,
+        Decoder::Plain(_) => false,
+    }
+}
+
+fn decodes_bytes(decoder: &DecoderWrapper) -> bool {
     match decoder {
         DecoderWrapper::ByteFallback(_) => true,
-        DecoderWrapper::Sequence(sequence) => sequence.get_decoders().iter().any(has_byte_fallback),
+        DecoderWrapper::Sequence(sequence) => sequence.get_decoders().iter().any(decodes_bytes),
         _ => false,
     }
 }

@@ -6,9 +6,10 @@
 use tokenizers::utils::truncation::{
     TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings,
 };
-use tokenizers::{EncodeInput, Encoding};
+use tokenizers::{Encoding, InputSequence, PaddingDirection, PostProcessor as _};
 
-use crate::{Result, TokenizationError, Tokenizer};
+use crate::tokenizer::Kind;
+use crate::{BatchEncoding, Result, TokenizationError, Tokenizer};
 
 /// The side that padding is put on, or that truncation removes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,6 +63,10 @@ pub struct EncodeOptions {
     /// The length in tokens, special ones included, to truncate or pad to; `None` is the model's maximum. Where neither
     /// is known, nothing is truncated.
     pub max_length: Option<usize>,
+    /// How many tokens of a row are repeated in the next one, where a text overflows.
+    pub stride: usize,
+    /// Whether what is cut off a text that is too long becomes further rows.
+    pub return_overflowing_tokens: bool,
 }
 
 impl Default for EncodeOptions {
@@ -73,19 +78,79 @@ impl Default for EncodeOptions {
             pad_to_multiple_of: None,
             truncation: Truncation::None,
             max_length: None,
+            stride: 0,
+            return_overflowing_tokens: false,
         }
     }
 }
 
-/// A batch of encoded texts: one row per text in each field.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct BatchEncoding {
-    /// The ids, padded with the padding token's.
-    pub input_ids: Vec<Vec<u32>>,
-    /// 1 for a token, 0 for padding.
-    pub attention_mask: Vec<Vec<u32>>,
-    /// 0 for the first text of a pair and for padding, mostly 1 for the second.
-    pub token_type_ids: Vec<Vec<u32>>,
+/// What is encoded: texts, or texts that are split into words, alone or in pairs, and the texts that a model should
+/// answer.
+///
+/// ```no_run
+/// use transformers_tokenization::{AutoTokenizer, EncodeOptions, Inputs};
+///
+/// let tokenizer = AutoTokenizer::from_pretrained("t5-small")?;
+/// let inputs = Inputs::texts(&["Translate: Hello"]).with_targets(&["Hallo"]);
+/// let batch = tokenizer.call(inputs, &EncodeOptions::default())?;
+/// assert!(batch.labels.is_some());
+/// # Ok::<(), transformers_tokenization::TokenizationError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Inputs<'a> {
+    texts: Vec<InputSequence<'a>>,
+    pairs: Option<Vec<InputSequence<'a>>>,
+    targets: Option<Vec<InputSequence<'a>>>,
+}
+
+fn sequences<T: AsRef<str>>(texts: &[T]) -> Vec<InputSequence<'_>> {
+    texts.iter().map(|text| text.as_ref().into()).collect()
+}
+
+fn word_sequences<T: AsRef<str>>(rows: &[Vec<T>]) -> Vec<InputSequence<'_>> {
+    let words = |row: &'_ Vec<T>| row.iter().map(|word| word.as_ref().to_owned()).collect();
+    rows.iter()
+        .map(words)
+        .map(|words: Vec<String>| words.into())
+        .collect()
+}
+
+impl<'a> Inputs<'a> {
+    fn new(texts: Vec<InputSequence<'a>>) -> Self {
+        Self {
+            texts,
+            pairs: None,
+            targets: None,
+        }
+    }
+
+    /// Whole texts.
+    pub fn texts<T: AsRef<str>>(texts: &'a [T]) -> Self {
+        Self::new(sequences(texts))
+    }
+
+    /// Texts that are split into words, which are tokenised one by one.
+    pub fn words<T: AsRef<str>>(rows: &'a [Vec<T>]) -> Self {
+        Self::new(word_sequences(rows))
+    }
+
+    /// The second text of each row.
+    pub fn with_pairs<T: AsRef<str>>(mut self, texts: &'a [T]) -> Self {
+        self.pairs = Some(sequences(texts));
+        self
+    }
+
+    /// The second text of each row, split into words.
+    pub fn with_word_pairs<T: AsRef<str>>(mut self, rows: &'a [Vec<T>]) -> Self {
+        self.pairs = Some(word_sequences(rows));
+        self
+    }
+
+    /// What the model should answer: it becomes [`BatchEncoding::labels`].
+    pub fn with_targets<T: AsRef<str>>(mut self, texts: &'a [T]) -> Self {
+        self.targets = Some(sequences(texts));
+        self
+    }
 }
 
 /// No model reads more; a length beyond it comes from a nonsensical `model_max_length` and would only eat memory.
@@ -98,17 +163,47 @@ struct Plan {
     padded_length: Option<Option<usize>>,
 }
 
+/// How many tokens the rows of one text may have together, if they overlap.
+const MAX_OVERFLOW: usize = 1 << 28;
+
 impl Tokenizer {
-    /// Encodes each text, by the options.
+    /// Encodes texts, pairs, words and targets, by the options.
     ///
     /// Fails where padding is asked for and there is no padding token, where the maximal length is smaller than the
-    /// number of special tokens, or not a multiple of `pad_to_multiple_of` when both truncating and padding.
+    /// number of special tokens, or not a multiple of `pad_to_multiple_of` when both truncating and padding, and where
+    /// the stride leaves nothing new in a row.
+    pub fn call(&self, inputs: Inputs<'_>, options: &EncodeOptions) -> Result<BatchEncoding> {
+        let unequal = |what: &str, found: usize, texts: usize| {
+            TokenizationError::InvalidOptions(format!(
+                "there are {texts} texts, but {found} {what}; give one for each"
+            ))
+        };
+        let texts = inputs.texts.len();
+        if let Some(pairs) = inputs.pairs.as_ref().filter(|pairs| pairs.len() != texts) {
+            return Err(unequal("second texts", pairs.len(), texts));
+        }
+        if let Some(targets) = inputs
+            .targets
+            .as_ref()
+            .filter(|targets| targets.len() != texts)
+        {
+            return Err(unequal("targets", targets.len(), texts));
+        }
+        let labels = inputs
+            .targets
+            .map(|targets| self.rows(targets, None, options));
+        let mut batch = self.rows(inputs.texts, inputs.pairs, options)?;
+        batch.labels = labels.transpose()?.map(|labels| labels.input_ids);
+        Ok(batch)
+    }
+
+    /// Encodes each text, by the options: [`Tokenizer::call`] for whole texts.
     pub fn encode_batch(
         &self,
         texts: &[impl AsRef<str>],
         options: &EncodeOptions,
     ) -> Result<BatchEncoding> {
-        self.encode_inputs(texts.iter().map(|text| (text.as_ref(), None)), options)
+        self.call(Inputs::texts(texts), options)
     }
 
     /// Encodes each pair of texts into one row, by the options.
@@ -117,58 +212,123 @@ impl Tokenizer {
         pairs: &[(impl AsRef<str>, impl AsRef<str>)],
         options: &EncodeOptions,
     ) -> Result<BatchEncoding> {
-        let inputs = pairs
+        let (first, second): (Vec<&str>, Vec<&str>) = pairs
             .iter()
-            .map(|(first, second)| (first.as_ref(), Some(second.as_ref())));
-        self.encode_inputs(inputs, options)
+            .map(|(first, second)| (first.as_ref(), second.as_ref()))
+            .unzip();
+        self.call(Inputs::texts(&first).with_pairs(&second), options)
     }
 
-    fn encode_inputs<'a>(
+    fn rows(
         &self,
-        inputs: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+        texts: Vec<InputSequence<'_>>,
+        pairs: Option<Vec<InputSequence<'_>>>,
         options: &EncodeOptions,
     ) -> Result<BatchEncoding> {
         let plan = self.plan(options)?;
-        let rows: Vec<Encoding> = inputs
-            .map(|(text, pair)| self.encode_row(text, pair, options, plan.truncation.as_ref()))
-            .collect::<Result<_>>()?;
-        let mut batch = BatchEncoding::default();
-        for row in &rows {
-            batch.input_ids.push(row.get_ids().to_vec());
-            batch.attention_mask.push(row.get_attention_mask().to_vec());
-            batch.token_type_ids.push(row.get_type_ids().to_vec());
+        let pairs = pairs
+            .into_iter()
+            .flatten()
+            .map(Some)
+            .chain(std::iter::repeat(None));
+        let mut rows = Vec::with_capacity(texts.len());
+        for (sample, (text, pair)) in texts.into_iter().zip(pairs).enumerate() {
+            let mut row = self.row(text, pair, options, plan.truncation.as_ref())?;
+            let overflowing = row.take_overflowing();
+            rows.push((sample, row));
+            if options.return_overflowing_tokens {
+                rows.extend(overflowing.into_iter().map(|row| (sample, row)));
+            }
         }
         if let Some(length) = plan.padded_length {
-            self.pad(&mut batch, length, options)?;
+            self.pad(&mut rows, length, options)?;
         }
-        Ok(batch)
+        Ok(BatchEncoding::new(rows))
+    }
+
+    /// These rows, truncated and padded: for what is put together without texts.
+    pub(crate) fn rows_of(
+        &self,
+        rows: Vec<Encoding>,
+        options: &EncodeOptions,
+    ) -> Result<BatchEncoding> {
+        let plan = self.plan(options)?;
+        let mut rows: Vec<(usize, Encoding)> = rows.into_iter().enumerate().collect();
+        if let Some(truncation) = &plan.truncation {
+            for (_, row) in &mut rows {
+                row.truncate(truncation.max_length, 0, truncation.direction);
+                row.take_overflowing();
+            }
+        }
+        if let Some(length) = plan.padded_length {
+            self.pad(&mut rows, length, options)?;
+        }
+        Ok(BatchEncoding::new(rows))
     }
 
     /// One text or pair. Truncation comes between tokenising and adding special tokens, so that these always stay.
-    fn encode_row(
+    fn row(
         &self,
-        text: &str,
-        pair: Option<&str>,
+        text: InputSequence<'_>,
+        pair: Option<InputSequence<'_>>,
         options: &EncodeOptions,
         truncation: Option<&TruncationParams>,
     ) -> Result<Encoding> {
-        let special = options.add_special_tokens;
-        let encode = |input: EncodeInput<'_>, special| {
+        let encode = |input: InputSequence<'_>| {
             self.backend
-                .encode_fast(input, special)
+                .encode_char_offsets(input, false)
                 .map_err(encoding_failed)
         };
-        let Some(truncation) = truncation else {
-            return encode(
-                match pair {
-                    Some(pair) => (text, pair).into(),
-                    None => text.into(),
-                },
-                special,
-            );
-        };
+        let mut first = encode(text)?;
+        let mut second = pair.map(encode).transpose()?;
+        if let Some(second) = &mut second {
+            second.set_type_ids(vec![1; second.len()]); // also of what overflows
+        }
+        if let Some(truncation) = truncation {
+            let special = options.add_special_tokens;
+            let params = self.reserve(truncation, second.is_some(), special)?;
+            check_stride(first.len(), second.as_ref().map(Encoding::len), &params)?;
+            if let (Kind::Plain, TruncationStrategy::LongestFirst, Some(second)) =
+                (self.kind, params.strategy, &mut second)
+            {
+                truncate_by_turns(&mut first, second, &params);
+            } else {
+                (first, second) =
+                    truncate_encodings(first, second, &params).map_err(encoding_failed)?;
+            }
+            if !options.return_overflowing_tokens {
+                first.take_overflowing();
+                second.as_mut().map(Encoding::take_overflowing);
+            }
+        }
+        let mut row = self.surround(first, second, options.add_special_tokens)?;
+        if self.kind == Kind::Plain && !options.add_special_tokens {
+            row.set_type_ids(vec![0; row.len()]); // as the reference's
+        }
+        Ok(row)
+    }
+
+    /// Puts the special tokens around what was encoded.
+    pub(crate) fn surround(
+        &self,
+        first: Encoding,
+        second: Option<Encoding>,
+        add_special_tokens: bool,
+    ) -> Result<Encoding> {
+        self.post_processor
+            .process(first, second, add_special_tokens)
+            .map_err(encoding_failed)
+    }
+
+    /// The truncation that leaves room for the special tokens.
+    fn reserve(
+        &self,
+        truncation: &TruncationParams,
+        pair: bool,
+        special: bool,
+    ) -> Result<TruncationParams> {
         let reserved = if special {
-            self.special_tokens_added(pair.is_some())
+            self.num_special_tokens_to_add(pair)
         } else {
             0
         };
@@ -178,24 +338,15 @@ impl Tokenizer {
                 truncation.max_length
             ))
         })?;
-        let params = TruncationParams {
+        Ok(TruncationParams {
             max_length,
             ..truncation.clone()
-        };
-        let first = encode(text.into(), false)?;
-        let second = pair.map(|pair| encode(pair.into(), false)).transpose()?;
-        let (first, second) =
-            truncate_encodings(first, second, &params).map_err(encoding_failed)?;
-        self.backend
-            .post_process(first, second, special)
-            .map_err(encoding_failed)
+        })
     }
 
-    fn special_tokens_added(&self, pair: bool) -> usize {
-        use tokenizers::PostProcessor;
-        self.backend
-            .get_post_processor()
-            .map_or(0, |processor| processor.added_tokens(pair))
+    /// How many special tokens are put around a text, or a pair.
+    pub fn num_special_tokens_to_add(&self, pair: bool) -> usize {
+        self.post_processor.added_tokens(pair)
     }
 
     fn plan(&self, options: &EncodeOptions) -> Result<Plan> {
@@ -215,7 +366,7 @@ impl Tokenizer {
                 },
                 max_length,
                 strategy,
-                stride: 0,
+                stride: options.stride,
             });
         let padded_length = match options.padding {
             Padding::None => None,
@@ -240,12 +391,15 @@ impl Tokenizer {
 
     fn pad(
         &self,
-        batch: &mut BatchEncoding,
+        rows: &mut [(usize, Encoding)],
         length: Option<usize>,
         options: &EncodeOptions,
     ) -> Result<()> {
-        let pad_id = self.pad_token_id().ok_or(TokenizationError::NoPadToken)?;
-        let longest = batch.input_ids.iter().map(Vec::len).max().unwrap_or(0);
+        let (token, id) = self
+            .pad_token()
+            .zip(self.pad_token_id())
+            .ok_or(TokenizationError::NoPadToken)?;
+        let longest = rows.iter().map(|(_, row)| row.len()).max().unwrap_or(0);
         let length = length.unwrap_or(longest);
         let multiple = options.pad_to_multiple_of.unwrap_or(1).max(1);
         let length = length
@@ -257,26 +411,75 @@ impl Tokenizer {
                      smaller `max_length`"
                 ))
             })?;
-        let side = options.padding_side.unwrap_or(self.padding_side);
-        for (rows, value) in [
-            (&mut batch.input_ids, pad_id),
-            (&mut batch.attention_mask, 0),
-            (&mut batch.token_type_ids, 0),
-        ] {
-            for row in rows {
-                pad_row(row, length, value, side);
-            }
+        let direction = match options.padding_side.unwrap_or(self.padding_side) {
+            Side::Left => PaddingDirection::Left,
+            Side::Right => PaddingDirection::Right,
+        };
+        for (_, row) in rows {
+            row.pad(
+                length,
+                id,
+                self.settings.pad_token_type_id,
+                token,
+                direction,
+            );
         }
         Ok(())
     }
 }
 
-fn pad_row(row: &mut Vec<u32>, length: usize, value: u32, side: Side) {
-    let missing = length.saturating_sub(row.len());
-    row.resize(row.len() + missing, value);
-    if side == Side::Left {
-        row.rotate_right(missing);
+/// Takes tokens of the longer text one by one, and of the second where both are as long: which rounds the other way than
+/// the `tokenizers` crate.
+fn truncate_by_turns(first: &mut Encoding, second: &mut Encoding, params: &TruncationParams) {
+    let (mut a, mut b) = (first.len(), second.len());
+    while a + b > params.max_length {
+        if a > b { a -= 1 } else { b -= 1 }
     }
+    first.truncate(a, 0, params.direction);
+    second.truncate(b, 0, params.direction);
+}
+
+/// Each row has to bring something new, and overlapping rows have to stay within bounds.
+fn check_stride(first: usize, second: Option<usize>, params: &TruncationParams) -> Result<()> {
+    let (stride, max) = (params.stride, params.max_length);
+    let total = first + second.unwrap_or(0);
+    if stride == 0 || total <= max || max == 0 {
+        return Ok(());
+    }
+    let [first_max, second_max] = match (params.strategy, second) {
+        (TruncationStrategy::OnlyFirst, _) => [first.saturating_sub(total - max), usize::MAX],
+        (TruncationStrategy::OnlySecond, Some(second)) => {
+            [usize::MAX, second.saturating_sub(total - max)]
+        }
+        (TruncationStrategy::LongestFirst, Some(second)) => {
+            let half = max / 2;
+            let short = first.min(second).min(half);
+            if first <= second {
+                [short, max - short]
+            } else {
+                [max - short, short]
+            }
+        }
+        _ => [max, usize::MAX],
+    };
+    let mut rows = 1usize;
+    for (length, most) in [(first, first_max), (second.unwrap_or(0), second_max)] {
+        if length <= most || most == 0 {
+            continue;
+        }
+        let new = most.checked_sub(stride).filter(|new| *new > 0).ok_or_else(|| {
+            TokenizationError::InvalidOptions(format!(
+                "the stride is {stride}, but only {most} tokens of a text fit into a row; make it smaller"
+            ))
+        })?;
+        rows = rows.saturating_mul(length / new + 1);
+    }
+    if rows.saturating_mul(max) > MAX_OVERFLOW {
+        return Err(TokenizationError::InvalidOptions(format!(
+            "a text of {total} tokens would become {rows} rows of {max}; make the stride smaller"
+        )));
+    }
+    Ok(())
 }
 
 pub(crate) fn encoding_failed(error: tokenizers::Error) -> TokenizationError {

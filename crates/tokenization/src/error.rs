@@ -30,15 +30,13 @@ pub enum TokenizationError {
     },
     /// There is no tokenizer among the model's files.
     #[error(
-        "`{source_name}` has no tokenizer.json{}; save one with Python's \
-         `AutoTokenizer.from_pretrained(…).save_pretrained(…)`, which writes it",
-        found.as_ref().map(|file| format!(" (its {file} is a form that cannot be read yet)")).unwrap_or_default()
+        "`{source_name}` has no tokenizer.json; save one with Python's \
+         `AutoTokenizer.from_pretrained(…).save_pretrained(…)`, which writes it, or give the vocabulary's file to a \
+         `TokenizerClass`"
     )]
     NoTokenizer {
         /// The model source as the user typed it.
         source_name: String,
-        /// A tokenizer file of another form that is there.
-        found: Option<&'static str>,
     },
     /// A tokenizer file does not hold what it should.
     #[error("{}: {reason}", path.display())]
@@ -57,6 +55,17 @@ pub enum TokenizationError {
         key: String,
         /// What is wrong and what would be right.
         reason: String,
+    },
+    /// A vocabulary that is not in a file does not hold what it should.
+    #[error("{0}")]
+    InvalidVocabulary(String),
+    /// An id without a token was given where each needs one.
+    #[error("the id {id} has no token: the vocabulary has {size}")]
+    UnknownId {
+        /// The id.
+        id: u32,
+        /// How many tokens there are.
+        size: usize,
     },
     /// A message is not a JSON object.
     #[error(
@@ -95,6 +104,12 @@ pub enum TokenizationError {
     /// A conversation without messages.
     #[error("a chat template needs at least one message; the conversation is empty")]
     EmptyConversation,
+    /// A conversation is not one that the model can be given.
+    #[error("this conversation cannot be encoded: {0}")]
+    InvalidConversation(String),
+    /// An answer, or the template of answers, is not as it should be.
+    #[error("the answer cannot be parsed: {0}")]
+    InvalidResponse(String),
     /// The chat template refused the conversation by `raise_exception`.
     #[error("the chat template refuses this conversation: {message}")]
     ChatRefused {
@@ -121,4 +136,14 @@ pub enum TokenizationError {
         /// Why.
         reason: String,
     },
+}
+
+impl TokenizationError {
+    /// Turns the backend's errors into this one.
+    pub(crate) fn backend(operation: &'static str) -> impl Fn(tokenizers::Error) -> Self {
+        move |error| Self::Backend {
+            operation,
+            reason: error.to_string(),
+        }
+    }
 }

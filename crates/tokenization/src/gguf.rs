@@ -14,6 +14,7 @@ use tokenizers::models::bpe::Merges;
 use tokenizers::{AddedToken, PostProcessorWrapper};
 use transformers_config::gguf::{GgufHeader, GgufValue};
 
+use crate::backend;
 use crate::chat::ChatTemplates;
 use crate::settings::Settings;
 use crate::{Result, TokenizationError, Tokenizer, merges, surround};
@@ -49,7 +50,7 @@ pub(crate) fn tokenizer(header: &GgufHeader, path: &Path) -> Result<Tokenizer> {
         .map(drop)
         .and_then(|()| {
             backend.with_post_processor(Some(template));
-            Tokenizer::new(backend, settings)
+            Tokenizer::new(backend::from_tokenizers(backend)?, settings)
         })
         .map_err(|reason| {
             source.invalid(
@@ -265,7 +266,7 @@ impl<'a> Source<'a> {
             flag("tokenizer.ggml.add_bos_token", sentencepiece),
         );
         let eos = token("eos_token", flag("tokenizer.ggml.add_eos_token", false));
-        surround::template(bos, eos)
+        surround::bos_eos(bos, eos)
             .map_err(|reason| self.invalid("tokenizer.ggml.add_bos_token", reason.to_string()))
     }
 }

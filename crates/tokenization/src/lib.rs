@@ -1,8 +1,8 @@
 //! Text to ids and back, with chat templates.
 //!
-//! [`AutoTokenizer`] reads a tokenizer from a model's files: `tokenizer.json` exactly as it is written, or the metadata
-//! of a GGUF file, with the settings of `tokenizer_config.json` and the chat templates beside it. [`Tokenizer`] does
-//! the rest:
+//! [`AutoTokenizer`] reads a tokenizer from a model's files: `tokenizer.json` exactly as it is written, or one of the
+//! older forms, with the settings of `tokenizer_config.json` and the chat templates beside it. [`Tokenizer`] does the
+//! rest:
 //!
 //! ```no_run
 //! use transformers_tokenization::{AutoTokenizer, ChatMessage, ChatTemplateOptions};
@@ -16,26 +16,61 @@
 //! # Ok::<(), transformers_tokenization::TokenizationError>(())
 //! ```
 //!
+//! There is one [`Tokenizer`] over four backends: pipelines of the `tokenizers` crate, SentencePiece models
+//! ([`SentencePieceProcessor`]), any function that splits texts ([`PlainTokenizer`]), and Mistral's own files. The
+//! reference's classes are definitions ([`TokenizerClass`], [`LlamaTokenizer`], [`BertTokenizer`], …), blank to be
+//! trained or with a vocabulary. [`migration`] says where each name of the reference is.
+//!
 //! A model's files are untrusted: a chat template is a program, and runs with a budget (see [`ChatTemplateOptions`]).
 #![forbid(unsafe_code)]
 
 mod added_tokens;
 mod auto;
+mod backend;
+mod batch;
+mod byte_alphabet;
 mod chat;
+mod chat_encoding;
+mod checks;
+mod classes;
 mod cleanup;
 mod decode_stream;
 mod encoding;
 mod error;
+mod files;
 mod gguf;
 mod merges;
+mod merging;
+mod mistral;
+mod one_or_many;
+mod plain;
+mod post_processor;
+mod response;
 mod save;
+mod sentencepiece;
 mod settings;
+mod special_tokens;
 mod surround;
+mod tiktoken;
 mod tokenizer;
+mod training;
+
+pub mod migration {
+    #![doc = include_str!("migration.md")]
+}
 
 pub use auto::AutoTokenizer;
-pub use chat::{ChatMessage, ChatTemplateOptions};
+pub use batch::BatchEncoding;
+pub use chat::{ChatMessage, ChatTemplateOptions, function_schema};
+pub use classes::*;
 pub use decode_stream::DecodeStream;
-pub use encoding::{BatchEncoding, EncodeOptions, Padding, Side, Truncation};
+pub use encoding::{EncodeOptions, Inputs, Padding, Side, Truncation};
 pub use error::{Result, TokenizationError};
+pub use merges::generate_merges;
+pub use one_or_many::{Ids, Texts};
+pub use plain::{PlainTokenizer, PlainVocabulary, SpecialTokensPattern, Tokenize};
+pub use response::{ResponseEvent, ResponseParser, ResponseTemplate, parse_response};
+pub use sentencepiece::{SentencePieceProcessor, TextPiece};
 pub use tokenizer::Tokenizer;
+pub use tokenizers::AddedToken;
+pub use training::TrainOptions;

@@ -1,17 +1,17 @@
 //! What the files beside a vocabulary say: `tokenizer_config.json`, `special_tokens_map.json` and the chat templates.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 use transformers_hub::ModelFiles;
 
 use crate::chat::ChatTemplates;
-use crate::{Result, Side, TokenizationError};
+use crate::{Result, Side, TokenizationError, files};
 
 /// The named special tokens that every tokenizer may have.
-const STANDARD_TOKENS: [&str; 7] = [
+pub(crate) const STANDARD_TOKENS: [&str; 7] = [
     "bos_token",
     "eos_token",
     "unk_token",
@@ -33,14 +33,20 @@ pub(crate) struct Settings {
     pub special_tokens: BTreeMap<String, String>,
     /// The tokens that the backend must know, besides its own: those of `added_tokens_decoder`, whose attributes count.
     pub declared_tokens: Vec<AddedToken>,
+    /// The same tokens by their id.
+    pub declared_ids: Vec<(u32, String)>,
     /// Further special tokens, named and unnamed: they are added where the backend does not know them.
     pub wanted_tokens: Vec<AddedToken>,
+    /// The special tokens that have no name.
+    pub extra_special_tokens: Vec<String>,
     /// The longest input in tokens.
     pub model_max_length: Option<usize>,
     /// The side that padding is put on, where it is said.
     pub padding_side: Option<Side>,
     /// The side that truncation removes from, where it is said.
     pub truncation_side: Option<Side>,
+    /// The token type of padding.
+    pub pad_token_type_id: u32,
     /// Whether decoding removes the spaces before punctuation.
     pub clean_up_spaces: bool,
     /// The chat templates.
@@ -59,6 +65,14 @@ impl Settings {
         {
             settings.read_special_tokens(&file)?;
         }
+        if settings.declared_tokens.is_empty()
+            && let Some(file) = JsonFile::find(files, "added_tokens.json")?
+        {
+            settings.read_added_tokens(&file)?;
+        }
+        if let Some(file) = JsonFile::find(files, "chat_template.json")? {
+            settings.chat_templates = file.chat_templates("chat_template")?;
+        }
         if let Some(templates) = template_files(files)? {
             settings.chat_templates = templates;
         }
@@ -66,19 +80,41 @@ impl Settings {
     }
 
     fn from_config(file: &JsonFile) -> Result<Self> {
+        let declared = file.declared_tokens("added_tokens_decoder")?;
         let mut settings = Self {
             model_max_length: file.max_length("model_max_length")?,
             padding_side: file.side("padding_side")?,
             truncation_side: file.side("truncation_side")?,
+            pad_token_type_id: file
+                .get("pad_token_type_id")
+                .and_then(|id| u32::try_from(id.as_u64()?).ok())
+                .unwrap_or(0),
             clean_up_spaces: file.flag("clean_up_tokenization_spaces")?.unwrap_or(false),
             chat_templates: file.chat_templates("chat_template")?,
-            declared_tokens: file.declared_tokens("added_tokens_decoder")?,
+            declared_ids: declared
+                .iter()
+                .map(|(id, token)| (*id, token.content.clone()))
+                .collect(),
+            declared_tokens: declared.into_values().collect(),
             values: file.values.clone(),
             ..Self::default()
         };
         settings.values.remove("chat_template");
         settings.read_special_tokens(file)?;
         Ok(settings)
+    }
+
+    /// Takes the tokens of an object from token to id, the lowest id first. None is special, unless it is named.
+    fn read_added_tokens(&mut self, file: &JsonFile) -> Result<()> {
+        let id = |(token, id): (&String, &Value)| match id.as_u64() {
+            Some(id) => Ok((id, token.clone())),
+            None => Err(file.invalid(token, format!("{id} is not an id"))),
+        };
+        let tokens: BTreeMap<u64, String> = file.values.iter().map(id).collect::<Result<_>>()?;
+        let tokens = tokens.into_values();
+        let tokens = tokens.map(|token| AddedToken::from(token, false).normalized(false));
+        self.wanted_tokens.splice(0..0, tokens); // their ids come first
+        Ok(())
     }
 
     /// Takes the named and the further special tokens from `file`; a later file replaces the names of an earlier one.
@@ -96,13 +132,28 @@ impl Settings {
                 }
                 ("extra_special_tokens" | "additional_special_tokens", Value::Array(tokens)) => {
                     for value in tokens {
-                        self.wanted_tokens.push(file.token(key, value)?);
+                        let token = file.token(key, value)?;
+                        if !self.extra_special_tokens.contains(&token.content) {
+                            self.extra_special_tokens.push(token.content.clone());
+                        }
+                        self.wanted_tokens.push(token);
                     }
                 }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Puts the named tokens into the order of their attributes, in which new ones get their ids.
+    pub fn sort_wanted(&mut self) {
+        let rank = |token: &AddedToken| {
+            let name = |name: &&str| self.special_tokens.get(*name) == Some(&token.content);
+            STANDARD_TOKENS.iter().position(name)
+        };
+        let mut wanted = std::mem::take(&mut self.wanted_tokens);
+        wanted.sort_by_key(|token| rank(token).unwrap_or(usize::MAX));
+        self.wanted_tokens = wanted;
     }
 
     pub fn name_token(&mut self, name: &str, token: AddedToken) {
@@ -117,7 +168,7 @@ fn template_files(files: &ModelFiles) -> Result<Option<ChatTemplates>> {
     const FOLDER: &str = "additional_chat_templates/";
     let mut templates = BTreeMap::new();
     if let Some(path) = files.find("chat_template.jinja")? {
-        templates.insert("default".to_owned(), read_text(&path)?);
+        templates.insert("default".to_owned(), files::read_text(&path)?);
     }
     for file in files.list()? {
         let name = file
@@ -126,18 +177,10 @@ fn template_files(files: &ModelFiles) -> Result<Option<ChatTemplates>> {
         if let Some(name) = name
             && let Some(path) = files.find(&file)?
         {
-            templates.insert(name.to_owned(), read_text(&path)?);
+            templates.insert(name.to_owned(), files::read_text(&path)?);
         }
     }
     Ok((!templates.is_empty()).then(|| ChatTemplates::new(templates)))
-}
-
-pub(crate) fn read_text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|source| TokenizationError::Io {
-        operation: "reading",
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// A JSON object and the file it is in, for errors.
@@ -151,7 +194,7 @@ impl JsonFile {
         let Some(path) = files.find(name)? else {
             return Ok(None);
         };
-        let text = read_text(&path)?;
+        let text = files::read_text(&path)?;
         match serde_json::from_str(&text) {
             Ok(values) => Ok(Some(Self { path, values })),
             Err(error) => Err(TokenizationError::InvalidFile {
@@ -236,9 +279,9 @@ impl JsonFile {
     }
 
     /// The tokens of an object from id to token, by ascending id.
-    fn declared_tokens(&self, key: &str) -> Result<Vec<AddedToken>> {
+    fn declared_tokens(&self, key: &str) -> Result<BTreeMap<u32, AddedToken>> {
         let tokens = match self.get(key) {
-            None => return Ok(Vec::new()),
+            None => return Ok(BTreeMap::new()),
             Some(Value::Object(tokens)) => tokens,
             Some(_) => return Err(self.invalid(key, "not an object from id to token")),
         };
@@ -249,7 +292,7 @@ impl JsonFile {
                 .map_err(|_| self.invalid(key, format!("`{id}` is not an id")))?;
             by_id.insert(number, self.token(key, value)?);
         }
-        Ok(by_id.into_values().collect())
+        Ok(by_id)
     }
 
     /// One template, or a list of named ones.

@@ -1,23 +1,32 @@
 //! The tokenizer: a backend of the `tokenizers` crate with the settings around it.
 
+use std::ops::Not as _;
 use std::sync::Arc;
 
 use tokenizers::utils::truncation::TruncationDirection;
-use tokenizers::{AddedToken, ModelWrapper, PaddingDirection, PaddingParams, TruncationParams};
+use tokenizers::{
+    AddedToken, ModelWrapper, PaddingDirection, PaddingParams, PostProcessorWrapper,
+    TruncationParams,
+};
 
+use crate::backend::{Backend, Model};
 use crate::chat::ChatTemplates;
 use crate::encoding::encoding_failed;
+use crate::mistral::Version;
+use crate::one_or_many::{Ids, Texts};
 use crate::settings::Settings;
 use crate::{
     ChatMessage, ChatTemplateOptions, DecodeStream, Result, Side, TokenizationError, added_tokens,
-    cleanup, surround,
+    checks, cleanup, surround,
 };
 
 /// Text to ids and back. Cheap to clone: the vocabulary is shared.
 #[derive(Clone)]
 pub struct Tokenizer {
-    /// Without truncation and padding, which are options of a call.
-    pub(crate) backend: Arc<tokenizers::Tokenizer>,
+    /// Without truncation and padding, which are options of a call, and without what is put around texts.
+    pub(crate) backend: Arc<Backend>,
+    /// Puts special tokens around texts.
+    pub(crate) post_processor: PostProcessorWrapper,
     /// What `tokenizer.json` says about truncation and padding, for saving.
     pub(crate) saved_truncation: Option<TruncationParams>,
     pub(crate) saved_padding: Option<PaddingParams>,
@@ -25,14 +34,39 @@ pub struct Tokenizer {
     pub(crate) model_max_length: Option<usize>,
     pub(crate) padding_side: Side,
     pub(crate) truncation_side: Side,
+    pub(crate) kind: Kind,
+    /// The file that the vocabulary is of, where it is not written as `tokenizer.json`.
+    pub(crate) source: Option<Source>,
+}
+
+/// The backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Tokenizers,
+    SentencePiece,
+    Plain,
+    Mistral(Version),
+}
+
+/// A file of a vocabulary.
+#[derive(Clone)]
+pub(crate) struct Source {
+    pub name: String,
+    pub bytes: Arc<[u8]>,
+}
+
+impl Source {
+    pub fn new(name: &str, bytes: Vec<u8>) -> Self {
+        Self {
+            name: name.to_owned(),
+            bytes: bytes.into(),
+        }
+    }
 }
 
 impl Tokenizer {
     /// Puts the settings around a backend.
-    pub(crate) fn new(
-        mut backend: tokenizers::Tokenizer,
-        mut settings: Settings,
-    ) -> tokenizers::Result<Self> {
+    pub(crate) fn new(mut backend: Backend, mut settings: Settings) -> tokenizers::Result<Self> {
         let saved_truncation = backend.get_truncation().cloned();
         let saved_padding = backend.get_padding().cloned();
         backend.with_truncation(None)?.with_padding(None);
@@ -56,11 +90,23 @@ impl Tokenizer {
             settings.name_token("pad_token", AddedToken::from(&*padding.pad_token, true));
         }
         added_tokens::add(&mut backend, &settings)?;
-        if backend.get_post_processor().is_none() {
+        let post_processor = match backend.get_post_processor() {
+            Some(processor) => processor.clone(),
             // So that the second text of a pair has its type.
-            backend.with_post_processor(Some(surround::template(None, None)?));
-        }
+            None => surround::bos_eos(None, None)?,
+        };
+        checks::normalizer(&serde_json::to_value(backend.get_normalizer())?)?;
+        checks::post_processor(&serde_json::to_value(&post_processor)?)?;
+        backend.with_post_processor(None::<PostProcessorWrapper>);
+        let kind = match backend.get_model() {
+            Model::Tokenizers(_) => Kind::Tokenizers,
+            Model::Plain(_) => Kind::Plain,
+            Model::SentencePiece(_) | Model::Ranks(_) => Kind::SentencePiece,
+        };
         Ok(Self {
+            kind,
+            source: None,
+            post_processor,
             backend: Arc::new(backend),
             saved_truncation,
             saved_padding,
@@ -74,21 +120,39 @@ impl Tokenizer {
         })
     }
 
-    /// The ids of a text, with the tokens that the model expects around it if `add_special_tokens`.
+    /// The ids of a text, or of several, with the tokens that the model expects around them if `add_special_tokens`.
     ///
-    /// A special token that stands in the text gets its id either way.
-    pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
+    /// A special token that stands in the text gets its id either way, except in Mistral's own tokenizers.
+    ///
+    /// ```no_run
+    /// # use transformers_tokenization::AutoTokenizer;
+    /// let tokenizer = AutoTokenizer::from_pretrained("bert-base-uncased")?;
+    /// let ids: Vec<u32> = tokenizer.encode("one text", true)?;
+    /// let rows: Vec<Vec<u32>> = tokenizer.encode(&["two", "texts"], true)?;
+    /// let texts: Vec<String> = tokenizer.decode(&rows, true)?;
+    /// # Ok::<(), transformers_tokenization::TokenizationError>(())
+    /// ```
+    pub fn encode<T: Texts>(&self, texts: T, add_special_tokens: bool) -> Result<T::Ids> {
+        texts.encode(self, add_special_tokens)
+    }
+
+    /// The text of the ids, or the texts of several lists of them, without special tokens if `skip_special_tokens`.
+    ///
+    /// Bytes that are not valid UTF-8 become U+FFFD. Ids without a token are left out, as in the reference.
+    pub fn decode<I: Ids>(&self, ids: I, skip_special_tokens: bool) -> Result<I::Texts> {
+        ids.decode(self, skip_special_tokens)
+    }
+
+    pub(crate) fn encode_one(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
         let encoding = self
             .backend
-            .encode_fast(text, add_special_tokens)
+            .encode_fast(text, false)
             .map_err(encoding_failed)?;
+        let encoding = self.surround(encoding, None, add_special_tokens)?;
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The text of the ids, without special tokens if `skip_special_tokens`.
-    ///
-    /// Bytes that are not valid UTF-8 become U+FFFD. Ids without a token are left out, as in the reference.
-    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
+    pub(crate) fn decode_one(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
         let shown = |id: &u32| self.is_decoded(*id, skip_special_tokens);
         let kept: Vec<u32> = ids.iter().copied().filter(shown).collect();
         let text = self.decode_raw(&kept)?;
@@ -125,17 +189,26 @@ impl Tokenizer {
 
     /// Cleaning up is meant for word pieces; in byte-pair vocabularies it would remove spaces of the text itself.
     pub(crate) fn cleans_up_spaces(&self) -> bool {
-        self.settings.clean_up_spaces && !matches!(self.backend.get_model(), ModelWrapper::BPE(_))
+        self.settings.clean_up_spaces
+            && matches!(
+                self.backend.get_model(),
+                Model::Tokenizers(ModelWrapper::BPE(_))
+            )
+            .not()
     }
 
     /// Renders a conversation with the chat template, as the model was trained to read it.
     ///
-    /// The text holds the special tokens already: encode it without adding them.
+    /// The text holds the special tokens already: encode it without adding them, or use [`Tokenizer::encode_chat`].
+    /// Mistral's own tokenizers have no template; what they would read is shown, and only `encode_chat` gives its ids.
     pub fn apply_chat_template(
         &self,
         messages: &[ChatMessage],
         options: &ChatTemplateOptions,
     ) -> Result<String> {
+        if let Kind::Mistral(_) = self.kind {
+            return self.decode_one(&self.instruct()?.encode(messages, options)?, false);
+        }
         self.settings
             .chat_templates
             .render(messages, options, &self.settings.special_tokens)
@@ -148,68 +221,6 @@ impl Tokenizer {
 
     pub(crate) fn chat_templates(&self) -> &ChatTemplates {
         &self.settings.chat_templates
-    }
-
-    /// The special token of this name, for instance `bos_token`, or a model's own such as `image_token`.
-    pub fn special_token(&self, name: &str) -> Option<&str> {
-        self.settings.special_tokens.get(name).map(String::as_str)
-    }
-
-    /// The id of the special token of this name.
-    pub fn special_token_id(&self, name: &str) -> Option<u32> {
-        self.token_to_id(self.special_token(name)?)
-    }
-
-    /// The token that begins a text.
-    pub fn bos_token(&self) -> Option<&str> {
-        self.special_token("bos_token")
-    }
-
-    /// The id of the token that begins a text.
-    pub fn bos_token_id(&self) -> Option<u32> {
-        self.special_token_id("bos_token")
-    }
-
-    /// The token that ends a text.
-    pub fn eos_token(&self) -> Option<&str> {
-        self.special_token("eos_token")
-    }
-
-    /// The id of the token that ends a text.
-    pub fn eos_token_id(&self) -> Option<u32> {
-        self.special_token_id("eos_token")
-    }
-
-    /// The token that fills up shorter rows of a batch.
-    pub fn pad_token(&self) -> Option<&str> {
-        self.special_token("pad_token")
-    }
-
-    /// The id of the token that fills up shorter rows of a batch.
-    pub fn pad_token_id(&self) -> Option<u32> {
-        self.special_token_id("pad_token")
-    }
-
-    /// The id of a token.
-    pub fn token_to_id(&self, token: &str) -> Option<u32> {
-        self.backend.token_to_id(token)
-    }
-
-    /// The token of an id, as the vocabulary spells it.
-    pub fn id_to_token(&self, id: u32) -> Option<String> {
-        self.backend.id_to_token(id)
-    }
-
-    /// Whether the id is of a special token, such as the one that ends a text.
-    pub fn is_special_id(&self, id: u32) -> bool {
-        let token = self.backend.id_to_token(id);
-        let added = self.backend.get_added_vocabulary();
-        token.is_some_and(|token| added.is_special_token(&token))
-    }
-
-    /// How many tokens there are, added ones included.
-    pub fn vocab_size(&self) -> usize {
-        self.backend.get_vocab_size(true)
     }
 
     /// The longest input in tokens that the model's files name.
@@ -225,19 +236,6 @@ impl Tokenizer {
     /// The side that truncation removes from.
     pub fn truncation_side(&self) -> Side {
         self.truncation_side
-    }
-
-    /// Takes `token` for padding; it has to be in the vocabulary.
-    pub fn with_pad_token(mut self, token: &str) -> Result<Self> {
-        if self.token_to_id(token).is_none() {
-            return Err(TokenizationError::UnknownToken {
-                token: token.to_owned(),
-            });
-        }
-        self.settings
-            .special_tokens
-            .insert("pad_token".to_owned(), token.to_owned());
-        Ok(self)
     }
 
     /// Pads on this side, unless a call says otherwise.

@@ -39,6 +39,7 @@ fn conversation(arguments: &Map<String, Value>) -> (Vec<ChatMessage>, ChatTempla
         documents: list(arguments.remove("documents")),
         template: None,
         extra: arguments,
+        ..Default::default()
     };
     (messages, options)
 }
@@ -297,4 +298,108 @@ fn a_long_conversation_is_within_the_budget() {
             .unwrap();
         assert!(rendered.len() > 1_500_000, "{name}: {}", rendered.len());
     }
+}
+
+#[test]
+fn the_assistants_tokens_are_those_of_the_reference() {
+    let golden: Value = read("chat/masks.json");
+    let tokenizer = tokenizer("byte_level");
+    let masked = |template: &Value| ChatTemplateOptions {
+        template: template.as_str().map(str::to_owned),
+        return_assistant_tokens_mask: true,
+        ..Default::default()
+    };
+    let rows = golden["rows"].as_array().unwrap();
+    assert!(rows.len() > 15);
+    for row in rows {
+        let messages: Vec<ChatMessage> = serde_json::from_value(row["messages"].clone()).unwrap();
+        let options = masked(&row["template"]);
+        let text = tokenizer.apply_chat_template(&messages, &options).unwrap();
+        assert_eq!(text, row["text"].as_str().unwrap(), "{row}");
+        let batch = tokenizer.encode_chat(&messages, &options).unwrap();
+        assert_eq!(
+            serde_json::to_value(&batch.input_ids[0]).unwrap(),
+            row["input_ids"],
+            "{row}"
+        );
+        let masks = batch.assistant_masks.unwrap();
+        assert_eq!(
+            serde_json::to_value(&masks[0]).unwrap(),
+            row["assistant_masks"],
+            "{row}"
+        );
+    }
+    let batch = &golden["batch"];
+    let conversations: Vec<Vec<ChatMessage>> =
+        serde_json::from_value(batch["conversations"].clone()).unwrap();
+    let encode = transformers_tokenization::EncodeOptions {
+        padding: transformers_tokenization::Padding::Longest,
+        truncation: transformers_tokenization::Truncation::LongestFirst,
+        max_length: Some(60),
+        ..Default::default()
+    };
+    let options = masked(&batch["template"]);
+    let found = tokenizer
+        .encode_chats(&conversations, &options, &encode)
+        .unwrap();
+    assert_eq!(
+        serde_json::to_value(&found.input_ids).unwrap(),
+        batch["input_ids"]
+    );
+    assert_eq!(
+        serde_json::to_value(found.assistant_masks).unwrap(),
+        batch["assistant_masks"]
+    );
+    let both = ChatTemplateOptions {
+        continue_final_message: true,
+        ..options
+    };
+    assert!(tokenizer.encode_chat(&conversations[0], &both).is_err());
+}
+
+#[test]
+fn types_give_the_schemas_that_functions_give_in_the_reference() {
+    use schemars::JsonSchema;
+    use serde::Deserialize;
+
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    #[allow(dead_code)]
+    enum Unit {
+        Celsius,
+        Fahrenheit,
+    }
+
+    /// What the function takes.
+    #[derive(Deserialize, JsonSchema)]
+    #[allow(dead_code)]
+    struct GetWeather {
+        /// Which city.
+        city: String,
+        /// Which days from now.
+        days: Vec<u32>,
+        /// The scale.
+        unit: Unit,
+        /// Whether to tell everything.
+        #[serde(default)]
+        detailed: bool,
+    }
+
+    let mut found = transformers_tokenization::function_schema::<GetWeather>(
+        "get_weather",
+        "The weather of a city.",
+    );
+    let properties = found["function"]["parameters"]["properties"]
+        .as_object_mut()
+        .unwrap();
+    // A default is said here, and left out there.
+    assert_eq!(
+        properties["detailed"]
+            .as_object_mut()
+            .unwrap()
+            .remove("default"),
+        Some(false.into())
+    );
+    let expected: Value = read("chat/tool.json");
+    assert_eq!(found, expected);
 }

@@ -67,6 +67,8 @@ fn options(arguments: &Value) -> EncodeOptions {
         pad_to_multiple_of: number("pad_to_multiple_of"),
         truncation,
         max_length: number("max_length"),
+        stride: number("stride").unwrap_or(0),
+        return_overflowing_tokens: arguments["return_overflowing_tokens"] == true,
     }
 }
 

@@ -34,9 +34,15 @@ fn a_folder_without_a_tokenizer_is_named_with_a_remedy() {
         "{error}"
     );
     assert!(error.contains(empty.path().to_str().unwrap()), "{error}");
-    for other in ["tokenizer.model", "vocab.txt", "vocab.json", "tekken.json"] {
-        let error = load_error(folder(&[(other, "")]).path());
-        assert!(error.contains(&format!("its {other} is a form")), "{error}");
+    for broken in [
+        "tokenizer.model",
+        "tekken.json",
+        "tokenizer.model.v3",
+        "tokenizer.model.v99",
+        "tiktoken.model",
+    ] {
+        let error = load_error(folder(&[(broken, "x")]).path());
+        assert!(error.contains(&format!("{broken}: ")), "{error}");
     }
     assert!(load_error(Path::new("/no/such/folder/")).contains("/no/such/folder"));
 }

@@ -115,3 +115,48 @@ fn a_stream_that_is_dropped_or_empty_gives_nothing() {
     );
     assert_eq!(stream.finish().unwrap(), None);
 }
+
+#[test]
+fn the_pieces_of_other_backends_make_the_text() {
+    let texts: Vec<[serde_json::Value; 5]> = common::read("byte_level/texts.json");
+    let mut folders: Vec<_> = [
+        "mistral/model_v3",
+        "mistral/tekken_v7",
+        "auto/llama",
+        "auto/t5",
+    ]
+    .map(common::golden)
+    .into();
+    let folder = tempfile::tempdir().unwrap();
+    let model = common::golden("sentencepiece/unigram_bytes.model");
+    std::fs::copy(model, folder.path().join("spiece.model")).unwrap();
+    folders.push(folder.path().to_owned());
+    for folder in folders {
+        let tokenizer = transformers_tokenization::AutoTokenizer::from_pretrained(folder).unwrap();
+        let mut random = common::Random(3);
+        let odd = (0..200).map(|_| {
+            let length = random.below(12);
+            (0..length)
+                .map(|_| random.below(tokenizer.vocab_size()) as u32)
+                .collect()
+        });
+        let of_texts = texts
+            .iter()
+            .map(|row| tokenizer.encode(common::text(&row[0]), true).unwrap());
+        for ids in of_texts.chain(odd.collect::<Vec<Vec<u32>>>()) {
+            for skip in [false, true] {
+                let mut stream = tokenizer.decode_stream(skip);
+                let mut text = String::new();
+                for id in &ids {
+                    text.extend(stream.push(*id).unwrap());
+                }
+                text.extend(stream.finish().unwrap());
+                assert_eq!(
+                    text,
+                    tokenizer.decode(&ids, skip).unwrap(),
+                    "{tokenizer:?}: {ids:?}"
+                );
+            }
+        }
+    }
+}

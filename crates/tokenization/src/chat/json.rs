@@ -220,7 +220,7 @@ impl Writer<'_, '_, '_> {
 }
 
 /// The shortest text that reads back as this number, as Python spells it: `1.0`, `1e+16`, `1e-05`, `NaN`.
-fn python_float(number: f64) -> String {
+pub(crate) fn python_float(number: f64) -> String {
     if number.is_nan() {
         return "NaN".to_owned();
     }

@@ -7,14 +7,16 @@
 use std::borrow::Cow;
 use std::error::Error as _;
 use std::fmt::Write as _;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use chrono::format::StrftimeItems;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
-use regex::Regex;
+use minijinja::value::Kwargs;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};
+use regex::{Captures, Regex};
 use serde_json::Map;
 
 use super::budget::{self, LimitedText};
@@ -37,18 +39,40 @@ const STACK_PER_BYTE: usize = 1024;
 /// Templates have some thousand bytes.
 const MAX_TEMPLATE_BYTES: usize = 1 << 18;
 
-/// Renders `template` with these variables.
-pub(super) fn render(template: &str, variables: Map<String, serde_json::Value>) -> Result<String> {
-    if cfg!(target_family = "wasm") {
-        return render_here(template, &variables); // no threads, and overflowing the stack is an error there
+/// What is written around the assistant's parts, where they are asked for.
+pub(super) struct Marks {
+    pub begin: String,
+    pub end: String,
+}
+
+impl Marks {
+    /// Marks that no message holds, since nobody knows them before.
+    pub fn new() -> Self {
+        let random = RandomState::new().hash_one(0);
+        Self {
+            begin: format!("\u{fdd0}{random:016x}\u{fdd1}"),
+            end: format!("\u{fdd2}{random:016x}\u{fdd3}"),
+        }
     }
-    render_within(PATIENCE, template, variables)
+}
+
+/// Renders `template` with these variables.
+pub(super) fn render(
+    template: &str,
+    variables: Map<String, serde_json::Value>,
+    marks: Option<Marks>,
+) -> Result<String> {
+    if cfg!(target_family = "wasm") {
+        return render_here(template, &variables, marks); // no threads, and overflowing the stack is an error there
+    }
+    render_within(PATIENCE, template, variables, marks)
 }
 
 fn render_within(
     patience: Duration,
     template: &str,
     variables: Map<String, serde_json::Value>,
+    marks: Option<Marks>,
 ) -> Result<String> {
     if template.len() > MAX_TEMPLATE_BYTES {
         return Err(TokenizationError::ChatTemplateLimit {
@@ -61,7 +85,7 @@ fn render_within(
     std::thread::Builder::new()
         .name(NAME.to_owned())
         .stack_size(fuel * STACK_PER_INSTRUCTION + template.len() * STACK_PER_BYTE)
-        .spawn(move || result.send(render_here(&template, &variables)))
+        .spawn(move || result.send(render_here(&template, &variables, marks)))
         .map_err(|error| TokenizationError::ChatTemplate {
             reason: format!("no thread to run it on: {error}"),
         })?;
@@ -77,13 +101,24 @@ fn render_within(
     })
 }
 
-fn render_here(template: &str, variables: &Map<String, serde_json::Value>) -> Result<String> {
+fn render_here(
+    template: &str,
+    variables: &Map<String, serde_json::Value>,
+    marks: Option<Marks>,
+) -> Result<String> {
     let mut text = LimitedText {
         bytes: Vec::new(),
         limit: budget::output_limit(variables),
     };
-    let environment = environment(budget::fuel(variables)).map_err(failed)?;
-    let source = without_generation_tags(template);
+    let mut environment = environment(budget::fuel(variables)).map_err(failed)?;
+    let source = without_generation_tags(template, marks.is_some());
+    if let Some(marks) = marks {
+        environment.add_function(GENERATION, move |state: &mut State, options: Kwargs| {
+            let caller: Value = options.get("caller")?;
+            let text = caller.call(state, &[])?;
+            Ok::<_, Error>(format!("{}{text}{}", marks.begin, marks.end))
+        });
+    }
     environment
         .template_from_named_str(NAME, &source)
         .and_then(|template| {
@@ -116,13 +151,25 @@ fn environment(fuel: u64) -> Result<Environment<'static>, Error> {
     Ok(environment)
 }
 
+/// The function that `{% generation %}` calls where the assistant's parts are marked.
+const GENERATION: &str = "_mark_generation";
+
 /// `{% generation %}` marks what the assistant wrote, for the loss mask of training. When rendering it is a block of its
-/// own scope and nothing else, which is what `{% with %}` is.
-fn without_generation_tags(template: &str) -> Cow<'_, str> {
+/// own scope and nothing else, which is what `{% with %}` is. Where it is asked for, it is a call, whose text is marked.
+fn without_generation_tags(template: &str, marked: bool) -> Cow<'_, str> {
     static TAG: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").expect("the pattern is valid")
     });
-    TAG.replace_all(template, "{%$1 ${2}with $3%}")
+    if !marked {
+        return TAG.replace_all(template, "{%$1 ${2}with $3%}");
+    }
+    TAG.replace_all(template, |tag: &Captures<'_>| {
+        let inner = match tag.get(2) {
+            None => format!("call {GENERATION}()"),
+            Some(_) => "endcall".to_owned(),
+        };
+        format!("{{%{} {inner} {}%}}", &tag[1], &tag[3])
+    })
 }
 
 /// What a template raised on purpose.
@@ -190,7 +237,7 @@ mod tests {
     fn what_the_budget_does_not_pay_for_is_given_up() {
         let doubling = "{% set ns = namespace(l=[1]) %}{% for i in range(99) %}{% set ns.l = ns.l + ns.l %}{% endfor %}\
                         {{ ns.l | length }}";
-        let result = render_within(Duration::from_millis(100), doubling, Map::new());
+        let result = render_within(Duration::from_millis(100), doubling, Map::new(), None);
         assert!(
             matches!(result, Err(TokenizationError::ChatTemplateLimit { .. })),
             "{result:?}"

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::render::render;
+use super::render::{Marks, render};
 use crate::{ChatMessage, Result, TokenizationError};
 
 /// What a chat template is rendered with, besides the messages.
@@ -24,6 +24,9 @@ pub struct ChatTemplateOptions {
     /// The name of one of the tokenizer's templates, or a Jinja template; `None` is `tool_use` where there are tools and
     /// such a template, and `default` otherwise.
     pub template: Option<String>,
+    /// Whether [`Tokenizer::encode_chat`](crate::Tokenizer::encode_chat) says which tokens the assistant wrote: those
+    /// that the template puts between `{% generation %}` and `{% endgeneration %}`.
+    pub return_assistant_tokens_mask: bool,
     /// Further variables of the template, such as `enable_thinking`. They go before special tokens of the same name.
     pub extra: Map<String, Value>,
 }
@@ -61,6 +64,51 @@ impl ChatTemplates {
         options: &ChatTemplateOptions,
         special_tokens: &BTreeMap<String, String>,
     ) -> Result<String> {
+        self.render_marked(messages, options, special_tokens, None)
+    }
+
+    /// The rendered text, and which characters of it the assistant wrote, from where to where.
+    pub fn render_with_spans(
+        &self,
+        messages: &[ChatMessage],
+        options: &ChatTemplateOptions,
+        special_tokens: &BTreeMap<String, String>,
+    ) -> Result<(String, Vec<(usize, usize)>)> {
+        if options.continue_final_message {
+            return Err(TokenizationError::InvalidOptions(
+                "`return_assistant_tokens_mask` does not go with `continue_final_message`; set only one of the two"
+                    .to_owned(),
+            ));
+        }
+        let marks = Marks::new();
+        let (begin, end) = (marks.begin.clone(), marks.end.clone());
+        let marked = self.render_marked(messages, options, special_tokens, Some(marks))?;
+        let mut text = String::with_capacity(marked.len());
+        let mut characters = 0;
+        let mut spans = Vec::new();
+        for part in marked.split(&begin) {
+            let (inside, outside) = match part.split_once(&end) {
+                Some((inside, outside)) => (inside, outside.replace(&end, "")),
+                None => ("", part.to_owned()),
+            };
+            let length = inside.chars().count();
+            if length > 0 {
+                spans.push((characters, characters + length));
+            }
+            characters += length + outside.chars().count();
+            text.push_str(inside);
+            text.push_str(&outside);
+        }
+        Ok((text, spans))
+    }
+
+    fn render_marked(
+        &self,
+        messages: &[ChatMessage],
+        options: &ChatTemplateOptions,
+        special_tokens: &BTreeMap<String, String>,
+        marks: Option<Marks>,
+    ) -> Result<String> {
         if messages.is_empty() {
             return Err(TokenizationError::EmptyConversation);
         }
@@ -88,7 +136,7 @@ impl ChatTemplates {
                 options.add_generation_prompt.into(),
             ),
         ]);
-        let rendered = render(template, variables)?;
+        let rendered = render(template, variables, marks)?;
         match ending {
             Some(content) => cut_after_content(&rendered, &content),
             None => Ok(rendered),

@@ -1,7 +1,6 @@
 //! The pipeline around a vocabulary of each kind.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::decoders::byte_fallback::ByteFallback;
@@ -14,19 +13,12 @@ use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, NormalizerWrapper, Result, SplitDelimiterBehavior, Tokenizer};
 
+use crate::byte_alphabet::BYTE_ALPHABET;
+
 use super::{CONTROL, Kind, USER_DEFINED, Vocabulary, split};
 
 /// Stands for a space in SentencePiece vocabularies.
 const SPACE: char = '▁';
-
-/// How GPT-2 spells each byte.
-static BYTE_ALPHABET: LazyLock<[char; 256]> = LazyLock::new(|| {
-    let mut free = (0x100..).filter_map(char::from_u32);
-    std::array::from_fn(|byte| match byte {
-        0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => byte as u8 as char,
-        _ => free.next().expect("there are more characters than bytes"),
-    })
-});
 
 impl Vocabulary {
     /// The backend without added tokens.

@@ -1,0 +1,130 @@
+"""Masks of the assistant's tokens and parsed answers of the reference, for the tests of crates/tokenization.
+
+transformers 5.23.0. Run after golden_tokenization.py: python golden_chat.py ../../crates/tokenization/tests/golden
+"""
+
+import random
+import sys
+from pathlib import Path
+
+from golden_tokenization import CLOCK, PROSE, WEATHER, assistant, call, system, user, write
+from transformers import TokenizersBackend
+from transformers.cli.serving.utils import _RESPONSE_TEMPLATE_FALLBACKS as KNOWN
+from transformers.utils.chat_parsing import ResponseParser, parse_response
+
+OUT = Path(sys.argv[1]) / "chat"
+
+MASKED = {
+    "plain": "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}"
+             "{% else %}{{ m.content }}<|im_end|>{% endif %}\n{% endfor %}",
+    "spaced": "{% for m in messages %}\n  {%- if m.role == 'assistant' -%}\n  {% generation %}\n  {{ m.content }}\n  {% endgeneration %}\n"
+              "  {% else %}\n[{{ m.role }}] {{ m.content }}\n  {% endif %}\n{% endfor %}",
+    "trimmed": "{% for m in messages %}{{ m.role }}: {%- generation -%}  {{ m.content if m.role == 'assistant' }} {%- endgeneration -%} {{ loop.index }};{% endfor %}",
+    "scoped": "{% set x = 'outer' %}{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{% set x = 'inner' %}{{ x }} {{ m.content }} {{ loop.index0 }}"
+              "{% endgeneration %}{% endif %}{{ x }}{% endfor %}",
+    "none": "{% for m in messages %}{{ m.content }}{% endfor %}",
+}
+CHATS = [
+    [user("Hello"), assistant("Hi there!"), user("Why?"), assistant("Because 🙂 naïve.")],
+    [system("x"), user("y"), assistant("")], [assistant("first"), user("z")], [user("only")],
+]
+
+
+def masks():
+    tokenizer = TokenizersBackend.from_pretrained(OUT.parent / "byte_level")
+    rows = []
+    for name, template in MASKED.items():
+        for chat in CHATS:
+            out = tokenizer.apply_chat_template(chat, chat_template=template, return_assistant_tokens_mask=True)
+            text = tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False)
+            rows.append({"template": template, "messages": chat, "text": text, "input_ids": out["input_ids"], "assistant_masks": out["assistant_masks"]})
+    batch = tokenizer.apply_chat_template(CHATS[:2], chat_template=MASKED["plain"], return_assistant_tokens_mask=True, padding=True, truncation=True, max_length=60)
+    return {"rows": rows, "batch": {"template": MASKED["plain"], "conversations": CHATS[:2], "input_ids": batch["input_ids"], "assistant_masks": batch["assistant_masks"]}}
+
+
+TEMPLATES = {"qwen3": next(value for key, value in KNOWN.items() if "qwen3" in key), "qwen3_5": next(value for key, value in KNOWN.items() if "qwen3_5" in key),
+             "gemma4": next(value for key, value in KNOWN.items() if "gemma4" in key)}
+TEMPLATES["own"] = {
+    "defaults": {"role": "assistant", "content": ""}, "start_anchor_pattern": r"<(?:bot|assistant)>",
+    "fields": {
+        "thinking": {"open": ["[think]", "[thinking]"], "close": ["[/think]", "[/thinking]"], "repeats": True, "join": "\n"},
+        "score": {"open_pattern": r"score=", "close_pattern": r";|$", "content": "int"},
+        "ratio": {"open": "ratio=", "close": ";", "content": "float"}, "sure": {"open": "sure=", "close": ";", "content": "bool"},
+        "facts": {"open": "<facts>", "close": "</facts>", "content": "kv-lines", "content_args": {"kv_sep": "=", "value_parser": {"name": "json", "args": {"allow_non_json": True}}}},
+        "calls": {"open": "<calls>", "close": "</calls>", "content": "json", "transform": {"type": "function", "function": {"name": "{name}", "arguments": "{args.inner}"}},
+                  "transform_each": True, "repeats": True},
+        "tags": {"open": "<tags>", "close": "</tags>", "content": "xml-inline", "content_args": {"tag_pattern": r"<(?P<key>\w+)>(?P<value>.*?)</\w+>", "merge_duplicates": True}},
+        "content": {"close": "<end>", "content": "text", "content_args": {"strip": False}},
+    },
+}
+TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {
+    "city": {"type": "string"}, "days": {"type": "integer"}, "scale": {"type": ["number", "null"]}, "deep": {"anyOf": [{"type": "object"}, {"type": "boolean"}]},
+    "list": {"type": "array"}}}}}, CLOCK, {"name": "bare", "parameters": {"properties": {"n": {"type": "number"}}}}]
+Q, Q5, G = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", "<|im_start|>assistant\n<think>\n", "<|turn>model\n"
+RESPONSES = [
+    ("qwen3", "", "Hello!"), ("qwen3", Q, "<think>\nHm.\n</think>\n\nHello there.<|im_end|>"), ("qwen3", Q + "<think>\n\n</think>\n\n", "Hi<|im_end|>\n<|endoftext|>"),
+    ("qwen3", Q, "Let me.\n<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"7\", \"days\": \"3.0\", \"scale\": \"1.5\"}}\n</tool_call>\n<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call><|im_end|>"),
+    ("qwen3", Q, "<think>never closed"), ("qwen3", Q, "a < b <thi <|im_"), ("qwen3", Q, ""), ("qwen3", Q, "<tool_call>not json</tool_call>"),
+    ("qwen3_5", Q5, "Think.\n</think>\n\n<tool_call>\n<function=get_weather>\n<parameter=city>\nZürich 🙂\n</parameter>\n<parameter=days>\n3\n</parameter>\n<parameter=scale>null</parameter>"
+     "<parameter=deep>true</parameter><parameter=list>[1]</parameter>\n</function>\n</tool_call><|im_end|>\n<|endoftext|>"),
+    ("qwen3_5", Q5 + "</think>", "One <tool_call> two <tool_call><function=f></function></tool_call>x"),
+    ("gemma4", G, "<|channel>thought\nHm.<channel|>Yes.<turn|>"), ("gemma4", G, "<|tool_call>call:get_weather{city:<|\"|>Bern \"x\"<|\"|>,days:2}<tool_call|><|tool_response>"),
+    ("own", "<bot>", "[think]a[/think]b[thinking]c[/thinking]  d <end> after"), ("own", "x<bot>y<assistant>", "score= 12 ;ratio=1.5;sure=TRUE;sure=no;"),
+    ("own", "", "<facts>a=1\nb = two \nnothing\n c={\"x\": [1.0]}</facts>"), ("own", "", "<calls>[{\"name\": \"f\", \"args\": {\"inner\": {\"a\": 1}}}, {\"name\": \"g\", \"args\": {\"inner\": 2}}]</calls>tail"),
+    ("own", "", "<tags><a>1</a><b>2</b><a>3</a></tags>"), ("own", "", "score=x;"), ("own", "", "<calls>{}</calls>"), ("own", "", "<calls>[1]</calls>"), ("own", "", "score=3"),
+    ("own", "", "[thin[think]x"), ("own", "<bot>[think]started", " and ended[/think]ok"), ("own", "", "score=<end>"),
+]
+BAD = [
+    {}, [], {"fields": {}}, {"start_anchor": "a", "fields": {}}, {"fields": {"a": {}}}, {"start_anchor": "a", "fields": {"a": {"open": ""}}}, {"start_anchor": "a", "fields": {"a": {}, "b": {}}},
+    {"start_anchor": "a", "fields": {"a": {"open": "x", "open_pattern": "x"}}}, {"start_anchor": "a", "fields": {"a": {"content": "yaml"}}}, {"start_anchor": "a", "fields": {"a": {"open_pattern": "("}}},
+    {"start_anchor": "a", "fields": {"a": {"open_pattern": "(?P<n>x)"}}}, {"start_anchor": "a", "fields": {"a": {"join": "x"}}}, {"start_anchor": "a", "fields": {"a": {"transform": "x {content}"}}},
+    {"start_anchor": "a", "version": 2, "fields": {"a": {}}}, {"start_anchor": "a", "fields": {"a": {}}, "more": 1}, {"start_anchor": "a", "fields": {"a": {"transform_each": True}}},
+    {"start_anchor": "a", "fields": {"a": {"open": [], "close": "x"}}},
+]
+
+
+def parsing():
+    rng = random.Random(5)
+    rows = []
+    for name, prefix, text in RESPONSES:
+        row = {"template": name, "prefix": prefix, "text": text}
+        try:
+            row["message"] = parse_response(text, TEMPLATES[name], prefix=prefix)
+            row["typed"] = parse_response(text, TEMPLATES[name], prefix=prefix, tools=TOOLS)
+        except Exception as error:
+            row["error"] = str(error)[:120]
+        else:
+            streams = []
+            for size in (1, 3, 9):
+                parser = ResponseParser(TEMPLATES[name], prefix=prefix)
+                chunks = [text[start:start + size] for start in range(0, len(text), size)]
+                events = [parser.initial_events] + [parser.feed(chunk) for chunk in chunks]
+                message, last = parser.finalize()
+                assert message == row["message"] or size, (message, row["message"])
+                streams.append({"chunks": chunks, "events": events + [last], "message": message})
+            row["streams"] = streams if len(text) < 90 else streams[1:2]
+        rows.append(row)
+    return {"templates": TEMPLATES, "tools": TOOLS, "rows": rows, "bad": BAD}
+
+
+# The reference's templates of models whose files have none.
+write(OUT.parent.parent.parent / "src/response/templates.json", [[list(types), template] for types, template in KNOWN.items()])
+write(OUT / "masks.json", masks())
+write(OUT / "parsing.json", parsing())
+
+
+def get_weather(city: str, days: list[int], unit: str, detailed: bool = False):
+    """
+    The weather of a city.
+
+    Args:
+        city: Which city.
+        days: Which days from now.
+        unit: The scale. (choices: ["celsius", "fahrenheit"])
+        detailed: Whether to tell everything.
+    """
+
+
+from transformers.utils import get_json_schema
+
+write(OUT / "tool.json", get_json_schema(get_weather))
