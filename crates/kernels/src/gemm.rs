@@ -14,7 +14,6 @@ use half::bf16;
 
 use crate::{
     Element, Isa, Weight,
-    isa::Level,
     pool::{self, Phase},
     product::{Product, each_range},
     shared::SharedMut,
@@ -50,7 +49,7 @@ pub(crate) enum Words {
 /// Whether the CPU multiplies [`Words::Bf16Pairs`], and rows of `cols` elements are made of them.
 pub(crate) fn multiplies_pairs(isa: Isa, cols: usize) -> bool {
     #[cfg(target_arch = "x86_64")]
-    return isa.level() >= Level::Avx512Bf16 && cols.is_multiple_of(2);
+    return isa.level() >= crate::isa::Level::Avx512Bf16 && cols.is_multiple_of(2);
     #[cfg(not(target_arch = "x86_64"))]
     return {
         let _ = (isa, cols);

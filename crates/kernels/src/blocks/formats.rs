@@ -418,6 +418,7 @@ macro_rules! with_super_block {
 pub(super) use with_super_block;
 
 /// The same over [`Format`].
+#[cfg(target_arch = "x86_64")]
 macro_rules! with_format {
     ($format:expr, $f:ident => $body:expr) => {
         $crate::blocks::formats::with_types!(
@@ -426,6 +427,7 @@ macro_rules! with_format {
         )
     };
 }
+#[cfg(target_arch = "x86_64")]
 pub(super) use with_format;
 
 /// The arms of the above.
