@@ -18,6 +18,7 @@ mod paged;
 mod rotary;
 mod softmax;
 mod weight;
+mod write;
 
 pub use activation::{Activation, activate, gated};
 pub use attention::{AttentionOptions, attention};
@@ -28,3 +29,4 @@ pub use paged::{Pages, paged_attention};
 pub use rotary::rotary;
 pub use softmax::softmax;
 pub use weight::{Precision, Weight};
+pub use write::write_rows;

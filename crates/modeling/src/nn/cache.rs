@@ -2,7 +2,8 @@
 
 use std::fmt::Debug;
 
-use burn::tensor::{Int, Tensor, TensorData, s};
+use burn::tensor::{Int, Tensor, TensorData};
+use transformers_ops as ops;
 
 /// Keys and values of the tokens seen so far.
 ///
@@ -188,16 +189,10 @@ impl Buffer {
     }
 
     fn write(&mut self, at: usize, keys: Tensor<4>, values: Tensor<4>) {
-        let end = at + keys.dims()[2];
-        // `take` leaves the written tensor with one owner: burn then writes in place.
-        self.keys = self
-            .keys
-            .take()
-            .map(|old| old.slice_assign(s![.., .., at..end, ..], keys));
-        self.values = self
-            .values
-            .take()
-            .map(|old| old.slice_assign(s![.., .., at..end, ..], values));
+        // `take` leaves the buffer with one owner, so that it is written in place.
+        for (slot, rows) in [(&mut self.keys, keys), (&mut self.values, values)] {
+            *slot = slot.take().map(|buffer| ops::write_rows(buffer, at, rows));
+        }
     }
 
     fn view(&self, start: usize, len: usize) -> (Tensor<4>, Tensor<4>) {

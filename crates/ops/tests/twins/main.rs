@@ -11,3 +11,4 @@ mod paged;
 mod rotary;
 mod softmax;
 mod twin;
+mod write;
