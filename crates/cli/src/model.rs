@@ -60,7 +60,7 @@ pub struct ModelArguments {
     #[arg(long)]
     no_mmap: bool,
 
-    /// Multiply quantised weights as f32 on the CPU: slower, and equal to the dequantised model
+    /// Multiply in f32 on the CPU, quantised and bf16 weights too: slower, and equal to the dequantised model
     #[arg(long)]
     exact: bool,
 
