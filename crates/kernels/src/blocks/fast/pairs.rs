@@ -183,7 +183,7 @@ unsafe fn products<S: Int8, F: Group, const M: usize>(
 }
 
 /// How many bytes ahead memory is asked for: prefetchers stop at the end of a page.
-const AHEAD: usize = 1 << 10;
+const AHEAD: usize = 1 << 12;
 
 /// Adds the products with two blocks.
 ///
