@@ -168,6 +168,39 @@ pub enum WeightsError {
         /// What is wrong with it and what would be right.
         reason: String,
     },
+    /// A model type or class has transforms already.
+    #[error("`{key}` has a conversion mapping already; set `overwrite` to replace it")]
+    MappingExists {
+        /// The model type or class.
+        key: String,
+    },
+    /// An operation met tensors that it is not for.
+    #[error("{reason}")]
+    Operation {
+        /// What does not fit.
+        reason: String,
+    },
+    /// Tensors could not be converted.
+    #[error("`{target}` cannot be converted: {operation}: {source}")]
+    Conversion {
+        /// The first tensor that was to come out.
+        target: String,
+        /// The operation that failed.
+        operation: String,
+        /// Why.
+        source: Box<WeightsError>,
+    },
+    /// A conversion on loading has no way back.
+    #[error(
+        "{operation}, which gave {targets}, cannot be undone; save the model in its own names instead (without the \
+         original format)"
+    )]
+    Irreversible {
+        /// The operation.
+        operation: String,
+        /// Its targets, separated by commas.
+        targets: String,
+    },
     /// A list of tensors to save names one twice.
     #[error("{}: tensor `{name}` is to be saved twice; drop one of the two (tied weights are saved once)", path.display())]
     SavedTwice {

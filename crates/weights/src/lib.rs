@@ -13,7 +13,7 @@
 //! let parameters = [("bert.embeddings.LayerNorm.weight".to_owned(), vec![2])];
 //! let rules = LoadRules {
 //!     base_model_prefix: "bert",
-//!     renamings: &conversion_mapping::renamings("bert"),
+//!     transforms: &conversion_mapping::legacy(),
 //!     ..LoadRules::default()
 //! };
 //!
@@ -29,6 +29,7 @@
 
 mod cast;
 mod checkpoint;
+pub mod conversion;
 pub mod conversion_mapping;
 mod dtype;
 mod error;
@@ -38,20 +39,25 @@ mod gguf;
 mod index;
 mod load_plan;
 mod natural_order;
-mod renaming;
 mod report;
+mod revert;
 mod safetensors;
 mod save;
 mod tensor;
+mod transform;
 
 pub use checkpoint::{Checkpoint, OpenOptions};
 pub use dtype::{DType, Element};
 pub use error::{Result, WeightsError};
-pub use load_plan::{LoadPlan, LoadRules, plan};
-pub use renaming::WeightRenaming;
-pub use report::{LoadReport, Mismatch};
+pub use load_plan::{Conversion, LoadPlan, LoadRules, plan};
+pub use report::{ConversionFailure, LoadReport, Mismatch};
+pub use revert::revert;
 pub use save::save_safetensors;
 pub use tensor::{BlockTensor, HostTensor};
+pub use transform::{
+    GroupWeightRename, IndexOffsetRename, PrefixChange, WeightConverter, WeightRenaming,
+    WeightTransform,
+};
 
 #[cfg(target_endian = "big")]
 compile_error!(

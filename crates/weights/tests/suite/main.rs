@@ -1,6 +1,7 @@
 //! Checkpoints read, planned and written, against files and results of the reference; no network, no Python.
 #![allow(clippy::unwrap_used)]
 
+mod conversions;
 mod gguf;
 mod gguf_file;
 mod plan;
