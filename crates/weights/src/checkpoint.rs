@@ -173,6 +173,13 @@ impl Checkpoint {
         self.stores[self.locate(name)?.store].tensor(name)
     }
 
+    /// Whether giving the tensor `name` takes memory of its own: it is read, not mapped. Of a GGUF file, whose blocks need
+    /// not be decoded, nothing is said.
+    pub(crate) fn copies(&self, name: &str) -> bool {
+        let store = self.locate(name).map(|tensor| &self.stores[tensor.store]);
+        matches!(store, Ok(Store::Safetensors(file)) if !file.is_mapped())
+    }
+
     /// The matrix `name` in quantised blocks, if it is stored so: a view of the mapped file where the rows lie in the
     /// model's order.
     pub fn blocks(&self, name: &str) -> Result<Option<BlockTensor>> {

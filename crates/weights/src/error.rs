@@ -201,6 +201,9 @@ pub enum WeightsError {
         /// Its targets, separated by commas.
         targets: String,
     },
+    /// Reading was stopped from outside.
+    #[error("reading the weights was cancelled")]
+    Cancelled,
     /// A list of tensors to save names one twice.
     #[error("{}: tensor `{name}` is to be saved twice; drop one of the two (tied weights are saved once)", path.display())]
     SavedTwice {

@@ -46,6 +46,10 @@ impl SafetensorsFile {
         self.file.path()
     }
 
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.file.is_mapped()
+    }
+
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }

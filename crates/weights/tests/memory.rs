@@ -1,0 +1,212 @@
+//! Memory while a checkpoint is read and converted, counted by the allocator.
+#![allow(clippy::unwrap_used)]
+
+use std::cell::RefCell;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use peak_alloc::PeakAlloc;
+use transformers_hub::{HubOptions, ModelFiles};
+use transformers_weights::{
+    Checkpoint, HostTensor, LoadPlan, LoadRules, OpenOptions, ReadOptions, WeightsError,
+    conversion_mapping, plan, save_safetensors,
+};
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+/// The allocator counts what all tests of this file use.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+const LAYERS: usize = 24;
+const EXPERTS: usize = 16;
+/// Rows and columns of a projection: 16 KiB.
+const SIDE: usize = 64;
+const GROUP: usize = EXPERTS * SIDE * SIDE * 4;
+
+fn name(layer: usize, expert: usize, projection: &str) -> String {
+    format!("model.layers.{layer}.mlp.experts.{expert}.{projection}.weight")
+}
+
+fn value(layer: usize, expert: usize, projection: &str) -> f32 {
+    (layer * 1000 + expert * 10 + projection.len()) as f32
+}
+
+/// Tensors of a mixture of experts with one value each.
+fn experts(layers: usize, experts: usize, side: usize) -> Vec<(String, HostTensor)> {
+    let mut tensors = Vec::new();
+    for layer in 0..layers {
+        for expert in 0..experts {
+            for projection in ["gate_proj", "up_proj", "down_proj"] {
+                let values = vec![value(layer, expert, projection); side * side];
+                let tensor = HostTensor::from_vec(values, vec![side, side]).unwrap();
+                tensors.push((name(layer, expert, projection), tensor));
+            }
+        }
+    }
+    tensors
+}
+
+fn parameters(layers: usize, experts: usize, side: usize) -> Vec<(String, Vec<usize>)> {
+    let layer = |layer: usize| {
+        let experts_of = format!("model.layers.{layer}.mlp.experts");
+        [
+            (
+                format!("{experts_of}.gate_up_proj"),
+                vec![experts, 2 * side, side],
+            ),
+            (format!("{experts_of}.down_proj"), vec![experts, side, side]),
+        ]
+    };
+    (0..layers).flat_map(layer).collect()
+}
+
+fn planned(checkpoint: &Checkpoint, parameters: &[(String, Vec<usize>)]) -> LoadPlan {
+    let transforms = conversion_mapping::of("qwen3_moe").unwrap();
+    let rules = LoadRules {
+        transforms: &transforms,
+        ..LoadRules::default()
+    };
+    let plan = plan(parameters, checkpoint, &rules).unwrap();
+    assert!(plan.report.is_clean(), "{}", plan.report);
+    plan
+}
+
+#[test]
+fn memory_is_the_groups_in_flight() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    save_safetensors(folder.path(), experts(LAYERS, EXPERTS, SIDE), 4 << 20).unwrap();
+    let parameters = parameters(LAYERS, EXPERTS, SIDE);
+    let order: Vec<String> = parameters.iter().map(|(name, _)| name.clone()).collect();
+    for mmap in [true, false] {
+        let options = OpenOptions {
+            mmap,
+            ..OpenOptions::default()
+        };
+        let files = ModelFiles::resolve(folder.path(), &HubOptions::default()).unwrap();
+        let checkpoint = Checkpoint::open(&files, &options).unwrap();
+        let plan = planned(&checkpoint, &parameters);
+        for (readers, bytes_in_flight) in [(0, 0), (4, 0), (4, 16 * GROUP), (2, 40 * GROUP)] {
+            let options = ReadOptions {
+                readers,
+                bytes_in_flight,
+                ..ReadOptions::default()
+            };
+            ALLOCATOR.reset_peak_usage();
+            let before = ALLOCATOR.current_usage();
+            let result = plan.read(&checkpoint, &order, &options, |reader| {
+                for (name, shape) in &parameters {
+                    let tensor = reader.tensor(name)?.unwrap();
+                    assert_eq!(tensor.shape(), shape);
+                }
+                Ok::<_, WeightsError>(())
+            });
+            result.unwrap();
+            let peak = ALLOCATOR.peak_usage() - before;
+            // A group of gates and ups is two sources and, at the worst, twice two results; the model keeps nothing here.
+            let one_group = 6 * GROUP;
+            let slack = GROUP;
+            assert!(
+                peak <= bytes_in_flight + one_group + slack,
+                "{peak} bytes with {readers} readers and {bytes_in_flight} in flight, mapped: {mmap}"
+            );
+            assert!(peak >= 2 * GROUP, "the allocator counts");
+            assert!(
+                ALLOCATOR.current_usage() <= before + slack,
+                "everything is freed"
+            );
+        }
+    }
+}
+
+#[test]
+fn many_small_experts_come_in_natural_order() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let (layers, count, side) = (48, 128, 2);
+    let checkpoint = Checkpoint::from_tensors(experts(layers, count, side));
+    let parameters = parameters(layers, count, side);
+    let plan = planned(&checkpoint, &parameters);
+    let loaded = plan.load(&checkpoint).unwrap();
+    for layer in 0..layers {
+        let parameter = format!("model.layers.{layer}.mlp.experts.gate_up_proj");
+        let values = loaded[&parameter].as_slice::<f32>().unwrap();
+        for (expert, rows) in values.chunks(2 * side * side).enumerate() {
+            let (gate, up) = rows.split_at(side * side);
+            assert!(
+                gate.iter()
+                    .all(|&found| found == value(layer, expert, "gate_proj"))
+            );
+            assert!(
+                up.iter()
+                    .all(|&found| found == value(layer, expert, "up_proj"))
+            );
+        }
+    }
+    let saved = plan.revert(loaded.into_iter().collect()).unwrap();
+    assert_eq!(saved.len(), layers * count * 3);
+    for (name, tensor) in saved {
+        assert_eq!(tensor, checkpoint.tensor(&name).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn parameters_come_in_any_order_and_progress_is_told() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let checkpoint = Checkpoint::from_tensors(experts(6, 3, 4));
+    let mut parameters = parameters(6, 3, 4);
+    let plan = planned(&checkpoint, &parameters);
+    let expected = plan.load(&checkpoint).unwrap();
+    let order: Vec<String> = parameters.iter().map(|(name, _)| name.clone()).collect();
+    parameters.reverse();
+    let told = RefCell::new(Vec::new());
+    let progress = |progress: transformers_weights::ReadProgress| {
+        told.borrow_mut().push((progress.done, progress.total));
+    };
+    let options = ReadOptions {
+        readers: 3,
+        progress: Some(&progress),
+        ..ReadOptions::default()
+    };
+    let result = plan.read(&checkpoint, &order, &options, |reader| {
+        for (name, _) in &parameters {
+            assert_eq!(reader.tensor(name)?.as_ref(), expected.get(name), "{name}");
+        }
+        assert!(reader.tensor("model.norm.weight")?.is_none());
+        Ok::<_, WeightsError>(())
+    });
+    result.unwrap();
+    assert_eq!(
+        told.into_inner(),
+        (1..=12).map(|done| (done, 12)).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn reading_ends_when_it_is_cancelled() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let checkpoint = Checkpoint::from_tensors(experts(6, 3, 4));
+    let parameters = parameters(6, 3, 4);
+    let plan = planned(&checkpoint, &parameters);
+    let order: Vec<String> = parameters.iter().map(|(name, _)| name.clone()).collect();
+    let cancel = AtomicBool::new(false);
+    for readers in [0, 4] {
+        cancel.store(false, Ordering::Relaxed);
+        let options = ReadOptions {
+            readers,
+            cancel: Some(&cancel),
+            ..ReadOptions::default()
+        };
+        let mut taken = 0;
+        let result: Result<(), WeightsError> = plan.read(&checkpoint, &order, &options, |reader| {
+            for name in &order {
+                reader.tensor(name)?;
+                taken += 1;
+                cancel.store(taken == 3, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        assert!(matches!(result, Err(WeightsError::Cancelled)), "{result:?}");
+        assert_eq!(taken, 3);
+    }
+}
