@@ -3,8 +3,8 @@
 Writes into crates/weights/tests/golden:
   conversion_mappings.json  for each key: tensors as a checkpoint holds them, what loading makes of them, what saving
                             makes of that again; one record for keys that share a mapping
-  conversion_models.json    for tiny models of families with conversions: their parts, their parameters, and the tensors
-                            that `save_pretrained` would write
+  conversion_models.json    for tiny models of families with conversions: the models within them, their parameters, and
+                            the tensors that `save_pretrained` writes for a new model and for one that was loaded
 
 A tensor is [name, shape, digest]; its values are made up from its name, and the digest is FNV-1a (32 bits) of its bytes.
 
@@ -19,6 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+import transformers
 from transformers import conversion_mapping as table
 from transformers import core_model_loading as loading
 from transformers.modeling_utils import LoadStateDictConfig
@@ -287,6 +288,79 @@ def write_mappings():
     print(len(table._checkpoint_conversion_mapping_cache), "keys,", len(lines), "records")
 
 
+# --- Models within models ---------------------------------------------------------------------------------------------
+
+TEXT = {"vocab_size": 8, "hidden_size": 8, "intermediate_size": 4, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 4, "pad_token_id": 0}  # fmt: skip
+VISION = {"hidden_size": 8, "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 4, "patch_size": 2}  # fmt: skip
+RESNET = {"embedding_size": 4, "hidden_sizes": [4, 4], "depths": [1, 1], "layer_type": "basic", "out_features": ["stage2"]}  # fmt: skip
+DETR = {
+    "d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 4, "decoder_ffn_dim": 4, "num_queries": 2, "use_timm_backbone": False, "backbone": None,
+}  # fmt: skip
+
+
+def models():
+    def nested(kind, vision, text, **fields):
+        return {"vision_config": VISION | {"model_type": vision}, "text_config": TEXT | {"model_type": text} | fields, "model_type": kind}  # fmt: skip
+
+    resnet = {"backbone_config": RESNET | {"model_type": "resnet"}}
+    experts = {"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 4}
+    return [
+        ("MixtralForCausalLM", TEXT | {"num_local_experts": 3, "model_type": "mixtral"}),
+        ("Qwen2MoeForCausalLM", TEXT | experts | {"shared_expert_intermediate_size": 4, "model_type": "qwen2_moe"}),
+        ("Qwen3MoeForCausalLM", TEXT | experts | {"model_type": "qwen3_moe"}),
+        ("LlavaForConditionalGeneration", nested("llava", "clip_vision_model", "llama")),
+        ("LlavaModel", nested("llava", "siglip_vision_model", "mistral")),
+        ("PaliGemmaForConditionalGeneration", nested("paligemma", "siglip_vision_model", "gemma")),
+        ("Gemma3ForConditionalGeneration", nested("gemma3", "siglip_vision_model", "gemma3_text")),
+        ("LlavaForConditionalGeneration", nested("llava", "clip_vision_model", "mixtral", num_local_experts=2)),
+        ("ViTForImageClassification", VISION | {"model_type": "vit"}),
+        ("Dinov2ForImageClassification", VISION | {"use_swiglu_ffn": True, "model_type": "dinov2"}),
+        ("CLIPVisionModel", VISION | {"model_type": "clip_vision_model"}),
+        ("MaskFormerForInstanceSegmentation", {"fpn_feature_size": 32, "mask_feature_size": 32, "decoder_config": DETR | resnet | {"model_type": "detr"}, "backbone_config": {"model_type": "swin", "embed_dim": 4, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1], "image_size": 32, "window_size": 2}, "model_type": "maskformer"}),
+        ("GPTNeoXForCausalLM", TEXT | {"model_type": "gpt_neox"}),
+    ]  # fmt: skip
+
+
+def write_models():
+    lines = []
+    for name, fields in models():
+        fields = dict(fields)
+        config = transformers.AutoConfig.for_model(fields.pop("model_type"), **fields)
+        with torch.device("meta"):
+            model = getattr(transformers, name)(config)
+        lines.append(json.dumps(model_record(model), separators=(",", ":")))
+        print(name, len(lines[-1]))
+    (OUT / "conversion_models.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def model_record(model):
+    own = {name: list(value.shape) for name, value in model.state_dict().items() if value.numel() < 4000}
+    tensors = {name: values(name, shape) for name, shape in own.items() if name not in model.all_tied_weights_keys}
+    saved = loading.revert_weight_conversion(model, dict(tensors))
+    again = Parameters({name: own[name] for name in tensors})
+    again.__dict__.update(base_model_prefix=model.base_model_prefix, config=model.config)
+    mapping = table.get_model_conversion_mapping(model)
+    info, _ = loading.convert_and_load_state_dict_in_model(
+        again, dict(saved), LoadStateDictConfig(dtype=torch.int32, weight_mapping=mapping), None
+    )
+    assert again.values.keys() == tensors.keys() and not info.missing_keys and not info.unexpected_keys, info
+    assert all(torch.equal(again.values[name], value) for name, value in tensors.items())
+    submodels = [
+        [path, type(module).__name__, module.config.model_type]
+        for path, module in model.named_modules()
+        if isinstance(module, transformers.PreTrainedModel)
+    ]
+    return {
+        "class": type(model).__name__,
+        "base_model_prefix": model.base_model_prefix,
+        "models": submodels,
+        "parameters": [[name, own[name]] for name in sorted(tensors)],
+        "saved": described(saved),
+        "saved_after_loading": described(loading.revert_weight_conversion(again, dict(again.values))),
+    }
+
+
 def describe(entry):
     fields = {name: getattr(entry, name, None) for name in ("prefix_to_add", "prefix_to_remove", "model_prefix", "offset")}
     ops = [(type(op).__name__, vars(op)) for op in getattr(entry, "operations", [])]
@@ -296,3 +370,4 @@ def describe(entry):
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
     write_mappings()
+    write_models()

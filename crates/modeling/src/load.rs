@@ -8,8 +8,10 @@ use bytes::Bytes as SharedBytes;
 use transformers_config::{AutoConfig, GenerationConfig};
 use transformers_hub::{HubOptions, ModelFiles, ModelSource};
 use transformers_ops::Precision;
+use transformers_weights::conversion_mapping::{self, SubModel};
 use transformers_weights::{
-    Checkpoint, DType, LoadPlan, LoadRules, OpenOptions, conversion_mapping, plan,
+    Checkpoint, DType, HostTensor, LoadPlan, LoadRules, OpenOptions, ReadOptions, TensorReader,
+    plan,
 };
 
 use crate::device::DeviceSpec;
@@ -140,7 +142,8 @@ pub(crate) fn from_pretrained(
     };
     let (model, plan) = build(&family, head, config, &init, &checkpoint, options)
         .map_err(|error| in_config_file(error, &files))?;
-    if !plan.report.mismatched.is_empty() && !options.ignore_mismatched_sizes {
+    let mismatched = !plan.report.mismatched.is_empty() && !options.ignore_mismatched_sizes;
+    if mismatched || !plan.report.conversion_errors.is_empty() {
         let report = plan.report;
         return Err(ModelError::CheckpointMismatch { report });
     }
@@ -191,10 +194,17 @@ fn build(
         let model = family.builder(head)?(&config, init)?;
         let mut shapes = Shapes::default();
         model.visit_parameters(&mut Restore(&mut shapes));
+        let whole = SubModel {
+            path: "",
+            class: "",
+            model_type: family.model_type(),
+        };
+        let raw = serde_json::Value::Object(config.tree().clone());
         let rules = LoadRules {
             base_model_prefix: family.base_model_prefix(),
-            renamings: &conversion_mapping::renamings(family.model_type()),
+            transforms: &conversion_mapping::of_model(&[whole], family.base_model_prefix()),
             key_mapping: &options.key_mapping,
+            config: Some(&raw),
             tied: &tied,
             ignore_unexpected: conversion_mapping::FORMER_BUFFERS,
         };
@@ -260,50 +270,52 @@ fn fill(
     dtype: LoadDtype,
     device: &Device,
 ) -> Result<Box<dyn PreTrainedModel>, ModelError> {
-    let mut fill = Fill::new(Source {
-        checkpoint,
-        plan,
-        dtype,
-        device,
-        error: None,
-    });
-    let model = model.map_parameters(&mut Restore(&mut fill));
-    match fill.into_source().error {
-        Some(error) => Err(error),
-        None => Ok(model),
-    }
+    plan.read(checkpoint, &ReadOptions::default(), |reader| {
+        let mut fill = Fill::new(Source {
+            checkpoint,
+            plan,
+            reader,
+            dtype,
+            device,
+            error: None,
+        });
+        let model = model.map_parameters(&mut Restore(&mut fill));
+        match fill.into_source().error {
+            Some(error) => Err(error),
+            None => Ok(model),
+        }
+    })
 }
 
-struct Source<'a> {
+struct Source<'a, 'w> {
     checkpoint: &'a Checkpoint,
     plan: &'a LoadPlan,
+    reader: &'a mut TensorReader<'w>,
     dtype: LoadDtype,
     device: &'a Device,
     /// The first thing that went wrong; a mapper cannot return it.
     error: Option<ModelError>,
 }
 
-impl ParameterSource for Source<'_> {
+impl ParameterSource for Source<'_, '_> {
     fn value<const D: usize>(&mut self, name: &str, weight: bool) -> Option<Tensor<D>> {
-        let source = self.source(name)?;
-        let tensor = self.read(source, weight);
+        if self.error.is_some() {
+            return None;
+        }
+        let tensor = self.reader.tensor(name).map_err(ModelError::from);
+        let tensor = self.note(tensor)??;
+        let tensor = self.on_device(name, tensor, weight);
         self.note(tensor)
     }
 
     fn blocks(&mut self, name: &str) -> Option<Blocks> {
-        let source = self.source(name)?;
-        let blocks = self.read_blocks(source);
+        let source = self.plan.sources.get(name).map(String::as_str);
+        let blocks = self.read_blocks(source.filter(|_| self.error.is_none())?);
         self.note(blocks)?
     }
 }
 
-impl<'a> Source<'a> {
-    /// The name in the checkpoint of what fills parameter `name`.
-    fn source(&self, name: &str) -> Option<&'a str> {
-        let source = self.plan.sources.get(name).map(String::as_str);
-        source.filter(|_| self.error.is_none())
-    }
-
+impl Source<'_, '_> {
     fn note<T>(&mut self, result: Result<T, ModelError>) -> Option<T> {
         result.map_err(|error| self.error = Some(error)).ok()
     }
@@ -321,8 +333,12 @@ impl<'a> Source<'a> {
         Ok(blocks)
     }
 
-    fn read<const D: usize>(&self, name: &str, weight: bool) -> Result<Tensor<D>, ModelError> {
-        let tensor = self.checkpoint.tensor(name)?;
+    fn on_device<const D: usize>(
+        &self,
+        name: &str,
+        tensor: HostTensor,
+        weight: bool,
+    ) -> Result<Tensor<D>, ModelError> {
         if tensor.shape().len() != D {
             return Err(ModelError::Rank {
                 name: name.to_owned(),

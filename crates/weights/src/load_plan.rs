@@ -26,6 +26,8 @@ pub struct LoadPlan {
     pub used_transforms: Vec<WeightTransform>,
     /// The model that the plan is for.
     pub model: ModelFacts,
+    /// The parameters in the order in which they were given.
+    pub(crate) order: Vec<String>,
 }
 
 /// Tensors of a checkpoint that become one or several parameters together.
@@ -134,6 +136,7 @@ pub fn plan(
         report,
         used_transforms: renamer.used(),
         model,
+        order: params.iter().map(|(name, _)| name.clone()).collect(),
     })
 }
 

@@ -64,8 +64,8 @@ impl fmt::Debug for ReadOptions<'_> {
 }
 
 impl LoadPlan {
-    /// Gives `fill` a reader of the parameters' tensors that reads ahead in the given `order`, which is best that in which
-    /// `fill` asks for them.
+    /// Gives `fill` a reader of the parameters' tensors. It reads ahead in the order in which the parameters were given to
+    /// [`plan`](crate::plan()), which is best that in which `fill` asks for them.
     ///
     /// ```
     /// use transformers_weights::{Checkpoint, HostTensor, LoadRules, ReadOptions, WeightsError, plan};
@@ -74,9 +74,8 @@ impl LoadPlan {
     /// # let checkpoint = Checkpoint::from_tensors([("w".to_owned(), HostTensor::from_vec(vec![1.0_f32], vec![1])?)]);
     /// # let parameters = [("w".to_owned(), vec![1])];
     /// let plan = plan(&parameters, &checkpoint, &LoadRules::default())?;
-    /// let order: Vec<String> = parameters.iter().map(|(name, _)| name.clone()).collect();
-    /// plan.read(&checkpoint, &order, &ReadOptions::default(), |reader| {
-    ///     for name in &order {
+    /// plan.read(&checkpoint, &ReadOptions::default(), |reader| {
+    ///     for (name, _) in &parameters {
     ///         if let Some(tensor) = reader.tensor(name)? {
     ///             println!("{name}: {:?}", tensor.shape());
     ///         }
@@ -91,11 +90,10 @@ impl LoadPlan {
     pub fn read<R, E>(
         &self,
         checkpoint: &Checkpoint,
-        order: &[String],
         options: &ReadOptions<'_>,
         fill: impl FnOnce(&mut TensorReader<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let jobs = self.jobs(checkpoint, order);
+        let jobs = self.jobs(checkpoint);
         let work = Work {
             plan: self,
             checkpoint,
@@ -120,7 +118,7 @@ impl LoadPlan {
     }
 
     /// What takes memory or time to prepare, in the order in which parameters are asked for.
-    fn jobs<'a>(&'a self, checkpoint: &Checkpoint, order: &[String]) -> Vec<Job<'a>> {
+    fn jobs<'a>(&'a self, checkpoint: &Checkpoint) -> Vec<Job<'a>> {
         let size = |tensor: &str| {
             let shape = checkpoint.shape(tensor).ok().and_then(element_count);
             let dtype = checkpoint.dtype(tensor).ok();
@@ -154,7 +152,7 @@ impl LoadPlan {
             }
         }
         let mut positions = HashMap::new();
-        for (position, name) in order.iter().enumerate() {
+        for (position, name) in self.order.iter().enumerate() {
             positions.entry(name.as_str()).or_insert(position);
         }
         let position = |job: &Job<'_>| {

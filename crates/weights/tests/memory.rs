@@ -78,7 +78,6 @@ fn memory_is_the_groups_in_flight() {
     let folder = tempfile::tempdir().unwrap();
     save_safetensors(folder.path(), experts(LAYERS, EXPERTS, SIDE), 4 << 20).unwrap();
     let parameters = parameters(LAYERS, EXPERTS, SIDE);
-    let order: Vec<String> = parameters.iter().map(|(name, _)| name.clone()).collect();
     for mmap in [true, false] {
         let options = OpenOptions {
             mmap,
@@ -95,7 +94,7 @@ fn memory_is_the_groups_in_flight() {
             };
             ALLOCATOR.reset_peak_usage();
             let before = ALLOCATOR.current_usage();
-            let result = plan.read(&checkpoint, &order, &options, |reader| {
+            let result = plan.read(&checkpoint, &options, |reader| {
                 for (name, shape) in &parameters {
                     let tensor = reader.tensor(name)?.unwrap();
                     assert_eq!(tensor.shape(), shape);
@@ -157,7 +156,6 @@ fn parameters_come_in_any_order_and_progress_is_told() {
     let mut parameters = parameters(6, 3, 4);
     let plan = planned(&checkpoint, &parameters);
     let expected = plan.load(&checkpoint).unwrap();
-    let order: Vec<String> = parameters.iter().map(|(name, _)| name.clone()).collect();
     parameters.reverse();
     let told = RefCell::new(Vec::new());
     let progress = |progress: transformers_weights::ReadProgress| {
@@ -168,7 +166,7 @@ fn parameters_come_in_any_order_and_progress_is_told() {
         progress: Some(&progress),
         ..ReadOptions::default()
     };
-    let result = plan.read(&checkpoint, &order, &options, |reader| {
+    let result = plan.read(&checkpoint, &options, |reader| {
         for (name, _) in &parameters {
             assert_eq!(reader.tensor(name)?.as_ref(), expected.get(name), "{name}");
         }
@@ -188,7 +186,6 @@ fn reading_ends_when_it_is_cancelled() {
     let checkpoint = Checkpoint::from_tensors(experts(6, 3, 4));
     let parameters = parameters(6, 3, 4);
     let plan = planned(&checkpoint, &parameters);
-    let order: Vec<String> = parameters.iter().map(|(name, _)| name.clone()).collect();
     let cancel = AtomicBool::new(false);
     for readers in [0, 4] {
         cancel.store(false, Ordering::Relaxed);
@@ -198,8 +195,8 @@ fn reading_ends_when_it_is_cancelled() {
             ..ReadOptions::default()
         };
         let mut taken = 0;
-        let result: Result<(), WeightsError> = plan.read(&checkpoint, &order, &options, |reader| {
-            for name in &order {
+        let result: Result<(), WeightsError> = plan.read(&checkpoint, &options, |reader| {
+            for (name, _) in &parameters {
                 reader.tensor(name)?;
                 taken += 1;
                 cancel.store(taken == 3, Ordering::Relaxed);

@@ -5,8 +5,9 @@ use std::fs;
 
 use serde::Deserialize;
 use serde_json::json;
-use transformers_weights::conversion_mapping;
-use transformers_weights::{Checkpoint, HostTensor, LoadReport, LoadRules, plan};
+use transformers_weights::conversion::ModelFacts;
+use transformers_weights::conversion_mapping::{self, SubModel};
+use transformers_weights::{Checkpoint, HostTensor, LoadReport, LoadRules, plan, revert};
 
 use crate::golden;
 
@@ -88,4 +89,62 @@ fn every_mapping_converts_as_the_reference_does() {
     let all: BTreeSet<_> = conversion_mapping::keys().into_iter().collect();
     assert_eq!(all.len(), 251);
     assert_eq!(tested, all);
+}
+
+#[derive(Deserialize)]
+struct ModelCase {
+    class: String,
+    base_model_prefix: String,
+    models: Vec<(String, String, String)>,
+    parameters: Vec<(String, Vec<usize>)>,
+    saved: Vec<Described>,
+    saved_after_loading: Vec<Described>,
+}
+
+#[test]
+fn models_within_models_convert_as_in_the_reference() {
+    let cases: Vec<ModelCase> = cases("conversion_models.json");
+    assert_eq!(cases.len(), 13);
+    for case in cases {
+        let models: Vec<_> = case
+            .models
+            .iter()
+            .map(|(path, class, model_type)| SubModel {
+                path,
+                class,
+                model_type,
+            })
+            .collect();
+        let tensors: Vec<_> = case
+            .parameters
+            .iter()
+            .map(|(name, shape)| (name.clone(), made_up(name, shape)))
+            .collect();
+        let facts = ModelFacts {
+            parameters: case.parameters.iter().cloned().collect(),
+            ..ModelFacts::default()
+        };
+        let new = conversion_mapping::of_new_model(&models, &case.base_model_prefix);
+        let saved = revert(tensors.clone(), &new, &facts).unwrap();
+        assert_eq!(described(saved.clone()), case.saved, "{}", case.class);
+
+        let transforms = conversion_mapping::of_model(&models, &case.base_model_prefix);
+        let rules = LoadRules {
+            base_model_prefix: &case.base_model_prefix,
+            transforms: &transforms,
+            ..LoadRules::default()
+        };
+        let checkpoint = Checkpoint::from_tensors(saved);
+        let plan = plan(&case.parameters, &checkpoint, &rules).unwrap();
+        assert!(plan.report.is_clean(), "{}: {}", case.class, plan.report);
+        let loaded: Vec<_> = plan.load(&checkpoint).unwrap().into_iter().collect();
+        assert_eq!(
+            described(loaded.clone()),
+            described(tensors),
+            "{}",
+            case.class
+        );
+        let saved = plan.revert(loaded).unwrap();
+        assert_eq!(described(saved), case.saved_after_loading, "{}", case.class);
+    }
 }
