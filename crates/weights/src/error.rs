@@ -201,6 +201,16 @@ pub enum WeightsError {
         /// Its targets, separated by commas.
         targets: String,
     },
+    /// A tensor or key cannot be written as asked.
+    #[error("{}: `{what}` cannot be written: {reason}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The tensor or key.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
     /// Reading was stopped from outside.
     #[error("reading the weights was cancelled")]
     Cancelled,

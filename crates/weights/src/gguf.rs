@@ -86,6 +86,11 @@ impl GgufFile {
                 let decode = |blocks: &[u8], out: &mut [f32]| format.dequantize(blocks, out);
                 HostTensor::from_vec(decode_blocks(&bytes, size, len, decode), shape)?
             }
+            GgmlType::HostBlocks(format) => {
+                let (size, len) = (format.block_bytes(), format.block_len());
+                let decode = |blocks: &[u8], out: &mut [f32]| format.dequantize(blocks, out);
+                HostTensor::from_vec(decode_blocks(&bytes, size, len, decode), shape)?
+            }
         };
         match entry.stored {
             Stored::PlusOne => minus_one(&tensor),

@@ -36,6 +36,7 @@ mod error;
 mod file_bytes;
 mod ggml;
 mod gguf;
+mod host_blocks;
 mod index;
 mod load_plan;
 mod natural_order;
@@ -44,6 +45,7 @@ mod report;
 mod revert;
 mod safetensors;
 mod save;
+mod save_gguf;
 mod tensor;
 mod transform;
 
@@ -55,6 +57,7 @@ pub use reader::{ReadOptions, ReadProgress, TensorReader};
 pub use report::{ConversionFailure, LoadReport, Mismatch};
 pub use revert::revert;
 pub use save::save_safetensors;
+pub use save_gguf::{GgufTensor, GgufType, save_gguf};
 pub use tensor::{BlockTensor, HostTensor};
 pub use transform::{
     GroupWeightRename, IndexOffsetRename, PrefixChange, WeightConverter, WeightRenaming,
