@@ -42,10 +42,10 @@ pub enum WeightsError {
         /// The names tried, separated by commas.
         looked_for: String,
     },
-    /// The weights exist only in formats that would execute code or that another framework owns.
+    /// The weights exist only in layouts of other frameworks.
     #[error(
-        "`{source_name}` holds weights only as {files}, which is not read: such a file can run code when it is opened. Use \
-         a repository or revision with safetensors, or convert it once in Python: \
+        "`{source_name}` holds weights only as {files}, and not under the names that are looked for; use a repository or \
+         revision with safetensors, open the file by its own path, or convert it once in Python: \
          `AutoModel.from_pretrained(...).save_pretrained(...)`"
     )]
     NotSafetensors {
@@ -62,6 +62,20 @@ pub enum WeightsError {
         /// The part of the file, for instance a tensor.
         what: String,
         /// The contradiction.
+        reason: String,
+    },
+    /// A file of `torch.save` is damaged, or holds more than tensors.
+    #[error(
+        "{}: {what}: {reason}; fetch the file again, or use the model's safetensors files. Such a file can name any code, \
+         of which none is run here",
+        path.display()
+    )]
+    Torch {
+        /// The file.
+        path: PathBuf,
+        /// The part of the file, for instance a tensor.
+        what: String,
+        /// What is wrong with it.
         reason: String,
     },
     /// The index of a sharded checkpoint is unusable.

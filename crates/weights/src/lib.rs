@@ -1,4 +1,4 @@
-//! Checkpoints to host tensors and back: safetensors, shards, GGUF, name conversions, the load report.
+//! Checkpoints to host tensors and back: safetensors, shards, GGUF, torch files, conversions, the load report.
 //!
 //! A [`Checkpoint`] is opened lazily and gives [`HostTensor`]s one at a time, without a copy where the file holds them as
 //! they are used. [`plan()`] decides beforehand which of its tensors fills which parameter, and reports what does not fit.
@@ -39,7 +39,9 @@ mod gguf;
 mod host_blocks;
 mod index;
 mod load_plan;
+mod names;
 mod natural_order;
+mod pickle;
 mod reader;
 mod report;
 mod revert;
@@ -47,6 +49,7 @@ mod safetensors;
 mod save;
 mod save_gguf;
 mod tensor;
+mod torch_file;
 mod transform;
 
 pub use checkpoint::{Checkpoint, OpenOptions};

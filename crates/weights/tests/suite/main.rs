@@ -7,6 +7,7 @@ mod gguf_file;
 mod plan;
 mod safetensors;
 mod save;
+mod torch;
 mod transforms;
 
 use std::path::{Path, PathBuf};

@@ -320,17 +320,17 @@ fn the_variant_selects_the_file() {
 }
 
 #[test]
-fn pickles_are_never_opened() {
+fn weights_of_other_frameworks_are_named() {
     let folder = folder_with(&[
-        ("pytorch_model-00001-of-00002.bin", b""),
-        ("pytorch_model-00002-of-00002.bin", b""),
+        ("tf_model.h5", b""),
+        ("consolidated.00.pth", b""),
         ("training_args.bin", b""),
     ]);
     check_error(
         open_in(folder.path()),
         &[
-            "pytorch_model-00001-of-00002.bin",
-            "pytorch_model-00002-of-00002.bin",
+            "consolidated.00.pth",
+            "tf_model.h5",
             "safetensors",
             "save_pretrained",
         ],
