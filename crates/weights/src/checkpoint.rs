@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use transformers_hub::ModelFiles;
+use transformers_hub::{ModelFiles, ModelSource};
 
+use crate::containment;
 use crate::gguf::GgufFile;
 use crate::index::{ShardIndex, index_error};
 use crate::natural_order;
@@ -65,12 +66,16 @@ impl Checkpoint {
     /// If there are none, or a file is damaged or in a format that is not read.
     pub fn open(files: &ModelFiles, options: &OpenOptions) -> Result<Self> {
         if let Some(path) = files.gguf()? {
+            if !matches!(files.source(), ModelSource::File(_)) {
+                containment::check(folder_of(&path), &path)?;
+            }
             return Self::open_file(&path, options);
         }
         let mut looked_for = Vec::new();
         for (stem, extension) in [("model", ".safetensors"), ("pytorch_model", ".bin")] {
             let single = with_variant(stem, extension, options);
             if let Some(path) = files.find(&single)? {
+                containment::check(folder_of(&path), &path)?;
                 return Self::open_file(&path, options);
             }
             let index = with_variant(&format!("{stem}{extension}.index"), ".json", options);
@@ -99,6 +104,7 @@ impl Checkpoint {
     }
 
     fn open_shards(files: &ModelFiles, path: &Path, options: &OpenOptions) -> Result<Self> {
+        containment::check(folder_of(path), path)?;
         let index = ShardIndex::read(path)?;
         let mut shards = BTreeMap::new();
         for name in index.files() {
@@ -106,6 +112,7 @@ impl Checkpoint {
                 let reason = "there is no such file".to_owned();
                 index_error(path, &format!("shard `{name}`"), reason)
             })?;
+            containment::check(folder_of(path), &shard)?;
             shards.insert(name, Store::open(&shard, options)?);
         }
         for (tensor, file) in &index.weight_map {
@@ -280,6 +287,10 @@ impl Store {
             Self::Memory(tensors) => Ok(tensors[name].clone()),
         }
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }
 
 fn with_variant(stem: &str, extension: &str, options: &OpenOptions) -> String {

@@ -225,6 +225,18 @@ pub enum WeightsError {
         /// Why not.
         reason: String,
     },
+    /// A file of a model is a link to somewhere else.
+    #[error(
+        "{} is a link to {}, outside the model's folder; copy the file, or open it by its own path",
+        path.display(),
+        target.display()
+    )]
+    Outside {
+        /// The file.
+        path: PathBuf,
+        /// Where it is.
+        target: PathBuf,
+    },
     /// Reading was stopped from outside.
     #[error("reading the weights was cancelled")]
     Cancelled,

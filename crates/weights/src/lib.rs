@@ -29,6 +29,7 @@
 
 mod cast;
 mod checkpoint;
+mod containment;
 pub mod conversion;
 pub mod conversion_mapping;
 mod dtype;
