@@ -237,6 +237,12 @@ pub enum WeightsError {
         /// Where it is.
         target: PathBuf,
     },
+    /// The size of a shard makes no sense.
+    #[error("`{text}` is not a size; write it as 5MB or 1.5GB, with one of TB, GB, MB and KB")]
+    ShardSize {
+        /// As written.
+        text: String,
+    },
     /// Reading was stopped from outside.
     #[error("reading the weights was cancelled")]
     Cancelled,

@@ -1,19 +1,21 @@
 //! The way back: a model's tensors as its checkpoint had them.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use crate::conversion::{ModelFacts, Operand};
+use crate::lazy_tensor::Group;
 use crate::natural_order;
 use crate::transform::{Renamed, Renamer};
-use crate::{HostTensor, LoadPlan, Result, WeightConverter, WeightTransform};
+use crate::{HostTensor, LazyTensor, LoadPlan, Result, WeightConverter, WeightTransform};
 
 impl LoadPlan {
     /// The model's tensors under the names and in the form that the checkpoint has, see [`revert`].
     ///
     /// # Errors
     /// If a conversion cannot be undone.
-    pub fn revert(&self, tensors: Vec<(String, HostTensor)>) -> Result<Vec<(String, HostTensor)>> {
+    pub fn revert(&self, tensors: Vec<(String, HostTensor)>) -> Result<Vec<LazyTensor>> {
         revert(tensors, &self.used_transforms, &self.model)
     }
 }
@@ -22,7 +24,7 @@ impl LoadPlan {
 /// converter takes a tensor, and then all renamings apply.
 ///
 /// Of a model that was loaded, only those that matched are undone ([`LoadPlan::used_transforms`]): others would invent names
-/// that its checkpoint does not have. Each tensor is freed as soon as it is converted.
+/// that its checkpoint does not have. Values are converted when they are asked for.
 ///
 /// # Errors
 /// If a transform cannot be undone, or a tensor has a shape that no checkpoint gives.
@@ -30,7 +32,7 @@ pub fn revert(
     mut tensors: Vec<(String, HostTensor)>,
     transforms: &[WeightTransform],
     model: &ModelFacts,
-) -> Result<Vec<(String, HostTensor)>> {
+) -> Result<Vec<LazyTensor>> {
     // Models within models convert first.
     let reversed = transforms
         .iter()
@@ -39,8 +41,40 @@ pub fn revert(
         .collect::<Result<Vec<_>>>()?;
     let mut renamer = Renamer::new(&reversed);
     tensors.sort_by(|(left, _), (right, _)| natural_order::compare(left, right));
+    let groups = gather(tensors, &mut renamer)?;
 
-    let mut groups: Vec<Group<'_>> = Vec::new();
+    let model = Rc::new(model.clone());
+    let mut reverted: Vec<LazyTensor> = Vec::new();
+    for group in groups {
+        match group {
+            Target::Renamed(name, tensor) => reverted.push((name, tensor).into()),
+            Target::Converted(first_target, converter, tensors) => {
+                let rename = |name: &str| renamer.rename(name);
+                let converter = converter.clone();
+                reverted.extend(Group::outputs(
+                    converter,
+                    first_target,
+                    tensors,
+                    &model,
+                    rename,
+                )?);
+            }
+        }
+    }
+    // Of two tensors with one name the last counts.
+    let mut names = HashSet::new();
+    reverted.reverse();
+    reverted.retain(|tensor| names.insert(tensor.name.clone()));
+    reverted.reverse();
+    Ok(reverted)
+}
+
+/// The tensors by the name that they get; those of conversions by their first target.
+fn gather<'a>(
+    tensors: Vec<(String, HostTensor)>,
+    renamer: &mut Renamer<'a>,
+) -> Result<Vec<Target<'a>>> {
+    let mut targets = Vec::new();
     let mut positions = HashMap::new();
     for (key, tensor) in tensors {
         let Renamed { name, converter } = renamer.save(&key)?;
@@ -49,16 +83,16 @@ pub fn revert(
         match (positions.entry(name), converter) {
             (Entry::Vacant(place), converter) => {
                 let name = place.key().clone();
-                place.insert(groups.len());
-                groups.push(match converter {
-                    None => Group::Renamed(name, tensor),
+                place.insert(targets.len());
+                targets.push(match converter {
+                    None => Target::Renamed(name, tensor),
                     Some((converter, source)) => {
-                        Group::Converted(name, converter, vec![(source, tensor.into())])
+                        Target::Converted(name, converter, vec![(source, tensor.into())])
                     }
                 });
             }
             (Entry::Occupied(place), Some((_, source))) => {
-                if let Group::Converted(_, _, tensors) = &mut groups[*place.get()] {
+                if let Target::Converted(_, _, tensors) = &mut targets[*place.get()] {
                     tensors.push((source, tensor.into()));
                 }
             }
@@ -66,23 +100,10 @@ pub fn revert(
             (Entry::Occupied(_), None) => {}
         }
     }
-
-    let mut reverted = Vec::new();
-    for group in groups {
-        match group {
-            Group::Renamed(name, tensor) => reverted.push((name, tensor)),
-            Group::Converted(first_target, converter, tensors) => {
-                for (name, operand) in converter.convert(&first_target, tensors, model)? {
-                    let name = renamer.rename(&name)?;
-                    reverted.extend(operand.into_tensor()?.map(|tensor| (name, tensor)));
-                }
-            }
-        }
-    }
-    Ok(reverted)
+    Ok(targets)
 }
 
-enum Group<'a> {
+enum Target<'a> {
     Renamed(String, HostTensor),
     Converted(String, &'a WeightConverter, Vec<(usize, Operand)>),
 }

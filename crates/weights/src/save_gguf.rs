@@ -1,6 +1,7 @@
 //! Writing GGUF, byte for byte as the Python package `gguf` does.
 
 use std::collections::HashSet;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -138,12 +139,13 @@ pub fn save_gguf(
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     let io = |source| WeightsError::io("writing", path, source);
-    let file = tempfile::Builder::new()
+    let temporary = tempfile::Builder::new()
         .prefix(".saving-")
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .tempdir_in(folder.unwrap_or(Path::new(".")))
         .map_err(io)?;
+    let whole = temporary.path().join("whole.gguf");
     let mut output = Output {
-        file: BufWriter::new(file.as_file()),
+        file: BufWriter::new(File::create(&whole).map_err(io)?),
         written: 0,
     };
     output
@@ -156,10 +158,12 @@ pub fn save_gguf(
             .and_then(|()| output.pad(alignment))
             .map_err(io)?;
     }
-    output.file.flush().map_err(io)?;
-    drop(output);
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
+    let file = output
+        .file
+        .into_inner()
+        .map_err(|error| io(error.into_error()))?;
+    file.sync_all().map_err(io)?;
+    fs::rename(&whole, path).map_err(io)?;
     Ok(())
 }
 

@@ -42,7 +42,10 @@ use crate::{Result, WeightsError};
 ///
 /// let restored = plan.revert(fused.into_iter().collect())?;
 /// assert_eq!(restored.len(), 3);
-/// assert!(restored.iter().all(|(name, tensor)| *tensor == checkpoint.tensor(name).unwrap()));
+/// for tensor in restored {
+///     let (name, tensor) = tensor.into_tensor()?;
+///     assert_eq!(tensor, checkpoint.tensor(&name)?);
+/// }
 /// # Ok(())
 /// # }
 /// ```

@@ -9,7 +9,7 @@ use transformers_weights::conversion::ModelFacts;
 use transformers_weights::conversion_mapping::{self, SubModel};
 use transformers_weights::{Checkpoint, HostTensor, LoadReport, LoadRules, plan, revert};
 
-use crate::golden;
+use crate::{converted, golden};
 
 /// A name, a shape, and a digest of the bytes.
 type Described = (String, Vec<usize>, u32);
@@ -82,6 +82,24 @@ fn every_mapping_converts_as_the_reference_does() {
             let loaded = plan.load(&checkpoint).unwrap();
             assert_eq!(described(loaded.clone()), case.loaded, "{key} loaded");
             let saved = plan.revert(loaded.into_iter().collect()).unwrap();
+            let announced: Vec<_> = saved
+                .iter()
+                .map(|tensor| {
+                    (
+                        tensor.name().to_owned(),
+                        tensor.dtype(),
+                        tensor.shape().to_vec(),
+                    )
+                })
+                .collect();
+            let saved = converted(saved);
+            for ((name, dtype, shape), (_, tensor)) in announced.iter().zip(&saved) {
+                assert_eq!(
+                    (*dtype, shape.as_slice()),
+                    (tensor.dtype(), tensor.shape()),
+                    "{name}"
+                );
+            }
             assert_eq!(described(saved), case.saved, "{key} saved");
             tested.insert(key.as_str());
         }
@@ -125,7 +143,7 @@ fn models_within_models_convert_as_in_the_reference() {
             ..ModelFacts::default()
         };
         let new = conversion_mapping::of_new_model(&models, &case.base_model_prefix);
-        let saved = revert(tensors.clone(), &new, &facts).unwrap();
+        let saved = converted(revert(tensors.clone(), &new, &facts).unwrap());
         assert_eq!(described(saved.clone()), case.saved, "{}", case.class);
 
         let transforms = conversion_mapping::of_model(&models, &case.base_model_prefix);
@@ -144,7 +162,7 @@ fn models_within_models_convert_as_in_the_reference() {
             "{}",
             case.class
         );
-        let saved = plan.revert(loaded).unwrap();
+        let saved = converted(plan.revert(loaded).unwrap());
         assert_eq!(described(saved), case.saved_after_loading, "{}", case.class);
     }
 }

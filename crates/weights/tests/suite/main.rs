@@ -13,7 +13,7 @@ mod transforms;
 use std::path::{Path, PathBuf};
 
 use transformers_hub::{HubOptions, ModelFiles};
-use transformers_weights::{Checkpoint, OpenOptions, Result};
+use transformers_weights::{Checkpoint, HostTensor, LazyTensor, OpenOptions, Result};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -33,6 +33,11 @@ fn read_instead_of_mapping() -> OpenOptions {
         mmap: false,
         ..OpenOptions::default()
     }
+}
+
+fn converted(tensors: Vec<LazyTensor>) -> Vec<(String, HostTensor)> {
+    let tensors = tensors.into_iter().map(LazyTensor::into_tensor);
+    tensors.collect::<Result<_>>().unwrap()
 }
 
 /// The message of an error, which must hold every one of `parts`.
