@@ -142,8 +142,7 @@ pub(crate) fn from_pretrained(
     };
     let (model, plan) = build(&family, head, config, &init, &checkpoint, options)
         .map_err(|error| in_config_file(error, &files))?;
-    let mismatched = !plan.report.mismatched.is_empty() && !options.ignore_mismatched_sizes;
-    if mismatched || !plan.report.conversion_errors.is_empty() {
+    if plan.report.refuses(options.ignore_mismatched_sizes) {
         let report = plan.report;
         return Err(ModelError::CheckpointMismatch { report });
     }

@@ -47,6 +47,13 @@ impl LoadReport {
         *self == Self::default()
     }
 
+    /// Whether a model must not be used with what was found: tensors that could not be converted, and, unless
+    /// `ignore_mismatched_sizes`, tensors of other shapes. What is missing is initialised.
+    pub fn refuses(&self, ignore_mismatched_sizes: bool) -> bool {
+        !self.conversion_errors.is_empty()
+            || !(self.mismatched.is_empty() || ignore_mismatched_sizes)
+    }
+
     pub(crate) fn sort(&mut self) {
         for names in [&mut self.missing, &mut self.unexpected, &mut self.untied] {
             names.sort_by(|a, b| natural_order::compare(a, b));
@@ -290,6 +297,27 @@ mod tests {
             assert_eq!(notes.matches(label).count(), 1, "{notes}");
         }
         assert!(!notes.contains("UNTIED"));
+    }
+
+    #[test]
+    fn mismatches_may_be_ignored_and_failures_may_not() {
+        let mut report = LoadReport {
+            missing: names(&["a"]),
+            unexpected: names(&["b"]),
+            ..LoadReport::default()
+        };
+        assert!(!report.refuses(false));
+        report.mismatched.push(Mismatch {
+            name: "c".into(),
+            checkpoint: vec![1],
+            model: vec![2],
+        });
+        assert!(report.refuses(false) && !report.refuses(true));
+        report.conversion_errors.push(ConversionFailure {
+            name: "d".into(),
+            reason: "Split".into(),
+        });
+        assert!(report.refuses(true));
     }
 
     #[test]

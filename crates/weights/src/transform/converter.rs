@@ -81,6 +81,20 @@ impl WeightConverter {
         })
     }
 
+    /// The converter with one more operation before its own: where a quantisation method makes plain tensors of stored ones.
+    #[must_use]
+    pub fn preceded_by(mut self, operation: Arc<dyn ConversionOp>) -> Self {
+        self.operations.insert(0, operation);
+        self
+    }
+
+    /// The converter with one more operation after its own: where a quantisation method packs what came out.
+    #[must_use]
+    pub fn followed_by(mut self, operation: Arc<dyn ConversionOp>) -> Self {
+        self.operations.push(operation);
+        self
+    }
+
     /// The name of the first target for `key`, and which source matched.
     pub(super) fn first_target(&self, key: &str) -> Result<Option<(String, usize)>> {
         let found = self.patterns.find(key)?;

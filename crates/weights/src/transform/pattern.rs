@@ -21,8 +21,8 @@ pub(crate) struct Patterns {
     written_targets: Vec<String>,
     sources: Vec<String>,
     targets: Vec<String>,
-    /// Each with its position in `sources`, longest first.
-    compiled: Vec<(usize, Regex)>,
+    /// Each with its position in `sources` and a text that every match holds, longest first.
+    compiled: Vec<(usize, String, Regex)>,
     scope: Option<Scope>,
 }
 
@@ -118,10 +118,11 @@ impl Patterns {
                     "the target refers to group {group}, but the pattern has {groups}"
                 ));
             }
-            self.compiled.push((index, regex));
+            self.compiled
+                .push((index, required(source).to_owned(), regex));
         }
         self.compiled
-            .sort_by_key(|(index, _)| Reverse(self.sources[*index].len()));
+            .sort_by_key(|(index, ..)| Reverse(self.sources[*index].len()));
         Ok(())
     }
 
@@ -166,7 +167,11 @@ impl Patterns {
             return Ok(None);
         };
         let mut found: Option<Match<'k>> = None;
-        for (source, regex) in &self.compiled {
+        for (source, required, regex) in &self.compiled {
+            // Most transforms have nothing to do with most keys, and this is much quicker than a search.
+            if !rest.contains(required.as_str()) {
+                continue;
+            }
             let captures = regex
                 .captures(rest)
                 .map_err(|error| self.error(format!("on key `{key}`: {error}")))?;
@@ -257,6 +262,36 @@ fn with_boundary(source: &str) -> String {
     pattern + if ends_in_name { r"(?!\w)" } else { "" }
 }
 
+/// The longest text that a match must hold, empty where the pattern has alternatives or optional parts.
+fn required(source: &str) -> &str {
+    if source.contains(['|', '(', '[', '{', '?']) {
+        return "";
+    }
+    let mut longest = "";
+    let mut start = 0;
+    let mut escaped = false;
+    for (at, char) in source.char_indices().chain([(source.len(), '.')]) {
+        let special = matches!(char, '\\' | '.' | '*' | '+' | '^' | '$');
+        if !special && !escaped {
+            continue;
+        }
+        let mut literal = source.get(start..at).unwrap_or_default();
+        if char == '*' {
+            // What is repeated may be missing.
+            literal = literal
+                .char_indices()
+                .next_back()
+                .map_or("", |(last, _)| &literal[..last]);
+        }
+        if literal.len() > longest.len() {
+            longest = literal;
+        }
+        start = at + char.len_utf8();
+        escaped = char == '\\' && !escaped;
+    }
+    longest
+}
+
 /// A target as text to insert, and the group that stands in it as `\1`.
 fn insertable(target: &str) -> (String, Option<String>) {
     static LOOK_AROUND: LazyLock<Regex> = LazyLock::new(|| valid(r"\(\?.+?\)?\)"));
@@ -340,6 +375,25 @@ mod tests {
         check(r"^model(?!\.(language_model|visual))", "model", None);
         check(r"layers\.(\d+)\.ln", r"layers.\1.ln", Some(r"(\d+)"));
         check(r"(q|k|v)_input_norm", r"\1_input_norm", Some("(q|k|v)"));
+    }
+
+    #[test]
+    fn a_match_holds_the_required_text() {
+        for (source, expected) in [
+            ("mlp.experts.*.gate_proj.weight", "gate_proj"),
+            (r"\.attn\.q_norm", "q_norm"),
+            (r"^model\.visual", "visual"),
+            ("shard_*.weight", "weight"),
+            ("ab*.c", "a"),
+            (r"a\db", "a"),
+            (r"\\\\ab", "ab"),
+            ("a+", "a"),
+            ("(a|b)c", ""),
+            ("^", ""),
+            ("", ""),
+        ] {
+            assert_eq!(required(source), expected, "{source}");
+        }
     }
 
     #[test]

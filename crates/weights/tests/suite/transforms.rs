@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 use transformers_weights::conversion::{
     Chunk, Concatenate, Conv3dToLinear, ConversionOp, Dequantize, Interleave, LinearToConv3d,
-    MergeModulelist, PermuteForRope, Split,
+    MergeModulelist, PermuteForRope, Split, Transpose,
 };
 use transformers_weights::{
     Checkpoint, DType, GroupWeightRename, HostTensor, LazyTensor, LoadPlan, LoadRules,
@@ -255,6 +255,26 @@ fn quantised_weights_are_dequantised_and_stay_so() {
         loaded["a.weight"].as_slice::<f32>(),
         Some(&[0.5, 1.0, 1.5, -0.5][..])
     );
+
+    // Before a converter's own operations, and after them.
+    let rows = WeightConverter::new(&["weight$"], &["up", "down"], vec![Arc::new(Chunk::new(0))]);
+    let whole = HostTensor::from_vec(vec![1_i32, 2, 3, 4], vec![2, 2]).unwrap();
+    let stored = Checkpoint::from_tensors([("a.weight".to_owned(), whole)]);
+    let chain = rows.unwrap().preceded_by(Arc::new(Transpose::new(0, 1)));
+    let plan = planned(
+        &[("a.up", &[1, 2]), ("a.down", &[1, 2])],
+        &stored,
+        &[chain.into()],
+    );
+    let loaded = plan.load(&stored).unwrap();
+    assert_eq!(loaded["a.down"].as_slice::<i32>(), Some(&[2, 4][..]));
+    let saved = converted(plan.revert(loaded.into_iter().collect()).unwrap());
+    assert_eq!(saved[0].1, stored.tensor("a.weight").unwrap());
+    let joined = WeightConverter::new(&["weight$"], &["w"], vec![Arc::new(Transpose::new(0, 1))]);
+    let chain = joined.unwrap().followed_by(Arc::new(Interleave::new(0)));
+    let plan = planned(&[("a.w", &[2, 2])], &stored, &[chain.into()]);
+    let loaded = plan.load(&stored).unwrap();
+    assert_eq!(loaded["a.w"].as_slice::<i32>(), Some(&[1, 3, 2, 4][..]));
 
     #[derive(Debug)]
     struct OneWay;
