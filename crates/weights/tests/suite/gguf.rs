@@ -192,6 +192,10 @@ fn faulty_files_are_refused() {
         &["token_embd.weight", "IQ2_XXS (16)", "Q4_K"],
     );
     check(
+        &|file| file.tensors[0].name = "../token_embd.weight".into(),
+        &["../token_embd.weight", "out of a folder"],
+    );
+    check(
         &|file| file.tensors[0].ggml_type = 99,
         &["token_embd.weight", "99 (unknown)"],
     );

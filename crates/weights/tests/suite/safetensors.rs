@@ -300,6 +300,10 @@ fn faulty_indices_are_refused() {
     check(r#"{"weight_map":{}}"#, &["empty"]);
     check(r#"{"weights":{}}"#, &["weight_map"]);
     check("not json", &["index"]);
+    check(
+        &" ".repeat(100_000_001),
+        &["100000001 bytes", "100000000 are allowed"],
+    );
 
     let index = br#"{"metadata":{},"weight_map":{"a":"1.safetensors","b":"sub/2.safetensors"}}"#;
     let folder = folder_with(&[

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use serde_json::json;
 use transformers_weights::conversion::{
     Chunk, Concatenate, Conv3dToLinear, ConversionOp, Dequantize, Interleave, LinearToConv3d,
@@ -321,6 +322,81 @@ fn names_that_shift_are_renamed_together_or_not_at_all() {
             .unwrap();
         let saved: Vec<_> = saved.iter().map(LazyTensor::name).collect();
         assert_eq!(saved, names);
+    }
+}
+
+#[test]
+fn the_users_key_mapping_is_undone_too() {
+    let checkpoint = checkpoint(&[("transformer.h.0.ffn.w", &[1]), ("other.w", &[1])]);
+    let key_mapping = [
+        (
+            r"^transformer\.h\.(\d+)".to_owned(),
+            "model.layers.$1".to_owned(),
+        ),
+        ("ffn".to_owned(), "mlp".to_owned()),
+        ("unused".to_owned(), "other".to_owned()),
+    ];
+    let rules = LoadRules {
+        key_mapping: &key_mapping,
+        ..LoadRules::default()
+    };
+    let parameters = ["model.layers.0.mlp.w", "other.w"].map(|name| (name.to_owned(), vec![1]));
+    let plan = plan(&parameters, &checkpoint, &rules).unwrap();
+    assert!(plan.report.is_clean(), "{}", plan.report);
+    assert_eq!(plan.used_transforms.len(), 2);
+    let saved = plan
+        .revert(plan.load(&checkpoint).unwrap().into_iter().collect())
+        .unwrap();
+    let names: Vec<_> = saved.iter().map(LazyTensor::name).collect();
+    assert_eq!(names, ["transformer.h.0.ffn.w", "other.w"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the sizes, saving gives back what was loaded.
+    #[test]
+    fn conversions_are_undone(
+        experts in 1_usize..14,
+        rows in 1_usize..5,
+        cols in 1_usize..5,
+        layers in 1_usize..4,
+        family in prop::sample::select(vec!["qwen2_moe", "ernie4_5_vl_moe"]),
+    ) {
+        // Ernie's experts are for text and for images.
+        let experts = if family == "ernie4_5_vl_moe" { 2 * experts } else { experts };
+        let mut tensors = Vec::new();
+        for layer in 0..layers {
+            for expert in 0..experts {
+                for projection in ["gate_proj", "up_proj", "down_proj"] {
+                    let name = format!("model.layers.{layer}.mlp.experts.{expert}.{projection}.weight");
+                    tensors.push((name, numbers(&[rows, cols], 1000 * tensors.len() as i32)));
+                }
+            }
+        }
+        let checkpoint = Checkpoint::from_tensors(tensors.clone());
+        let groups = match family {
+            "qwen2_moe" => vec![("mlp.experts", experts)],
+            _ => vec![("mlp.text_moe.experts", experts / 2), ("mlp.vision_moe.experts", experts / 2)],
+        };
+        let prefix = if family == "qwen2_moe" { "model.layers" } else { "model.language_model.layers" };
+        let mut parameters = Vec::new();
+        for layer in 0..layers {
+            for (path, count) in &groups {
+                let path = format!("{prefix}.{layer}.{path}");
+                parameters.push((format!("{path}.gate_up_proj"), vec![*count, 2 * rows, cols]));
+                parameters.push((format!("{path}.down_proj"), vec![*count, rows, cols]));
+            }
+        }
+        let transforms = conversion_mapping::of(family).unwrap();
+        let rules = LoadRules { transforms: &transforms, ..LoadRules::default() };
+        let plan = plan(&parameters, &checkpoint, &rules).unwrap();
+        prop_assert!(plan.report.is_clean(), "{}", plan.report);
+        let loaded = plan.load(&checkpoint).unwrap();
+        let mut saved = converted(plan.revert(loaded.into_iter().collect()).unwrap());
+        saved.sort_by(|a, b| a.0.cmp(&b.0));
+        tensors.sort_by(|a, b| a.0.cmp(&b.0));
+        prop_assert_eq!(saved, tensors);
     }
 }
 
