@@ -1,9 +1,8 @@
 //! A tensor to save, of which everything but the values is known.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::conversion::{ModelFacts, Operand, operation};
 use crate::{DType, HostTensor, Result, WeightConverter};
@@ -21,7 +20,7 @@ pub struct LazyTensor {
 enum Values {
     Here(HostTensor),
     /// The output of this name of a conversion.
-    Of(Rc<Group>, String),
+    Of(Arc<Group>, String),
 }
 
 impl fmt::Debug for Values {
@@ -87,8 +86,8 @@ impl LazyTensor {
 pub(crate) struct Group {
     converter: WeightConverter,
     first_target: String,
-    model: Rc<ModelFacts>,
-    state: RefCell<State>,
+    model: Arc<ModelFacts>,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
@@ -103,7 +102,7 @@ impl Group {
         converter: WeightConverter,
         first_target: String,
         collected: Vec<(usize, Operand)>,
-        model: &Rc<ModelFacts>,
+        model: &Arc<ModelFacts>,
         mut rename: impl FnMut(&str) -> Result<String>,
     ) -> Result<Vec<LazyTensor>> {
         let bare = |(source, operand): &(usize, Operand)| {
@@ -111,11 +110,11 @@ impl Group {
         };
         let bare = collected.iter().map(bare).collect();
         let outputs = converter.convert(&first_target, bare, model)?;
-        let group = Rc::new(Self {
+        let group = Arc::new(Self {
             converter,
             first_target,
-            model: Rc::clone(model),
-            state: RefCell::new(State {
+            model: Arc::clone(model),
+            state: Mutex::new(State {
                 collected: Some(collected),
                 converted: HashMap::new(),
             }),
@@ -125,14 +124,14 @@ impl Group {
                 name: rename(&output)?,
                 dtype: operand.dtype(),
                 shape: operand.shape().to_vec(),
-                values: Values::Of(Rc::clone(&group), output),
+                values: Values::Of(Arc::clone(&group), output),
             })
         };
         outputs.into_iter().map(lazy).collect()
     }
 
     fn take(&self, output: &str) -> Result<HostTensor> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(collected) = state.collected.take() {
             for (name, operand) in
                 self.converter

@@ -64,7 +64,7 @@ pub use reader::{ReadOptions, ReadProgress, TensorReader};
 pub use report::{ConversionFailure, LoadReport, Mismatch};
 pub use revert::revert;
 pub use save::{SaveOptions, save_checkpoint, save_safetensors, without_tied};
-pub use save_gguf::{GgufTensor, GgufType, save_gguf};
+pub use save_gguf::{GgufTensor, GgufType, HeadCounts, save_gguf};
 pub use shard_size::ShardSize;
 pub use tensor::{BlockTensor, HostTensor};
 pub use transform::{

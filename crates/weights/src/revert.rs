@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::conversion::{ModelFacts, Operand};
 use crate::lazy_tensor::Group;
@@ -43,7 +43,7 @@ pub fn revert(
     tensors.sort_by(|(left, _), (right, _)| natural_order::compare(left, right));
     let groups = gather(tensors, &mut renamer)?;
 
-    let model = Rc::new(model.clone());
+    let model = Arc::new(model.clone());
     let mut reverted: Vec<LazyTensor> = Vec::new();
     for group in groups {
         match group {

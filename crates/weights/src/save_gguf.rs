@@ -9,6 +9,8 @@ use half::{bf16, f16};
 use transformers_config::gguf::{GgufArray, GgufValue};
 
 use crate::cast::{cast_floats, decode_blocks};
+use crate::conversion::{Operand, operation};
+use crate::conversion_mapping::gguf::{GgufMapping, Heads, Stored};
 use crate::ggml::GgmlType;
 use crate::{DType, HostTensor, Result, WeightsError};
 
@@ -37,6 +39,70 @@ pub struct GgufTensor {
     pub tensor: HostTensor,
     /// What they are written as.
     pub as_type: GgufType,
+}
+
+/// How many heads a model has, whose rows some files store in another order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadCounts {
+    /// `num_attention_heads`.
+    pub query: usize,
+    /// `num_key_value_heads`.
+    pub key_value: usize,
+}
+
+impl GgufTensor {
+    /// The parameter `name` of a Hugging Face model as a file of the architecture has it: under its name there, and with the
+    /// values changed as [`Stored`] says. `None` if such files have no place for it.
+    ///
+    /// # Errors
+    /// If the rows do not divide into heads, or the values are to be changed and are no floating-point numbers.
+    pub fn of_parameter(
+        mapping: &GgufMapping,
+        heads: HeadCounts,
+        name: &str,
+        tensor: HostTensor,
+        as_type: GgufType,
+    ) -> Result<Option<Self>> {
+        let Some((name, stored)) = mapping.gguf_name(name) else {
+            return Ok(None);
+        };
+        let tensor = match stored {
+            Stored::AsIs => tensor,
+            Stored::PlusOne => plus_one(&tensor)?,
+            Stored::Interleaved(Heads::Query) => interleaved(tensor, heads.query)?,
+            Stored::Interleaved(Heads::KeyValue) => interleaved(tensor, heads.key_value)?,
+        };
+        Ok(Some(Self {
+            name,
+            tensor,
+            as_type,
+        }))
+    }
+}
+
+fn plus_one(tensor: &HostTensor) -> Result<HostTensor> {
+    let values = tensor.cast(DType::F32)?.aligned();
+    let values = values.as_slice::<f32>().unwrap_or_default();
+    let values = values.iter().map(|value| value + 1.0).collect();
+    HostTensor::from_vec(values, tensor.shape().to_vec())
+}
+
+/// Row `j * head_dim / 2 + i` of each head as row `2 i + j`.
+fn interleaved(tensor: HostTensor, heads: usize) -> Result<HostTensor> {
+    let shape = tensor.shape().to_vec();
+    let rows = shape.first().copied().unwrap_or_default();
+    if heads == 0 || !rows.is_multiple_of(2 * heads) {
+        return Err(operation(format!(
+            "the {rows} rows of shape {shape:?} do not divide into {heads} heads of even size"
+        )));
+    }
+    let by_head = [&[heads, 2, rows / heads / 2], &shape[1..]].concat();
+    let stored = Operand::from(tensor)
+        .reshape(&by_head)?
+        .transpose(1, 2)?
+        .reshape(&shape)?;
+    let stored = stored.into_tensor()?;
+    stored.ok_or_else(|| operation("a tensor without values".into()))
 }
 
 /// Values of a block of the types that have blocks.

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use transformers_config::gguf::{GgufArray, GgufValue};
+use transformers_weights::conversion_mapping::gguf::GgufMapping;
 use transformers_weights::{
-    Checkpoint, DType, GgufTensor, GgufType, HostTensor, OpenOptions, Result, save_gguf,
+    Checkpoint, DType, GgufTensor, GgufType, HeadCounts, HostTensor, OpenOptions, Result, save_gguf,
 };
 
 use crate::gguf_file::GgufFile;
@@ -250,6 +251,77 @@ fn faulty_files_are_refused() {
     );
     check_error(open(&bytes[..40]), &["model.gguf"]);
     check_error(open(b""), &["model.gguf"]);
+}
+
+/// Parameters written under the file's names, in its order of rows, are read back as they were.
+#[test]
+fn parameters_are_written_and_read_back() {
+    let heads = HeadCounts {
+        query: 4,
+        key_value: 2,
+    };
+    for architecture in ["llama", "qwen3", "gemma3"] {
+        let mapping = GgufMapping::of(architecture).unwrap();
+        let mut parameters = Vec::new();
+        for name in [
+            "model.embed_tokens.weight",
+            "model.norm.weight",
+            "model.layers.1.self_attn.q_proj.weight",
+            "model.layers.1.self_attn.k_proj.weight",
+            "model.layers.1.self_attn.v_proj.weight",
+            "lm_head.weight",
+        ] {
+            let values = (0..48)
+                .map(|value| value as f32 + name.len() as f32)
+                .collect();
+            let shape = if name.contains("norm") {
+                vec![48]
+            } else {
+                vec![16, 3]
+            };
+            parameters.push((name, HostTensor::from_vec(values, shape).unwrap()));
+        }
+        let write = |(name, tensor): &(&str, HostTensor)| {
+            let tensor = tensor.clone();
+            GgufTensor::of_parameter(mapping, heads, name, tensor, GgufType::F32)
+                .unwrap()
+                .unwrap()
+        };
+        let tensors: Vec<_> = parameters.iter().map(write).collect();
+        let count = |key: &str, count| {
+            (
+                format!("{architecture}.attention.{key}"),
+                GgufValue::U32(count),
+            )
+        };
+        let metadata = [
+            (
+                "general.architecture".to_owned(),
+                GgufValue::String(architecture.into()),
+            ),
+            count("head_count", 4),
+            count("head_count_kv", 2),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.gguf");
+        save_gguf(&path, &metadata, &tensors).unwrap();
+        let checkpoint = Checkpoint::open_file(&path, &OpenOptions::default()).unwrap();
+        for (name, tensor) in &parameters {
+            assert_eq!(
+                checkpoint.tensor(name).unwrap(),
+                *tensor,
+                "{architecture} {name}"
+            );
+        }
+        let (_, odd) = &parameters[1];
+        let faulty = |name: &str| {
+            let heads = HeadCounts { query: 5, ..heads };
+            GgufTensor::of_parameter(mapping, heads, name, odd.clone(), GgufType::F32)
+        };
+        assert!(faulty("rotary_emb.inv_freq").unwrap().is_none());
+        let result = faulty("model.layers.0.self_attn.q_proj.weight");
+        assert_eq!(result.is_err(), architecture == "llama");
+    }
 }
 
 #[test]
