@@ -108,7 +108,11 @@ impl LoadPlan {
         };
         thread::scope(|scope| {
             for _ in 0..options.readers.min(MAX_READERS).min(work.jobs.len()) {
-                scope.spawn(|| work.run());
+                // What no thread reads ahead is read when it is asked for.
+                let started = thread::Builder::new().spawn_scoped(scope, || work.run());
+                if started.is_err() {
+                    break;
+                }
             }
             // Also when `fill` panics: the scope waits for the threads.
             let _closing = Closing(&work);

@@ -2,14 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 use std::cell::RefCell;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use peak_alloc::PeakAlloc;
 use transformers_hub::{HubOptions, ModelFiles};
+use transformers_weights::conversion::{Collected, ConversionContext, ConversionOp, Operand};
 use transformers_weights::{
-    Checkpoint, HostTensor, LoadPlan, LoadRules, OpenOptions, ReadOptions, SaveOptions,
-    WeightsError, conversion_mapping, plan, save_checkpoint, save_safetensors,
+    Checkpoint, DType, HostTensor, LoadPlan, LoadRules, OpenOptions, ReadOptions, SaveOptions,
+    WeightConverter, WeightsError, conversion_mapping, plan, save_checkpoint, save_safetensors,
 };
 
 #[global_allocator]
@@ -203,6 +204,52 @@ fn parameters_come_in_any_order_and_progress_is_told() {
         told.into_inner(),
         (1..=12).map(|done| (done, 12)).collect::<Vec<_>>()
     );
+}
+
+#[derive(Debug)]
+struct Panics;
+
+impl ConversionOp for Panics {
+    fn convert(
+        &self,
+        tensors: Collected,
+        _: &ConversionContext<'_>,
+    ) -> Result<Collected, WeightsError> {
+        let (name, tensor) = tensors.single()?;
+        // Only with values: planning does not run into it.
+        let shape = tensor.shape().to_vec();
+        let tensor = Operand::map(vec![tensor], DType::F32, &shape, |_| {
+            panic!("a faulty operation")
+        });
+        Ok(Collected::one(&name, tensor?))
+    }
+
+    fn reverse(&self) -> Option<Arc<dyn ConversionOp>> {
+        None
+    }
+}
+
+#[test]
+fn an_operation_that_panics_is_an_error() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap();
+    let tensor = HostTensor::from_vec(vec![1.0_f32], vec![1]).unwrap();
+    let checkpoint = Checkpoint::from_tensors([("w".to_owned(), tensor)]);
+    let converter = WeightConverter::new(&["w"], &["w"], vec![Arc::new(Panics)]).unwrap();
+    let rules = LoadRules {
+        transforms: &[converter.into()],
+        ..LoadRules::default()
+    };
+    let plan = plan(&[("w".to_owned(), vec![1])], &checkpoint, &rules).unwrap();
+    for readers in [0, 4] {
+        let options = ReadOptions {
+            readers,
+            ..ReadOptions::default()
+        };
+        let result = plan.read(&checkpoint, &options, |reader| {
+            reader.tensor("w").map(|_| ())
+        });
+        assert!(result.unwrap_err().to_string().contains("panicked"));
+    }
 }
 
 #[test]
