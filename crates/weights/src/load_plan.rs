@@ -145,13 +145,16 @@ pub fn plan(
 struct Collection {
     /// By parameter; those of conversions by their first target, with the index of the conversion.
     targets: Vec<(String, Target)>,
+    /// Where a parameter is among them.
+    positions: HashMap<String, usize>,
     conversions: Vec<Conversion>,
     report: LoadReport,
 }
 
 enum Target {
     Tensor(String),
-    Conversion(usize),
+    /// The conversion, and its converter among the transforms.
+    Conversion(usize, usize),
 }
 
 /// What a parameter is filled from.
@@ -178,55 +181,66 @@ impl Collection {
     ) -> Result<Self> {
         let ignored = compile(rules.ignore_unexpected)?;
         let mut collection = Self::default();
-        let mut positions: HashMap<String, usize> = HashMap::new();
         let mut unexpected = HashSet::new();
         for key in checkpoint.names() {
             let Renamed { name, converter } = names.resolve(key, renamer)?;
-            let converter =
-                converter.and_then(|(index, source)| Some((renamer.converter(index)?, source)));
+            let converter = converter
+                .and_then(|(index, source)| Some((index, renamer.converter(index)?, source)));
             let surplus = match (names.contains(&name), converter) {
-                (true, converter) => match (positions.entry(name), converter) {
-                    (Entry::Vacant(place), None) => {
-                        let name = place.key().clone();
-                        place.insert(collection.targets.len());
-                        let target = Target::Tensor(key.to_owned());
-                        collection.targets.push((name, target));
-                        vec![]
-                    }
-                    (Entry::Vacant(place), Some((converter, source))) => {
-                        let name = place.key().clone();
-                        place.insert(collection.targets.len());
-                        let target = Target::Conversion(collection.conversions.len());
-                        collection.targets.push((name.clone(), target));
-                        collection.conversions.push(Conversion {
-                            sources: vec![(source, key.to_owned())],
-                            converter: converter.clone(),
-                            first_target: name,
-                            parameters: Vec::new(),
-                        });
-                        vec![]
-                    }
-                    (Entry::Occupied(place), converter) => {
-                        match (&collection.targets[*place.get()].1, converter) {
-                            (Target::Conversion(index), Some((_, source))) => {
-                                let sources = &mut collection.conversions[*index].sources;
-                                sources.push((source, key.to_owned()));
-                                vec![]
-                            }
-                            // Of two tensors for one parameter the second is as unexpected as one for none.
-                            _ => vec![key.to_owned()],
-                        }
-                    }
-                },
-                (false, Some((converter, _))) => converter.target_names(&name),
+                (true, converter) if collection.place(name.clone(), key, converter) => continue,
+                // Of two tensors for one parameter the second is as unexpected as one for none.
+                (true, _) => vec![key.to_owned()],
+                (false, Some((_, converter, _))) => converter.target_names(&name),
                 (false, None) => vec![name],
             };
-            if !surplus.is_empty() && !matches_any(&ignored, key) {
+            if !matches_any(&ignored, key) {
                 unexpected.extend(surplus);
             }
         }
         collection.report.unexpected = unexpected.into_iter().collect();
         Ok(collection)
+    }
+
+    /// Gives the tensor `key` to the parameter `name`, by way of a converter's source if there is one: its position among
+    /// the transforms, itself, and which source. Not done if the parameter has what it needs.
+    fn place(
+        &mut self,
+        name: String,
+        key: &str,
+        converter: Option<(usize, &WeightConverter, usize)>,
+    ) -> bool {
+        match (self.positions.entry(name.clone()), converter) {
+            (Entry::Vacant(place), None) => {
+                place.insert(self.targets.len());
+                self.targets.push((name, Target::Tensor(key.to_owned())));
+                true
+            }
+            (Entry::Vacant(place), Some((transform, converter, source))) => {
+                place.insert(self.targets.len());
+                let target = Target::Conversion(self.conversions.len(), transform);
+                self.targets.push((name.clone(), target));
+                self.conversions.push(Conversion {
+                    sources: vec![(source, key.to_owned())],
+                    converter: converter.clone(),
+                    first_target: name,
+                    parameters: Vec::new(),
+                });
+                true
+            }
+            (Entry::Occupied(place), converter) => {
+                match (&self.targets[*place.get()].1, converter) {
+                    (Target::Conversion(index, first), Some((transform, _, source)))
+                        if *first == transform =>
+                    {
+                        self.conversions[*index]
+                            .sources
+                            .push((source, key.to_owned()));
+                        true
+                    }
+                    _ => false,
+                }
+            }
+        }
     }
 
     /// The shapes of everything that a parameter could be filled from, by parameter. Conversions are run without values.
@@ -244,7 +258,7 @@ impl Collection {
                     let origin = Origin::Tensor(key.clone());
                     found.insert(name.clone(), Found { shape, origin });
                 }
-                Target::Conversion(index) => {
+                Target::Conversion(index, _) => {
                     match self.conversions[*index].shapes(checkpoint, model) {
                         Ok(outputs) => {
                             for (output, shape) in outputs {

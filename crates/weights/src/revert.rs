@@ -91,8 +91,10 @@ fn gather<'a>(
                     }
                 });
             }
-            (Entry::Occupied(place), Some((_, source))) => {
-                if let Target::Converted(_, _, tensors) = &mut targets[*place.get()] {
+            (Entry::Occupied(place), Some((converter, source))) => {
+                if let Target::Converted(_, first, tensors) = &mut targets[*place.get()]
+                    && std::ptr::eq(*first, converter)
+                {
                     tensors.push((source, tensor.into()));
                 }
             }

@@ -325,6 +325,20 @@ fn names_that_shift_are_renamed_together_or_not_at_all() {
     }
 }
 
+/// Two converters for one parameter: the first takes it, and what the second takes is unexpected.
+#[test]
+fn converters_do_not_share_a_target() {
+    let join = |sources: &[&str]| converter(sources, &["w"], vec![Arc::new(Concatenate::new(0))]);
+    let transforms = [join(&["a"]), join(&["x", "y", "b"])];
+    let checkpoint = checkpoint(&[("a", &[1]), ("b", &[1])]);
+    let plan = planned(&[("w", &[1])], &checkpoint, &transforms);
+    assert_eq!(plan.report.unexpected, ["b"]);
+    assert_eq!(
+        plan.load(&checkpoint).unwrap()["w"],
+        checkpoint.tensor("a").unwrap()
+    );
+}
+
 #[test]
 fn the_users_key_mapping_is_undone_too() {
     let checkpoint = checkpoint(&[("transformer.h.0.ffn.w", &[1]), ("other.w", &[1])]);
