@@ -4,12 +4,14 @@ Writes into crates/weights/tests/golden:
   gguf_blocks.safetensors  `<TYPE>.blocks` (three random blocks, u8) and `<TYPE>.values` (f32, dequantised); `heads.stored`
                            and `heads.restored`, the rows of a llama projection with three heads as a file holds them and
                            as the model does
+  gguf_written.safetensors `file` (u8), a GGUF file that the package wrote, and `values`, the f32 in its tensors
   gguf_names.json          per architecture, the GGUF name of each parameter name
 
 Pinned: transformers 5.23.0, gguf 0.19.0, numpy 2.3.5, safetensors 0.8.0.
 """
 
 import json
+import tempfile
 from pathlib import Path
 
 import gguf
@@ -33,6 +35,11 @@ TYPES = {
     T.Q4_K: [0, 2],
     T.Q5_K: [0, 2],
     T.Q6_K: [208],
+    T.Q2_K: [80, 82],
+    T.Q3_K: [108],
+    T.IQ4_NL: [0],
+    T.IQ4_XS: [0],
+    T.MXFP4: [],
 }
 BLOCKS = 3
 
@@ -45,6 +52,8 @@ def blocks(rng, kind, scales):
         values = rng.standard_normal(BLOCKS).astype(np.float32)
         return gguf.quants.quantize(values, kind).view(np.uint8).reshape(BLOCKS, size)
     data = rng.integers(0, 256, (BLOCKS, size), dtype=np.uint8)
+    if kind == T.MXFP4:
+        data[:, 0] = [0, 1, 130]  # two that are subnormal
     for offset in scales:
         scale = rng.standard_normal((BLOCKS, 1)).astype(np.float16)
         scale[0] = np.float16(3e-7)  # subnormal
@@ -90,7 +99,36 @@ def write_names():
     (OUT / "gguf_names.json").write_text(json.dumps(names, indent=1) + "\n")
 
 
+WRITTEN = {"f32": T.F32, "f16": T.F16, "bf16": T.BF16, "q8_0": T.Q8_0, "q4_0": T.Q4_0}
+
+
+def write_written():
+    values = np.random.default_rng(5).standard_normal((3, 64)).astype(np.float32)
+    values[0, 32:] = 0
+    values[1, :4] = [1e-8, -1e-8, 3.0, -3.0]  # the first of two extremes counts
+    values[2, :32] *= 1e-6
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "written.gguf"
+        writer = gguf.GGUFWriter(path, "llama")
+        writer.add_uint32("llama.block_count", 1)
+        writer.add_float32("llama.rope.freq_base", 1e4)
+        writer.add_bool("tokenizer.ggml.add_bos_token", True)
+        writer.add_array("tokenizer.ggml.tokens", ["a", "é"])
+        writer.add_array("tokenizer.ggml.scores", [0.5, -1.0])
+        writer.add_int8("some.i8", -1)
+        writer.add_uint64("some.u64", 2**40)
+        for name, kind in WRITTEN.items():
+            writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        file = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    save_file({"file": file.copy(), "values": values}, OUT / "gguf_written.safetensors")
+
+
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
     write_blocks()
     write_names()
+    write_written()

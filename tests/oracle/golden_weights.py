@@ -4,6 +4,7 @@ Writes into crates/weights/tests/golden:
   renamings.json   keys renamed by `WeightRenaming`
   load_plans.json  what `from_pretrained` reports for tiny models whose checkpoints were changed
   sharded/         a tiny model as `save_pretrained` writes it in shards; `order.json` holds the order of its parameters
+  torch/           the same tensors as `torch.save` writes them in both of its formats, and as safetensors
 
 Pinned: transformers 5.23.0, torch 2.15.0, safetensors 0.8.0.
 """
@@ -142,8 +143,36 @@ def write_sharded():
     (folder / "order.json").write_text(json.dumps(list(model.state_dict())) + "\n")
 
 
+def write_torch():
+    folder = OUT / "torch"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    state = module.state_dict()  # an OrderedDict with `_metadata`
+    numbers = torch.arange(24).reshape(2, 3, 4)
+    for dtype in ["float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"]:
+        state[f"dtypes.{dtype}"] = numbers[0].to(getattr(torch, dtype))
+    state["transposed"] = numbers.float().transpose(0, 2)
+    state["sliced"] = numbers.float()[:, 1:, ::2]
+    state["shared"] = state["sliced"][1]
+    state["scalar"] = torch.tensor(3.5)
+    state["empty"] = torch.zeros(0, 4)
+    state["parameter"] = torch.nn.Parameter(torch.ones(2))
+    contiguous = {name: value.detach().contiguous().clone() for name, value in state.items()}
+    save_file(contiguous, folder / "expected.safetensors")
+    torch.save(state, folder / "legacy.bin", _use_new_zipfile_serialization=False)
+    for dtype in ["uint16", "uint32", "uint64"]:
+        state[f"dtypes.{dtype}"] = numbers[0].to(getattr(torch, dtype))
+    contiguous = {name: value.detach().contiguous().clone() for name, value in state.items()}
+    save_file(contiguous, folder / "expected.safetensors")
+    torch.save(state, folder / "zip.bin")
+    torch.save({"epoch": 3, "state_dict": {"w": torch.ones(2)}, "optimizer": None}, folder / "nested.ckpt")
+
+
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
     write_renamings()
     write_plans()
     write_sharded()
+    write_torch()

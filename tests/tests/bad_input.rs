@@ -171,16 +171,20 @@ fn activation_that_is_not_known() {
 }
 
 #[test]
-fn pickled_weights_only() {
-    let scratch = Scratch::of("llama");
-    fs::rename(
-        scratch.path().join("model.safetensors"),
-        scratch.path().join("pytorch_model.bin"),
-    )
-    .unwrap();
+fn weights_under_a_foreign_name() {
+    let of = |name: &str| {
+        let scratch = Scratch::of("llama");
+        let weights = scratch.path().join("model.safetensors");
+        fs::rename(weights, scratch.path().join(name)).unwrap();
+        scratch
+    };
     check(
-        load(scratch.path()),
-        &["pytorch_model.bin", "safetensors", "save_pretrained"],
+        load(of("pytorch_model.bin").path()),
+        &["pytorch_model.bin", "header", "safetensors", "none is run"],
+    );
+    check(
+        load(of("tf_model.h5").path()),
+        &["tf_model.h5", "safetensors", "save_pretrained"],
     );
 }
 

@@ -10,7 +10,11 @@ use transformers_modeling::{
     AutoModelForCausalLM, CancelToken, DeviceSpec, Dtype, LoadOptions, LoadProgress, ModelError,
     ModelInputs,
 };
-use transformers_weights::{Checkpoint, DType, HostTensor, OpenOptions, save_safetensors};
+use transformers_weights::conversion::Concatenate;
+use transformers_weights::{
+    Checkpoint, DType, HostTensor, OpenOptions, WeightConverter, conversion_mapping,
+    save_safetensors,
+};
 
 fn llama() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/llama")
@@ -122,20 +126,88 @@ fn the_sink_sees_every_parameter_once_and_the_total() {
     check_complete(large.path(), converted);
 }
 
+fn logits(folder: &Path, options: &LoadOptions) -> Vec<f32> {
+    let model = AutoModelForCausalLM::from_pretrained_with(folder, options).unwrap();
+    let inputs = ModelInputs::new(vec![20, 31, 4400, 199_999]);
+    let logits = model.forward(&inputs, None).unwrap().logits().unwrap();
+    logits.into_data().iter::<f32>().collect()
+}
+
 #[test]
 fn values_that_threads_convert_are_those_of_the_file() {
     let float = LoadOptions {
         dtype: Dtype::Float32,
         ..options()
     };
-    let logits = |folder: &Path, options: &LoadOptions| -> Vec<f32> {
-        let model = AutoModelForCausalLM::from_pretrained_with(folder, options).unwrap();
-        let inputs = ModelInputs::new(vec![20, 31, 4400, 199_999]);
-        let logits = model.forward(&inputs, None).unwrap().logits().unwrap();
-        logits.into_data().iter::<f32>().collect()
-    };
     let (half, whole) = (large(DType::BF16), large(DType::F32));
     assert_eq!(logits(half.path(), &float), logits(whole.path(), &float));
+}
+
+/// The embeddings and the head in two halves, which a conversion joins; what it gives is rounded like the rest.
+#[test]
+fn converted_parameters_have_the_dtype_asked_for_and_are_counted() {
+    let whole = large(DType::BF16);
+    let halves = tempfile::tempdir().unwrap();
+    fs::copy(
+        whole.path().join("config.json"),
+        halves.path().join("config.json"),
+    )
+    .unwrap();
+    let file = whole.path().join("model.safetensors");
+    let checkpoint = Checkpoint::open_file(&file, &OpenOptions::default()).unwrap();
+    let mut tensors = Vec::new();
+    for name in checkpoint.names() {
+        let tensor = checkpoint.tensor(name).unwrap();
+        if !name.ends_with("embed_tokens.weight") && !name.ends_with("lm_head.weight") {
+            tensors.push((name.to_owned(), tensor));
+            continue;
+        }
+        let (bytes, dtype, mut shape) = tensor.into_parts();
+        shape[0] /= 2;
+        let middle = bytes.len() / 2;
+        for (half, bytes) in [bytes.slice(..middle), bytes.slice(middle..)]
+            .into_iter()
+            .enumerate()
+        {
+            let tensor = HostTensor::new(bytes, dtype, shape.clone()).unwrap();
+            tensors.push((name.replace("weight", &format!("half_{half}")), tensor));
+        }
+    }
+    save_safetensors(halves.path(), tensors, u64::MAX).unwrap();
+    let joined = WeightConverter::new(
+        &["half_0", "half_1"],
+        &["weight"],
+        vec![Arc::new(Concatenate::new(0))],
+    );
+    // No other test has tensors of these names.
+    conversion_mapping::register("llama", vec![joined.unwrap().into()], false).unwrap();
+
+    for (dtype, mmap) in [
+        (Dtype::Auto, true),
+        (Dtype::Float32, true),
+        (Dtype::Float16, false),
+    ] {
+        let sink = Arc::new(Sink::default());
+        let options = LoadOptions {
+            dtype,
+            mmap,
+            progress: Some(sink.clone()),
+            ..options()
+        };
+        let converted = logits(halves.path(), &options);
+        let [told] = sink.started.lock().unwrap()[..] else {
+            panic!("started once");
+        };
+        let loaded = sink.loaded.lock().unwrap();
+        let elements = loaded.iter().map(|(_, elements)| elements).sum();
+        assert_eq!((loaded.len(), elements), told);
+        assert_eq!(loaded.len(), checkpoint.names().len());
+        let plain = LoadOptions {
+            progress: None,
+            ..options
+        };
+        assert_eq!(converted, logits(whole.path(), &plain), "{dtype}");
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ const SCRIPTS: &[(&str, &[&str])] = &[
     ("golden_rope.py", &["crates/config/tests/golden/rope.json"]),
     ("golden_gguf.py", &[]),
     ("golden_weights.py", &[]),
+    ("golden_conversions.py", &[]),
     (
         "golden_tokenization.py",
         &["crates/tokenization/tests/golden"],

@@ -47,7 +47,7 @@ pub enum ModelError {
     UnsupportedQuantization { method: String },
     #[error("the checkpoint does not fit the model\n{report}")]
     CheckpointMismatch {
-        report: transformers_weights::LoadReport,
+        report: Box<transformers_weights::LoadReport>,
     },
     #[error("loading was cancelled")]
     Cancelled,

@@ -1,16 +1,17 @@
-//! From a checkpoint's tensors to a model's parameters: their dtypes, several read at a time, in the model's order.
+//! From a checkpoint's tensors to a model's parameters: their dtypes, and the module tree that takes them.
 
 use std::collections::HashMap;
 
 use burn::tensor::{AllocationProperty, Bytes, DType as BurnDType, Device, Tensor, TensorData};
 use bytes::Bytes as SharedBytes;
 use transformers_hub::CancelToken;
-use transformers_weights::{BlockTensor, Checkpoint, DType, HostTensor, LoadPlan};
+use transformers_weights::{
+    BlockTensor, Checkpoint, DType, HostTensor, LoadPlan, Prepare, ReadOptions, WeightsError,
+};
 
 use crate::erased::{Blocks, Restore};
 use crate::load::Dtype;
 use crate::parameters::{Fill, ParameterSource, Shapes};
-use crate::read_ahead::read_ahead;
 use crate::{LoadProgress, ModelError, PreTrainedModel};
 
 /// The dtype that parameters are rounded to, and the one that is computed in.
@@ -80,26 +81,8 @@ pub(crate) struct Filling<'a> {
     pub plan: &'a LoadPlan,
     pub dtype: LoadDtype,
     pub device: &'a Device,
-    /// Whether a tensor that needs no conversion is used where it lies in its file.
-    pub mapped: bool,
     pub progress: Option<&'a dyn LoadProgress>,
     pub cancel: Option<&'a CancelToken>,
-}
-
-/// A parameter that the checkpoint has a value for.
-struct Item {
-    name: String,
-    /// The tensor's name in the checkpoint.
-    source: String,
-    elements: usize,
-    /// Whether it may have a dtype of its own, or be in blocks.
-    weight: bool,
-}
-
-/// A value in host memory.
-enum HostValue {
-    Blocks(BlockTensor),
-    Floats(HostTensor),
 }
 
 impl Filling<'_> {
@@ -108,20 +91,26 @@ impl Filling<'_> {
         self,
         model: Box<dyn PreTrainedModel>,
     ) -> Result<Box<dyn PreTrainedModel>, ModelError> {
-        let items = self.items(&*model);
-        let costs = items.iter().map(|item| self.cost(item));
-        let costs = costs.collect::<Result<Vec<usize>, ModelError>>()?;
-        let elements = items.iter().map(|item| item.elements as u64).sum();
+        let rounding = Rounding {
+            checkpoint: self.checkpoint,
+            dtype: self.dtype,
+            parameters: parameters(&*model),
+        };
+        let filled = self.plan.filled();
+        let sizes: Vec<usize> = filled.map(|name| rounding.of(name).elements).collect();
+        let elements = sizes.iter().map(|&elements| elements as u64).sum();
         self.progress
-            .inspect(|progress| progress.start(items.len(), elements));
-        let read = |item: usize| self.read(&items[item]);
-        let model = read_ahead(&costs, read, |take| {
-            let numbers = items.iter().enumerate();
+            .inspect(|progress| progress.start(sizes.len(), elements));
+        let options = ReadOptions {
+            cancel: self.cancel,
+            ..ReadOptions::default()
+        };
+        let model = self.plan.read(&rounding, &options, |reader| {
+            let mut take = |name: &str| reader.take(name);
             let mut fill = Fill::new(Source {
                 filling: self,
-                items: &items,
-                numbers: numbers.map(|(at, item)| (&*item.name, at)).collect(),
-                take,
+                rounding: &rounding,
+                take: &mut take,
                 floats: None,
                 error: None,
             });
@@ -134,48 +123,78 @@ impl Filling<'_> {
         self.progress.inspect(|progress| progress.finish());
         Ok(model)
     }
+}
 
-    /// In the model's order.
-    fn items(&self, model: &dyn PreTrainedModel) -> Vec<Item> {
-        let mut shapes = Shapes::default();
-        model.visit_parameters(&mut Restore(&mut shapes));
-        let found = std::iter::zip(shapes.found, shapes.weights);
-        let item = |((name, shape), weight): ((String, Vec<usize>), bool)| {
-            Some(Item {
-                source: self.plan.sources.get(&name)?.clone(),
-                name,
-                elements: shape.iter().product(),
-                weight,
-            })
-        };
-        found.filter_map(item).collect()
+/// What is to know of a parameter.
+#[derive(Clone, Copy, Default)]
+struct Parameter {
+    elements: usize,
+    /// Whether it may have a dtype of its own, or be in blocks.
+    weight: bool,
+}
+
+fn parameters(model: &dyn PreTrainedModel) -> HashMap<String, Parameter> {
+    let mut shapes = Shapes::default();
+    model.visit_parameters(&mut Restore(&mut shapes));
+    let found = std::iter::zip(shapes.found, shapes.weights);
+    let parameter = |((name, shape), weight): ((String, Vec<usize>), bool)| {
+        let elements = shape.iter().product();
+        (name, Parameter { elements, weight })
+    };
+    found.map(parameter).collect()
+}
+
+/// What the readers make of tensors: the dtypes of the parameters, or blocks.
+struct Rounding<'a> {
+    checkpoint: &'a Checkpoint,
+    dtype: LoadDtype,
+    parameters: HashMap<String, Parameter>,
+}
+
+/// A value in host memory.
+enum HostValue {
+    Blocks(BlockTensor),
+    Floats(HostTensor),
+}
+
+impl Rounding<'_> {
+    fn of(&self, parameter: &str) -> Parameter {
+        self.parameters.get(parameter).copied().unwrap_or_default()
+    }
+}
+
+impl Prepare for Rounding<'_> {
+    type Value = HostValue;
+
+    fn checkpoint(&self) -> &Checkpoint {
+        self.checkpoint
     }
 
-    /// About how many bytes reading produces; none where the tensor is used in place.
-    fn cost(&self, item: &Item) -> Result<usize, ModelError> {
-        let found = self.checkpoint.dtype(&item.source)?;
-        let [rounded, kept] = self.dtype.of(found, item.weight);
-        Ok(match self.mapped && found == rounded && found == kept {
+    fn cost(&self, parameter: &str, tensor: &str) -> Result<usize, WeightsError> {
+        let found = self.checkpoint.dtype(tensor)?;
+        let as_found = self.dtype.of(found, self.of(parameter).weight) == [found; 2];
+        Ok(match as_found && !self.checkpoint.copies(tensor) {
             true => 0,
-            false => item.elements.saturating_mul(kept.size()),
+            false => self.converted_cost(parameter, found),
         })
     }
 
-    fn check_cancelled(&self) -> Result<(), ModelError> {
-        match self.cancel.is_some_and(CancelToken::is_cancelled) {
-            true => Err(ModelError::Cancelled),
-            false => Ok(()),
-        }
+    fn converted_cost(&self, parameter: &str, found: DType) -> usize {
+        let Parameter { elements, weight } = self.of(parameter);
+        let [_, kept] = self.dtype.of(found, weight);
+        elements.saturating_mul(kept.size())
     }
 
-    fn read(&self, item: &Item) -> Result<HostValue, ModelError> {
-        self.check_cancelled()?;
-        let blocks = item.weight && self.dtype.on_cpu && self.dtype.auto;
-        if blocks && let Some(blocks) = self.checkpoint.blocks(&item.source)? {
+    fn read(&self, parameter: &str, tensor: &str) -> Result<HostValue, WeightsError> {
+        let blocks = self.of(parameter).weight && self.dtype.on_cpu && self.dtype.auto;
+        if blocks && let Some(blocks) = self.checkpoint.blocks(tensor)? {
             return Ok(HostValue::Blocks(blocks));
         }
-        let tensor = self.checkpoint.tensor(&item.source)?;
-        let [rounded, kept] = self.dtype.of(tensor.dtype(), item.weight);
+        self.finish(parameter, self.checkpoint.tensor(tensor)?)
+    }
+
+    fn finish(&self, parameter: &str, tensor: HostTensor) -> Result<HostValue, WeightsError> {
+        let [rounded, kept] = self.dtype.of(tensor.dtype(), self.of(parameter).weight);
         let tensor = tensor.cast(rounded)?.cast(kept)?.aligned();
         Ok(HostValue::Floats(tensor))
     }
@@ -184,39 +203,38 @@ impl Filling<'_> {
 /// What a mapper gets values from.
 struct Source<'a> {
     filling: Filling<'a>,
-    items: &'a [Item],
-    /// By the parameters' names; each is asked for once.
-    numbers: HashMap<&'a str, usize>,
-    take: &'a mut dyn FnMut(usize) -> Result<HostValue, ModelError>,
+    rounding: &'a Rounding<'a>,
+    /// Asked for each parameter once.
+    take: &'a mut dyn FnMut(&str) -> Result<Option<HostValue>, WeightsError>,
     /// A value that was asked for as blocks and is none.
-    floats: Option<(usize, HostTensor)>,
+    floats: Option<HostTensor>,
     /// The first thing that went wrong; a mapper cannot return it.
     error: Option<ModelError>,
 }
 
 impl ParameterSource for Source<'_> {
     fn value<const D: usize>(&mut self, name: &str) -> Option<Tensor<D>> {
-        let (item, tensor) = match self.floats.take() {
-            Some(floats) => floats,
+        let tensor = match self.floats.take() {
+            Some(tensor) => tensor,
             None => match self.next(name)? {
-                (item, HostValue::Floats(tensor)) => (item, tensor),
-                (_, HostValue::Blocks(_)) => unreachable!("a weight is asked for blocks first"),
+                HostValue::Floats(tensor) => tensor,
+                HostValue::Blocks(_) => unreachable!("a weight is asked for blocks first"),
             },
         };
         let tensor = self.filling.floats(name, tensor);
         let tensor = tensor.map_err(|error| self.error = Some(error)).ok()?;
-        self.advance(item);
+        self.advance(name);
         Some(tensor)
     }
 
     fn blocks(&mut self, name: &str) -> Option<Blocks> {
         match self.next(name)? {
-            (item, HostValue::Blocks(blocks)) => {
-                self.advance(item);
+            HostValue::Blocks(blocks) => {
+                self.advance(name);
                 Some(self.filling.blocks(blocks))
             }
-            (item, HostValue::Floats(tensor)) => {
-                self.floats = Some((item, tensor));
+            HostValue::Floats(tensor) => {
+                self.floats = Some(tensor);
                 None
             }
         }
@@ -224,26 +242,23 @@ impl ParameterSource for Source<'_> {
 }
 
 impl Source<'_> {
-    fn next(&mut self, name: &str) -> Option<(usize, HostValue)> {
+    fn next(&mut self, name: &str) -> Option<HostValue> {
         if self.error.is_some() {
             return None;
         }
-        let item = self.numbers.remove(name)?;
-        // Again, for it may have been read long ago.
-        let checked = self.filling.check_cancelled();
-        match checked.and_then(|()| (self.take)(item)) {
-            Ok(value) => Some((item, value)),
-            Err(error) => {
-                self.error = Some(error);
-                None
-            }
-        }
+        (self.take)(name).unwrap_or_else(|error| {
+            self.error = Some(match error {
+                WeightsError::Cancelled => ModelError::Cancelled,
+                error => error.into(),
+            });
+            None
+        })
     }
 
-    fn advance(&self, item: usize) {
-        let Item { name, elements, .. } = &self.items[item];
+    fn advance(&self, name: &str) {
+        let elements = self.rounding.of(name).elements as u64;
         let progress = self.filling.progress;
-        progress.inspect(|progress| progress.advance(name, *elements as u64));
+        progress.inspect(|progress| progress.advance(name, elements));
     }
 }
 

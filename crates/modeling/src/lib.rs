@@ -17,7 +17,6 @@ pub mod models;
 pub mod nn;
 mod parameters;
 mod progress;
-mod read_ahead;
 mod registry;
 mod rows;
 

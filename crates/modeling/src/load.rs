@@ -7,9 +7,8 @@ use std::sync::Arc;
 use transformers_config::{AutoConfig, GenerationConfig};
 use transformers_hub::{CancelToken, HubOptions, ModelFiles, ModelSource};
 use transformers_ops::Precision;
-use transformers_weights::{
-    Checkpoint, LoadPlan, LoadRules, OpenOptions, conversion_mapping, plan,
-};
+use transformers_weights::conversion_mapping::{self, SubModel};
+use transformers_weights::{Checkpoint, LoadPlan, LoadRules, OpenOptions, plan};
 
 use crate::device::DeviceSpec;
 use crate::erased::Restore;
@@ -150,8 +149,8 @@ pub(crate) fn from_pretrained(
     };
     let (model, plan) = build(&family, head, config, &init, &checkpoint, options)
         .map_err(|error| in_config_file(error, &files))?;
-    if !plan.report.mismatched.is_empty() && !options.ignore_mismatched_sizes {
-        let report = plan.report;
+    if plan.report.refuses(options.ignore_mismatched_sizes) {
+        let report = Box::new(plan.report);
         return Err(ModelError::CheckpointMismatch { report });
     }
     let filling = Filling {
@@ -159,7 +158,6 @@ pub(crate) fn from_pretrained(
         plan: &plan,
         dtype,
         device: &device,
-        mapped: options.mmap && files.gguf()?.is_none(),
         progress: options.progress.as_deref(),
         cancel: options.cancel.as_ref(),
     };
@@ -210,10 +208,17 @@ fn build(
         let model = family.builder(head)?(&config, init)?;
         let mut shapes = Shapes::default();
         model.visit_parameters(&mut Restore(&mut shapes));
+        let whole = SubModel {
+            path: "",
+            class: "",
+            model_type: family.model_type(),
+        };
+        let raw = serde_json::Value::Object(config.tree().clone());
         let rules = LoadRules {
             base_model_prefix: family.base_model_prefix(),
-            renamings: &conversion_mapping::renamings(family.model_type()),
+            transforms: &conversion_mapping::of_model(&[whole], family.base_model_prefix()),
             key_mapping: &options.key_mapping,
+            config: Some(&raw),
             tied: &tied,
             ignore_unexpected: conversion_mapping::FORMER_BUFFERS,
         };

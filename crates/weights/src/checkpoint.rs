@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use transformers_hub::ModelFiles;
+use transformers_hub::{ModelFiles, ModelSource};
 
+use crate::containment;
 use crate::gguf::GgufFile;
 use crate::index::{ShardIndex, index_error};
 use crate::natural_order;
 use crate::safetensors::SafetensorsFile;
+use crate::tensor::element_count;
+use crate::torch_file::TorchFile;
 use crate::{BlockTensor, DType, HostTensor, Result, WeightsError};
 
 /// A checkpoint, opened lazily: headers are read and checked, tensors are read when they are asked for.
@@ -51,41 +54,48 @@ struct Located {
 #[derive(Debug)]
 enum Store {
     Safetensors(SafetensorsFile),
+    Torch(TorchFile),
     Gguf(GgufFile),
     Memory(BTreeMap<String, HostTensor>),
 }
 
 impl Checkpoint {
-    /// Opens the weights among a model's files: the GGUF file if it is one, else `model.safetensors`, else the shards
-    /// that `model.safetensors.index.json` lists. Files in formats that can run code are never opened.
+    /// Opens the weights among a model's files: the GGUF file if it is one, else `model.safetensors`, else the shards that
+    /// `model.safetensors.index.json` lists, else `pytorch_model.bin` or its shards, of which nothing but tensors is read.
+    ///
+    /// # Errors
+    /// If there are none, or a file is damaged or in a format that is not read.
     pub fn open(files: &ModelFiles, options: &OpenOptions) -> Result<Self> {
         if let Some(path) = files.gguf()? {
+            if !matches!(files.source(), ModelSource::File(_)) {
+                containment::check(folder_of(&path), &path)?;
+            }
             return Self::open_file(&path, options);
         }
-        let single = with_variant("model", ".safetensors", options);
-        if let Some(path) = files.find(&single)? {
-            return Self::open_file(&path, options);
+        let mut looked_for = Vec::new();
+        for (stem, extension) in [("model", ".safetensors"), ("pytorch_model", ".bin")] {
+            let single = with_variant(stem, extension, options);
+            if let Some(path) = files.find(&single)? {
+                containment::check(folder_of(&path), &path)?;
+                return Self::open_file(&path, options);
+            }
+            let index = with_variant(&format!("{stem}{extension}.index"), ".json", options);
+            if let Some(path) = files.find(&index)? {
+                return Self::open_shards(files, &path, options);
+            }
+            looked_for.extend([single, index]);
         }
-        let index = with_variant("model.safetensors.index", ".json", options);
-        if let Some(path) = files.find(&index)? {
-            return Self::open_shards(files, &path, options);
-        }
-        Err(no_weights(files, &[single, index]))
+        Err(no_weights(files, &looked_for))
     }
 
-    /// Opens one `.gguf` file, or one safetensors file of any name.
+    /// Opens one file: `.gguf`; `.bin`, `.pt`, `.pth` or `.ckpt` of `torch.save`; or safetensors of any other name.
+    ///
+    /// # Errors
+    /// If the file is damaged, or holds what is not read.
     pub fn open_file(path: &Path, options: &OpenOptions) -> Result<Self> {
-        let store = match path.extension() {
-            Some(extension) if extension.eq_ignore_ascii_case("gguf") => {
-                Store::Gguf(GgufFile::open(path, options.mmap)?)
-            }
-            _ => Store::Safetensors(SafetensorsFile::open(path, options.mmap)?),
-        };
-        Ok(Self::over(
-            path.display().to_string(),
-            vec![store],
-            |_, _| true,
-        ))
+        let store = Store::open(path, options)?;
+        let label = path.display().to_string();
+        Ok(Self::over(label, vec![store], |_, _| true))
     }
 
     /// A checkpoint of tensors in memory, for weights that come from elsewhere; of two with one name the last counts.
@@ -95,6 +105,7 @@ impl Checkpoint {
     }
 
     fn open_shards(files: &ModelFiles, path: &Path, options: &OpenOptions) -> Result<Self> {
+        containment::check(folder_of(path), path)?;
         let index = ShardIndex::read(path)?;
         let mut shards = BTreeMap::new();
         for name in index.files() {
@@ -102,7 +113,8 @@ impl Checkpoint {
                 let reason = "there is no such file".to_owned();
                 index_error(path, &format!("shard `{name}`"), reason)
             })?;
-            shards.insert(name, SafetensorsFile::open(&shard, options.mmap)?);
+            containment::check(folder_of(path), &shard)?;
+            shards.insert(name, Store::open(&shard, options)?);
         }
         for (tensor, file) in &index.weight_map {
             if !shards[file.as_str()].contains(tensor) {
@@ -110,10 +122,7 @@ impl Checkpoint {
                 return Err(index_error(path, &format!("tensor `{tensor}`"), reason));
             }
         }
-        let (names, stores): (Vec<&str>, Vec<Store>) = shards
-            .into_iter()
-            .map(|(name, shard)| (name, Store::Safetensors(shard)))
-            .unzip();
+        let (names, stores): (Vec<&str>, Vec<Store>) = shards.into_iter().unzip();
         // Shards may hold tensors that the index does not list, and copies of those of other shards.
         let belongs = |tensor: &str, store: usize| match index.weight_map.get(tensor) {
             Some(file) => file == names[store],
@@ -173,6 +182,23 @@ impl Checkpoint {
         self.stores[self.locate(name)?.store].tensor(name)
     }
 
+    /// The bytes of the tensor `name` as [`tensor`](Self::tensor) gives it.
+    pub(crate) fn size(&self, name: &str) -> Result<usize> {
+        let count = element_count(self.shape(name)?).unwrap_or(usize::MAX);
+        Ok(count.saturating_mul(self.dtype(name)?.size()))
+    }
+
+    /// Whether giving the tensor `name` takes memory of its own: it is read, or decoded from a GGUF file, not mapped.
+    pub fn copies(&self, name: &str) -> bool {
+        let store = self.locate(name).map(|tensor| &self.stores[tensor.store]);
+        match store {
+            Ok(Store::Safetensors(file)) => !file.is_mapped(),
+            Ok(Store::Torch(file)) => !file.is_mapped(),
+            Ok(Store::Gguf(_)) => true,
+            Ok(Store::Memory(_)) | Err(_) => false,
+        }
+    }
+
     /// The matrix `name` in quantised blocks, if it is stored so: a view of the mapped file where the rows lie in the
     /// model's order.
     pub fn blocks(&self, name: &str) -> Result<Option<BlockTensor>> {
@@ -211,9 +237,31 @@ impl Checkpoint {
 }
 
 impl Store {
+    fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        Ok(match extension.map(str::to_ascii_lowercase).as_deref() {
+            Some("gguf") => Self::Gguf(GgufFile::open(path, options.mmap)?),
+            Some("bin" | "pt" | "pth" | "ckpt") => {
+                Self::Torch(TorchFile::open(path, options.mmap)?)
+            }
+            _ => Self::Safetensors(SafetensorsFile::open(path, options.mmap)?),
+        })
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::Safetensors(file) => file.contains(name),
+            Self::Torch(file) => file.contains(name),
+            Self::Gguf(_) | Self::Memory(_) => {
+                self.tensors().iter().any(|(other, _)| *other == name)
+            }
+        }
+    }
+
     fn tensors(&self) -> Vec<(&str, &[usize])> {
         match self {
             Self::Safetensors(file) => file.tensors().collect(),
+            Self::Torch(file) => file.tensors().collect(),
             Self::Gguf(file) => file.tensors().collect(),
             Self::Memory(tensors) => tensors
                 .iter()
@@ -225,6 +273,7 @@ impl Store {
     fn dtype(&self, name: &str) -> Result<DType> {
         match self {
             Self::Safetensors(file) => file.dtype(name),
+            Self::Torch(file) => Ok(file.dtype(name)),
             Self::Gguf(_) => Ok(DType::F32),
             Self::Memory(tensors) => Ok(tensors[name].dtype()),
         }
@@ -233,17 +282,22 @@ impl Store {
     fn blocks(&self, name: &str) -> Result<Option<BlockTensor>> {
         match self {
             Self::Gguf(file) => file.blocks(name),
-            Self::Safetensors(_) | Self::Memory(_) => Ok(None),
+            Self::Safetensors(_) | Self::Torch(_) | Self::Memory(_) => Ok(None),
         }
     }
 
     fn tensor(&self, name: &str) -> Result<HostTensor> {
         match self {
             Self::Safetensors(file) => file.tensor(name),
+            Self::Torch(file) => file.tensor(name),
             Self::Gguf(file) => file.tensor(name),
             Self::Memory(tensors) => Ok(tensors[name].clone()),
         }
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }
 
 fn with_variant(stem: &str, extension: &str, options: &OpenOptions) -> String {
@@ -257,11 +311,11 @@ fn no_weights(files: &ModelFiles, looked_for: &[String]) -> WeightsError {
     let source_name = files.source().to_string();
     // What is there instead only improves the message: if it cannot be listed, the message stays general.
     let found = files.list().unwrap_or_default();
-    let pickled: Vec<_> = found
+    let foreign: Vec<_> = found
         .into_iter()
-        .filter(|name| is_pickled_weights(name))
+        .filter(|name| is_foreign_weights(name))
         .collect();
-    if pickled.is_empty() {
+    if foreign.is_empty() {
         return WeightsError::NoWeights {
             source_name,
             looked_for: looked_for.join(", "),
@@ -269,17 +323,23 @@ fn no_weights(files: &ModelFiles, looked_for: &[String]) -> WeightsError {
     }
     WeightsError::NotSafetensors {
         source_name,
-        files: pickled.join(", "),
+        files: foreign.join(", "),
     }
 }
 
-/// Whether the name is one that PyTorch weights have; optimizer states and the like are not weights.
-fn is_pickled_weights(name: &str) -> bool {
-    let stem_is_weights = ["pytorch_model", "model", "consolidated"]
-        .iter()
-        .any(|stem| name.starts_with(stem));
-    let extension = Path::new(name)
-        .extension()
-        .and_then(|extension| extension.to_str());
-    stem_is_weights && matches!(extension, Some("bin" | "pt" | "pth" | "ckpt"))
+/// Whether the name is one that weights have in a layout that is not read; optimizer states and the like are not weights.
+fn is_foreign_weights(name: &str) -> bool {
+    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
+    let stems = [
+        "pytorch_model",
+        "model",
+        "consolidated",
+        "tf_model",
+        "flax_model",
+    ];
+    stems.iter().any(|known| stem.starts_with(known))
+        && matches!(
+            extension,
+            "bin" | "pt" | "pth" | "ckpt" | "h5" | "msgpack" | "onnx"
+        )
 }

@@ -42,10 +42,10 @@ pub enum WeightsError {
         /// The names tried, separated by commas.
         looked_for: String,
     },
-    /// The weights exist only in formats that would execute code or that another framework owns.
+    /// The weights exist only in layouts of other frameworks.
     #[error(
-        "`{source_name}` holds weights only as {files}, which is not read: such a file can run code when it is opened. Use \
-         a repository or revision with safetensors, or convert it once in Python: \
+        "`{source_name}` holds weights only as {files}, and not under the names that are looked for; use a repository or \
+         revision with safetensors, open the file by its own path, or convert it once in Python: \
          `AutoModel.from_pretrained(...).save_pretrained(...)`"
     )]
     NotSafetensors {
@@ -62,6 +62,20 @@ pub enum WeightsError {
         /// The part of the file, for instance a tensor.
         what: String,
         /// The contradiction.
+        reason: String,
+    },
+    /// A file of `torch.save` is damaged, or holds more than tensors.
+    #[error(
+        "{}: {what}: {reason}; fetch the file again, or use the model's safetensors files. Such a file can name any code, \
+         of which none is run here",
+        path.display()
+    )]
+    Torch {
+        /// The file.
+        path: PathBuf,
+        /// The part of the file, for instance a tensor.
+        what: String,
+        /// What is wrong with it.
         reason: String,
     },
     /// The index of a sharded checkpoint is unusable.
@@ -168,6 +182,70 @@ pub enum WeightsError {
         /// What is wrong with it and what would be right.
         reason: String,
     },
+    /// A model type or class has transforms already.
+    #[error("`{key}` has a conversion mapping already; set `overwrite` to replace it")]
+    MappingExists {
+        /// The model type or class.
+        key: String,
+    },
+    /// An operation met tensors that it is not for.
+    #[error("{reason}")]
+    Operation {
+        /// What does not fit.
+        reason: String,
+    },
+    /// Tensors could not be converted.
+    #[error("`{target}` cannot be converted: {operation}: {source}")]
+    Conversion {
+        /// The first tensor that was to come out.
+        target: String,
+        /// The operation that failed.
+        operation: String,
+        /// Why.
+        source: Box<WeightsError>,
+    },
+    /// A conversion on loading has no way back.
+    #[error(
+        "{operation}, which gave {targets}, cannot be undone; save the model in its own names instead (without the \
+         original format)"
+    )]
+    Irreversible {
+        /// The operation.
+        operation: String,
+        /// Its targets, separated by commas.
+        targets: String,
+    },
+    /// A tensor or key cannot be written as asked.
+    #[error("{}: `{what}` cannot be written: {reason}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The tensor or key.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A file of a model is a link to somewhere else.
+    #[error(
+        "{} is a link to {}, outside the model's folder; copy the file, or open it by its own path",
+        path.display(),
+        target.display()
+    )]
+    Outside {
+        /// The file.
+        path: PathBuf,
+        /// Where it is.
+        target: PathBuf,
+    },
+    /// The size of a shard makes no sense.
+    #[error("`{text}` is not a size; write it as 5MB or 1.5GB, with one of TB, GB, MB and KB")]
+    ShardSize {
+        /// As written.
+        text: String,
+    },
+    /// Reading was stopped from outside.
+    #[error("reading the weights was cancelled")]
+    Cancelled,
     /// A list of tensors to save names one twice.
     #[error("{}: tensor `{name}` is to be saved twice; drop one of the two (tied weights are saved once)", path.display())]
     SavedTwice {

@@ -50,6 +50,10 @@ impl FileBytes {
         &self.path
     }
 
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self.access, Access::Mapped(_))
+    }
+
     /// The length of the file in bytes.
     pub(crate) fn len(&self) -> usize {
         self.len

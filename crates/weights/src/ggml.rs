@@ -3,14 +3,17 @@
 use transformers_kernels::BlockFormat;
 
 use crate::DType;
+use crate::host_blocks::HostBlocks;
 
 /// A type that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GgmlType {
     /// Plain floats.
     Float(DType),
-    /// Quantised blocks.
+    /// Quantised blocks that kernels multiply with.
     Blocks(BlockFormat),
+    /// Quantised blocks that are decoded.
+    HostBlocks(HostBlocks),
 }
 
 const FLOATS: [(u32, &str, DType); 3] = [
@@ -20,19 +23,15 @@ const FLOATS: [(u32, &str, DType); 3] = [
 ];
 
 /// The names of the types that cannot be read, for messages.
-const OTHER_NAMES: [(u32, &str); 23] = [
+const OTHER_NAMES: [(u32, &str); 18] = [
     (9, "Q8_1"),
-    (10, "Q2_K"),
-    (11, "Q3_K"),
     (15, "Q8_K"),
     (16, "IQ2_XXS"),
     (17, "IQ2_XS"),
     (18, "IQ3_XXS"),
     (19, "IQ1_S"),
-    (20, "IQ4_NL"),
     (21, "IQ3_S"),
     (22, "IQ2_S"),
-    (23, "IQ4_XS"),
     (24, "I8"),
     (25, "I16"),
     (26, "I32"),
@@ -41,7 +40,6 @@ const OTHER_NAMES: [(u32, &str); 23] = [
     (29, "IQ1_M"),
     (34, "TQ1_0"),
     (35, "TQ2_0"),
-    (39, "MXFP4"),
     (40, "NVFP4"),
     (41, "Q1_0"),
 ];
@@ -53,6 +51,10 @@ impl GgmlType {
         float
             .map(|(.., dtype)| Self::Float(*dtype))
             .or_else(|| BlockFormat::of_id(id).map(Self::Blocks))
+            .or_else(|| {
+                let blocks = HostBlocks::ALL.into_iter().find(|blocks| blocks.id() == id);
+                blocks.map(Self::HostBlocks)
+            })
     }
 
     /// Elements of a block; one for floats.
@@ -60,6 +62,7 @@ impl GgmlType {
         match self {
             Self::Float(_) => 1,
             Self::Blocks(format) => format.block_len(),
+            Self::HostBlocks(format) => format.block_len(),
         }
     }
 
@@ -68,6 +71,7 @@ impl GgmlType {
         match self {
             Self::Float(dtype) => dtype.size(),
             Self::Blocks(format) => format.block_bytes(),
+            Self::HostBlocks(format) => format.block_bytes(),
         }
     }
 }
@@ -93,5 +97,7 @@ pub(crate) fn supported_names() -> String {
 
 fn known_names() -> impl Iterator<Item = (u32, &'static str)> {
     let floats = FLOATS.iter().map(|(id, name, _)| (*id, *name));
-    floats.chain(BlockFormat::ALL.map(|format| (format.id(), format.name())))
+    floats
+        .chain(BlockFormat::ALL.map(|format| (format.id(), format.name())))
+        .chain(HostBlocks::ALL.map(|format| (format.id(), format.name())))
 }

@@ -11,6 +11,7 @@ use crate::cast::{cast_floats, decode_blocks};
 use crate::conversion_mapping::gguf::{GGUF_MAPPINGS, GgufMapping, Heads, Stored};
 use crate::file_bytes::FileBytes;
 use crate::ggml::{GgmlType, supported_names, type_name};
+use crate::names::check_name;
 use crate::tensor::{element_count, owned_bytes};
 use crate::{BlockTensor, DType, HostTensor, Result, WeightsError};
 
@@ -82,6 +83,11 @@ impl GgufFile {
         let tensor = match entry.ggml_type {
             GgmlType::Float(dtype) => HostTensor::new(bytes, dtype, shape)?,
             GgmlType::Blocks(format) => {
+                let (size, len) = (format.block_bytes(), format.block_len());
+                let decode = |blocks: &[u8], out: &mut [f32]| format.dequantize(blocks, out);
+                HostTensor::from_vec(decode_blocks(&bytes, size, len, decode), shape)?
+            }
+            GgmlType::HostBlocks(format) => {
                 let (size, len) = (format.block_bytes(), format.block_len());
                 let decode = |blocks: &[u8], out: &mut [f32]| format.dequantize(blocks, out);
                 HostTensor::from_vec(decode_blocks(&bytes, size, len, decode), shape)?
@@ -180,6 +186,10 @@ fn locate(
     let path = file.path();
     let mut tensors = BTreeMap::new();
     for info in &header.tensors {
+        check_name(&info.name).map_err(|reason| {
+            let shown: String = info.name.chars().take(200).collect();
+            gguf_error(path, &shown.escape_debug().to_string(), reason)
+        })?;
         let (name, stored) = mapping
             .translate(&info.name)
             .unwrap_or_else(|| (info.name.clone(), Stored::AsIs));

@@ -9,6 +9,9 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::{Result, WeightsError};
 
+/// As many as the header of a file may have.
+const MAX_INDEX_BYTES: u64 = 100_000_000;
+
 /// A parsed index, of which every file name stays inside the folder.
 #[derive(Debug)]
 pub(crate) struct ShardIndex {
@@ -25,7 +28,13 @@ struct WeightMap(BTreeMap<String, String>);
 
 impl ShardIndex {
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = fs::read(path).map_err(|source| WeightsError::io("reading", path, source))?;
+        let io = |source| WeightsError::io("reading", path, source);
+        let len = fs::metadata(path).map_err(io)?.len();
+        if len > MAX_INDEX_BYTES {
+            let reason = format!("it has {len} bytes, of which {MAX_INDEX_BYTES} are allowed");
+            return Err(index_error(path, "index", reason));
+        }
+        let text = fs::read(path).map_err(io)?;
         let index: RawIndex = serde_json::from_slice(&text)
             .map_err(|error| index_error(path, "index", error.to_string()))?;
         let weight_map = index.weight_map.0;

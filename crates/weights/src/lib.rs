@@ -1,4 +1,4 @@
-//! Checkpoints to host tensors and back: safetensors, shards, GGUF, name conversions, the load report.
+//! Checkpoints to host tensors and back: safetensors, shards, GGUF, torch files, conversions, the load report.
 //!
 //! A [`Checkpoint`] is opened lazily and gives [`HostTensor`]s one at a time, without a copy where the file holds them as
 //! they are used. [`plan()`] decides beforehand which of its tensors fills which parameter, and reports what does not fit.
@@ -13,7 +13,7 @@
 //! let parameters = [("bert.embeddings.LayerNorm.weight".to_owned(), vec![2])];
 //! let rules = LoadRules {
 //!     base_model_prefix: "bert",
-//!     renamings: &conversion_mapping::renamings("bert"),
+//!     transforms: &conversion_mapping::legacy(),
 //!     ..LoadRules::default()
 //! };
 //!
@@ -29,29 +29,50 @@
 
 mod cast;
 mod checkpoint;
+mod containment;
+pub mod conversion;
 pub mod conversion_mapping;
 mod dtype;
 mod error;
 mod file_bytes;
 mod ggml;
 mod gguf;
+mod host_blocks;
 mod index;
+mod lazy_tensor;
 mod load_plan;
+mod names;
 mod natural_order;
-mod renaming;
+mod pickle;
+mod prepare;
+mod reader;
 mod report;
+mod revert;
 mod safetensors;
 mod save;
+mod save_gguf;
+mod shard_size;
 mod tensor;
+mod torch_file;
+mod transform;
 
 pub use checkpoint::{Checkpoint, OpenOptions};
 pub use dtype::{DType, Element};
 pub use error::{Result, WeightsError};
-pub use load_plan::{LoadPlan, LoadRules, plan};
-pub use renaming::WeightRenaming;
-pub use report::{LoadReport, Mismatch};
-pub use save::save_safetensors;
+pub use lazy_tensor::LazyTensor;
+pub use load_plan::{Conversion, LoadPlan, LoadRules, plan};
+pub use prepare::Prepare;
+pub use reader::{ReadOptions, TensorReader};
+pub use report::{ConversionFailure, LoadReport, Mismatch};
+pub use revert::revert;
+pub use save::{SaveOptions, save_checkpoint, save_safetensors, without_tied};
+pub use save_gguf::{GgufTensor, GgufType, HeadCounts, save_gguf};
+pub use shard_size::ShardSize;
 pub use tensor::{BlockTensor, HostTensor};
+pub use transform::{
+    GroupWeightRename, IndexOffsetRename, PrefixChange, WeightConverter, WeightRenaming,
+    WeightTransform,
+};
 
 #[cfg(target_endian = "big")]
 compile_error!(

@@ -5,9 +5,17 @@ use std::cmp::Ordering;
 /// Compares names part by part between dots: whole numbers by value and before words; words that end in digits by the
 /// word, then by the number. Equal only for equal names.
 pub(crate) fn compare(left: &str, right: &str) -> Ordering {
-    left.split('.')
+    // Most names share most parts: those before the first difference are equal.
+    let bytes = left.bytes().zip(right.bytes());
+    let same = bytes.take_while(|(left, right)| left == right).count();
+    let start = left.as_bytes()[..same]
+        .iter()
+        .rposition(|&byte| byte == b'.');
+    let start = start.map_or(0, |dot| dot + 1);
+    left[start..]
+        .split('.')
         .map(key)
-        .cmp(right.split('.').map(key))
+        .cmp(right[start..].split('.').map(key))
         .then_with(|| left.cmp(right))
 }
 

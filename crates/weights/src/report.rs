@@ -17,6 +17,17 @@ pub struct LoadReport {
     /// Second names of tied parameters for which the checkpoint has a tensor of other values: this checkpoint is not tied,
     /// whatever its configuration says.
     pub untied: Vec<String>,
+    /// Parameters whose tensors could not be converted; these are missing too.
+    pub conversion_errors: Vec<ConversionFailure>,
+}
+
+/// Parameters whose tensors could not be converted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConversionFailure {
+    /// The first of the parameters.
+    pub name: String,
+    /// What went wrong.
+    pub reason: String,
 }
 
 /// A parameter whose tensor has another shape.
@@ -36,11 +47,20 @@ impl LoadReport {
         *self == Self::default()
     }
 
+    /// Whether a model must not be used with what was found: tensors that could not be converted, and, unless
+    /// `ignore_mismatched_sizes`, tensors of other shapes. What is missing is initialised.
+    pub fn refuses(&self, ignore_mismatched_sizes: bool) -> bool {
+        !self.conversion_errors.is_empty()
+            || !(self.mismatched.is_empty() || ignore_mismatched_sizes)
+    }
+
     pub(crate) fn sort(&mut self) {
         for names in [&mut self.missing, &mut self.unexpected, &mut self.untied] {
             names.sort_by(|a, b| natural_order::compare(a, b));
         }
         self.mismatched
+            .sort_by(|a, b| natural_order::compare(&a.name, &b.name));
+        self.conversion_errors
             .sort_by(|a, b| natural_order::compare(&a.name, &b.name));
     }
 
@@ -57,6 +77,9 @@ impl LoadReport {
             ));
         }
         lines.extend(fold(&MISMATCH, self.mismatched.iter().map(Mismatch::entry)));
+        let failures = self.conversion_errors.iter();
+        let failures = failures.map(|failure| (failure.name.as_str(), failure.reason.clone()));
+        lines.extend(fold(&CONVERSION, failures));
         lines
     }
 }
@@ -91,6 +114,11 @@ const UNTIED: Status = Status {
 const MISMATCH: Status = Status {
     label: "MISMATCH",
     remedy: "the shapes differ: config.json and the weights are not of one model, or a size was changed after training.",
+};
+
+const CONVERSION: Status = Status {
+    label: "CONVERSION",
+    remedy: "the tensors could not be converted: the checkpoint is of another architecture or size, or incomplete.",
 };
 
 struct Line {
@@ -229,8 +257,13 @@ mod tests {
                 .map(|layer| format!("model.layers.{layer}.q.weight"))
                 .collect(),
             unexpected: names(&["h.1.b", "h.0.b", "h.10.b", "score.weight"]),
-            mismatched: Vec::new(),
-            untied: Vec::new(),
+            conversion_errors: ["l.0.w", "l.1.w"]
+                .map(|name| ConversionFailure {
+                    name: name.into(),
+                    reason: "Transpose failed".into(),
+                })
+                .to_vec(),
+            ..LoadReport::default()
         };
         for (name, rows) in [
             ("wte.weight", 8),
@@ -254,15 +287,37 @@ mod tests {
             "mlp.{0, 1}.w                   | MISMATCH   | checkpoint [4, 2], model [16, 2]",
             "mlp.2.w                        | MISMATCH   | checkpoint [5, 2], model [16, 2]",
             "wte.weight                     | MISMATCH   | checkpoint [8, 2], model [16, 2]",
+            "l.{0, 1}.w                     | CONVERSION | Transpose failed",
             "",
         ];
         let text = report.to_string();
         let (table, notes) = text.split_at(expected.join("\n").len());
         assert_eq!(table, expected.join("\n"));
-        for label in ["MISSING: ", "UNEXPECTED: ", "MISMATCH: "] {
+        for label in ["MISSING: ", "UNEXPECTED: ", "MISMATCH: ", "CONVERSION: "] {
             assert_eq!(notes.matches(label).count(), 1, "{notes}");
         }
         assert!(!notes.contains("UNTIED"));
+    }
+
+    #[test]
+    fn mismatches_may_be_ignored_and_failures_may_not() {
+        let mut report = LoadReport {
+            missing: names(&["a"]),
+            unexpected: names(&["b"]),
+            ..LoadReport::default()
+        };
+        assert!(!report.refuses(false));
+        report.mismatched.push(Mismatch {
+            name: "c".into(),
+            checkpoint: vec![1],
+            model: vec![2],
+        });
+        assert!(report.refuses(false) && !report.refuses(true));
+        report.conversion_errors.push(ConversionFailure {
+            name: "d".into(),
+            reason: "Split".into(),
+        });
+        assert!(report.refuses(true));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use safetensors::Dtype as StoredDtype;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::file_bytes::FileBytes;
+use crate::names::check_name;
 use crate::tensor::element_count;
 use crate::{DType, HostTensor, Result, WeightsError};
 
@@ -44,6 +45,10 @@ impl SafetensorsFile {
 
     pub(crate) fn path(&self) -> &Path {
         self.file.path()
+    }
+
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.file.is_mapped()
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
@@ -113,7 +118,9 @@ fn read_header(file: &FileBytes) -> Result<BTreeMap<String, Entry>> {
     let mut end = 0;
     let mut entries = BTreeMap::new();
     for (name, raw) in header.in_file_order() {
-        let damaged = |reason| damaged(&format!("tensor `{name}`"), reason);
+        let shown: String = name.chars().take(200).collect();
+        let damaged = |reason| damaged(&format!("tensor `{}`", shown.escape_debug()), reason);
+        check_name(&name).map_err(&damaged)?;
         let dtype = stored_dtype(&raw.dtype)
             .ok_or_else(|| damaged(format!("`{}` is not a dtype of the format", raw.dtype)))?;
         let (from, to) = raw.data_offsets;

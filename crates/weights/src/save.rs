@@ -8,12 +8,18 @@ use std::path::Path;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Serialize;
 
-use crate::{HostTensor, Result, WeightsError};
+use crate::{HostTensor, LazyTensor, Result, ShardSize, WeightsError};
 
-const SINGLE_FILE: &str = "model.safetensors";
-const INDEX_FILE: &str = "model.safetensors.index.json";
+/// How a checkpoint is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SaveOptions {
+    /// The size above which a checkpoint is parted into shards.
+    pub max_shard_size: ShardSize,
+    /// A variant of the weights: `fp16` writes `model.fp16.safetensors`.
+    pub variant: Option<String>,
+}
 
-type Shard = Vec<(String, HostTensor)>;
+type Shard = Vec<LazyTensor>;
 
 /// The members in alphabetical order, as the reference sorts them.
 #[derive(Serialize)]
@@ -28,26 +34,109 @@ struct IndexMetadata {
     total_size: usize,
 }
 
-/// Writes `tensors` into the folder `dir`: as `model.safetensors`, or, where they exceed `max_shard_size` bytes, as
-/// `model-00001-of-0000N.safetensors` and so on with their index. Shards are filled in the order given; a tensor larger
-/// than the limit has one of its own.
+/// The names of a checkpoint's files.
+struct Names {
+    /// `model`, or `model.fp16` for a variant.
+    stem: String,
+    index: String,
+}
+
+impl Names {
+    fn new(options: &SaveOptions) -> Self {
+        let variant = options
+            .variant
+            .as_ref()
+            .map(|variant| format!(".{variant}"));
+        let variant = variant.unwrap_or_default();
+        Self {
+            stem: format!("model{variant}"),
+            index: format!("model.safetensors.index{variant}.json"),
+        }
+    }
+
+    fn file(&self, number: usize, count: usize) -> String {
+        match count {
+            1 => format!("{}.safetensors", self.stem),
+            _ => format!("{}-{number:05}-of-{count:05}.safetensors", self.stem),
+        }
+    }
+
+    fn is_ours(&self, name: &str) -> bool {
+        let shard = || {
+            let number = name.strip_prefix(&self.stem)?.strip_prefix('-')?;
+            let (number, count) = number.strip_suffix(".safetensors")?.split_once("-of-")?;
+            let is_number =
+                |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
+            Some(is_number(number) && is_number(count))
+        };
+        name == self.file(1, 1) || name == self.index || shard() == Some(true)
+    }
+}
+
+/// Leaves out tensors that are another one under a second name, given as pairs of that name and the other, unless their values
+/// differ or the other is not there.
+pub fn without_tied(
+    tensors: Vec<(String, HostTensor)>,
+    tied: &[(String, String)],
+) -> Vec<(String, HostTensor)> {
+    let by_name: HashMap<&str, &HostTensor> = tensors
+        .iter()
+        .map(|(name, tensor)| (name.as_str(), tensor))
+        .collect();
+    let is_twin = |(target, source): &&(String, String)| {
+        let pair = by_name
+            .get(target.as_str())
+            .zip(by_name.get(source.as_str()));
+        pair.is_some_and(|(target, source)| target == source)
+    };
+    let twins: HashSet<&str> = tied
+        .iter()
+        .filter(is_twin)
+        .map(|(target, _)| target.as_str())
+        .collect();
+    tensors
+        .iter()
+        .filter(|(name, _)| !twins.contains(name.as_str()))
+        .cloned()
+        .collect()
+}
+
+/// Writes `tensors` into the folder `dir` in shards of at most `max_shard_size` bytes, see [`save_checkpoint`].
 ///
-/// Everything is written under temporary names and then renamed, so the folder's old weights stay whole until the new ones
-/// are, and tensors may be views of the very files that are replaced. Weights of an earlier save that are no longer part
-/// of the checkpoint are removed.
+/// # Errors
+/// As [`save_checkpoint`].
 pub fn save_safetensors(
     dir: &Path,
     tensors: Vec<(String, HostTensor)>,
     max_shard_size: u64,
 ) -> Result<()> {
+    let options = SaveOptions {
+        max_shard_size: ShardSize::of_bytes(max_shard_size),
+        ..SaveOptions::default()
+    };
+    save_checkpoint(
+        dir,
+        tensors.into_iter().map(LazyTensor::from).collect(),
+        &options,
+    )
+}
+
+/// Writes `tensors` into the folder `dir`: as `model.safetensors`, or, where they exceed the largest size of a shard, as
+/// `model-00001-of-0000N.safetensors` and so on with their index. Shards are filled in the order given; a tensor larger
+/// than the limit has one of its own. Tensors that are still to be converted are so one group at a time.
+///
+/// Everything is written under temporary names and then renamed, so the folder's old weights stay whole until the new ones
+/// are, and tensors may be views of the very files that are replaced. Weights of an earlier save that are no longer part
+/// of the checkpoint are removed.
+///
+/// # Errors
+/// If a name is there twice, a conversion fails, or writing does.
+pub fn save_checkpoint(dir: &Path, tensors: Vec<LazyTensor>, options: &SaveOptions) -> Result<()> {
     let mut names = HashSet::new();
-    if let Some((name, _)) = tensors
-        .iter()
-        .find(|(name, _)| !names.insert(name.as_str()))
-    {
+    if let Some(tensor) = tensors.iter().find(|tensor| !names.insert(tensor.name())) {
         return Err(WeightsError::SavedTwice {
             path: dir.to_owned(),
-            name: name.clone(),
+            name: tensor.name().to_owned(),
         });
     }
     fs::create_dir_all(dir).map_err(|source| WeightsError::io("creating", dir, source))?;
@@ -56,54 +145,54 @@ pub fn save_safetensors(
         .tempdir_in(dir)
         .map_err(|source| WeightsError::io("writing", dir, source))?;
 
+    let names = Names::new(options);
     let mut index = Index {
         metadata: IndexMetadata {
-            total_parameters: tensors.iter().map(|(_, tensor)| tensor.len()).sum(),
-            total_size: tensors.iter().map(|(_, tensor)| tensor.bytes().len()).sum(),
+            total_parameters: tensors.iter().map(LazyTensor::len).sum(),
+            total_size: tensors.iter().map(LazyTensor::byte_len).sum(),
         },
         weight_map: BTreeMap::new(),
     };
-    let shards = split(tensors, max_shard_size);
+    let shards = split(tensors, options.max_shard_size.bytes());
     let count = shards.len();
     let mut written = Vec::new();
     for (number, shard) in (1..).zip(shards) {
-        let file = match count {
-            1 => SINGLE_FILE.to_owned(),
-            _ => format!("model-{number:05}-of-{count:05}.safetensors"),
-        };
-        let names = shard.iter().map(|(name, _)| (name.clone(), file.clone()));
-        index.weight_map.extend(names);
+        let file = names.file(number, count);
+        let held = shard
+            .iter()
+            .map(|tensor| (tensor.name().to_owned(), file.clone()));
+        index.weight_map.extend(held);
         write_file(&temporary.path().join(&file), shard)?;
         written.push(file);
     }
     if count > 1 {
-        let path = temporary.path().join(INDEX_FILE);
+        let path = temporary.path().join(&names.index);
         write_index(&path, &index).map_err(|source| WeightsError::io("writing", &path, source))?;
-        written.push(INDEX_FILE.to_owned());
+        written.push(names.index.clone());
     }
     for file in &written {
         let target = dir.join(file);
         fs::rename(temporary.path().join(file), &target)
             .map_err(|source| WeightsError::io("writing", &target, source))?;
     }
-    remove_stale(dir, &written)
+    remove_stale(dir, &names, &written)
 }
 
 fn split(tensors: Shard, max_shard_size: u64) -> Vec<Shard> {
     let mut shards = Vec::new();
     let mut current = Shard::new();
     let mut current_size = 0_u64;
-    for (name, tensor) in tensors {
-        let size = tensor.bytes().len() as u64;
+    for tensor in tensors {
+        let size = tensor.byte_len() as u64;
         if size > max_shard_size {
-            shards.push(vec![(name, tensor)]);
+            shards.push(vec![tensor]);
             continue;
         }
         if current_size + size > max_shard_size {
             shards.push(std::mem::take(&mut current));
             current_size = 0;
         }
-        current.push((name, tensor));
+        current.push(tensor);
         current_size += size;
     }
     if !current.is_empty() || shards.is_empty() {
@@ -114,34 +203,35 @@ fn split(tensors: Shard, max_shard_size: u64) -> Vec<Shard> {
 
 /// The largest alignment first, then by name: the order that keeps every tensor aligned.
 fn write_file(path: &Path, mut tensors: Shard) -> Result<()> {
-    tensors.sort_by(|(left_name, left), (right_name, right)| {
+    tensors.sort_by(|left, right| {
         let by_alignment = right.dtype().stored().cmp(&left.dtype().stored());
-        by_alignment.then_with(|| left_name.cmp(right_name))
+        by_alignment.then_with(|| left.name().cmp(right.name()))
     });
-    let write = || {
-        let header = header(&tensors)?;
-        let mut file = BufWriter::new(File::create(path)?);
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
-        for (_, tensor) in &tensors {
-            file.write_all(tensor.bytes())?;
-        }
-        file.into_inner()?.sync_all()
-    };
-    write().map_err(|source| WeightsError::io("writing", path, source))
+    let io = |source| WeightsError::io("writing", path, source);
+    let header = header(&tensors).map_err(io)?;
+    let mut file = BufWriter::new(File::create(path).map_err(io)?);
+    file.write_all(&(header.len() as u64).to_le_bytes())
+        .map_err(io)?;
+    file.write_all(&header).map_err(io)?;
+    for tensor in tensors {
+        let (_, tensor) = tensor.into_tensor()?;
+        file.write_all(tensor.bytes()).map_err(io)?;
+    }
+    let file = file.into_inner().map_err(|error| io(error.into_error()))?;
+    file.sync_all().map_err(io)
 }
 
-fn header(tensors: &[(String, HostTensor)]) -> std::io::Result<Vec<u8>> {
+fn header(tensors: &[LazyTensor]) -> std::io::Result<Vec<u8>> {
     let mut end = 0;
-    let entries = tensors.iter().map(|(name, tensor)| {
+    let entries = tensors.iter().map(|tensor| {
         let start = end;
-        end += tensor.bytes().len();
+        end += tensor.byte_len();
         let info = TensorInfo {
             dtype: tensor.dtype().stored(),
             shape: tensor.shape().to_vec(),
             data_offsets: (start, end),
         };
-        (name.clone(), info)
+        (tensor.name().to_owned(), info)
     });
     let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let metadata = Metadata::new(Some(format), entries.collect()).map_err(std::io::Error::other)?;
@@ -159,26 +249,16 @@ fn write_index(path: &Path, index: &Index) -> std::io::Result<()> {
 }
 
 /// A stale `model.safetensors` would be loaded in place of new shards, and a stale shard is dead weight.
-fn remove_stale(dir: &Path, written: &[String]) -> Result<()> {
+fn remove_stale(dir: &Path, names: &Names, written: &[String]) -> Result<()> {
     let io = |operation| move |source| WeightsError::io(operation, dir, source);
     for entry in fs::read_dir(dir).map_err(io("listing"))? {
         let entry = entry.map_err(io("listing"))?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        if is_ours(name) && !written.iter().any(|file| file == name) {
+        if names.is_ours(name) && !written.iter().any(|file| file == name) {
             fs::remove_file(entry.path())
                 .map_err(|source| WeightsError::io("removing", &entry.path(), source))?;
         }
     }
     Ok(())
-}
-
-fn is_ours(name: &str) -> bool {
-    let shard = || {
-        let number = name.strip_prefix("model-")?.strip_suffix(".safetensors")?;
-        let (number, count) = number.split_once("-of-")?;
-        let is_number = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
-        Some(is_number(number) && is_number(count))
-    };
-    name == SINGLE_FILE || name == INDEX_FILE || shard() == Some(true)
 }

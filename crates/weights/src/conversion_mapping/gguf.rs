@@ -142,21 +142,34 @@ impl GgufMapping {
         if !matches!(suffix, "weight" | "bias") {
             return None;
         }
-        let (pattern, layer) = fold_layer(stem);
+        let (pattern, layer) = fold_layer(stem, "blk.");
         let row = self.tensors.iter().find(|row| row.gguf == pattern)?;
         let name = row.name.replace("{layer}", layer);
         Some((format!("{name}.{suffix}"), row.stored))
     }
+
+    /// What a file calls the tensor with that Hugging Face name, and how it stores the values: the reverse of
+    /// [`translate`](Self::translate).
+    pub fn gguf_name(&self, name: &str) -> Option<(String, Stored)> {
+        let (stem, suffix) = name.rsplit_once('.')?;
+        if !matches!(suffix, "weight" | "bias") {
+            return None;
+        }
+        let (pattern, layer) = fold_layer(stem, "model.layers.");
+        let row = self.tensors.iter().find(|row| row.name == pattern)?;
+        let name = row.gguf.replace("{layer}", layer);
+        Some((format!("{name}.{suffix}"), row.stored))
+    }
 }
 
-/// `blk.7.attn_q` as `blk.{layer}.attn_q` and `7`; other names unchanged.
-fn fold_layer(stem: &str) -> (String, &str) {
-    stem.strip_prefix("blk.")
+/// `blk.7.attn_q` as `blk.{layer}.attn_q` and `7`, where layers follow `blk.`; other names unchanged.
+fn fold_layer<'a>(stem: &'a str, before: &str) -> (String, &'a str) {
+    stem.strip_prefix(before)
         .and_then(|rest| rest.split_once('.'))
         .filter(|(layer, _)| !layer.is_empty() && layer.bytes().all(|b| b.is_ascii_digit()))
         .map_or_else(
             || (stem.to_owned(), ""),
-            |(layer, rest)| (format!("blk.{{layer}}.{rest}"), layer),
+            |(layer, rest)| (format!("{before}{{layer}}.{rest}"), layer),
         )
 }
 
@@ -170,6 +183,9 @@ mod tests {
             let mapping = GgufMapping::of(architecture).expect("a supported architecture");
             let expected = expected.map(|(name, stored)| (name.to_owned(), stored));
             assert_eq!(mapping.translate(gguf), expected, "{architecture} {gguf}");
+            if let Some((name, stored)) = expected {
+                assert_eq!(mapping.gguf_name(&name), Some((gguf.to_owned(), stored)));
+            }
         };
         check(
             "llama",

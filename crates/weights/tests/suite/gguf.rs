@@ -5,12 +5,16 @@ use std::fs;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use transformers_weights::{Checkpoint, DType, OpenOptions, Result};
+use transformers_config::gguf::{GgufArray, GgufValue};
+use transformers_weights::conversion_mapping::gguf::GgufMapping;
+use transformers_weights::{
+    Checkpoint, DType, GgufTensor, GgufType, HeadCounts, HostTensor, OpenOptions, Result, save_gguf,
+};
 
 use crate::gguf_file::GgufFile;
 use crate::{check_error, golden, read_instead_of_mapping};
 
-const FORMATS: [(&str, u32, u64); 11] = [
+const FORMATS: [(&str, u32, u64); 16] = [
     ("F32", 0, 1),
     ("F16", 1, 1),
     ("BF16", 30, 1),
@@ -22,6 +26,11 @@ const FORMATS: [(&str, u32, u64); 11] = [
     ("Q4_K", 12, 256),
     ("Q5_K", 13, 256),
     ("Q6_K", 14, 256),
+    ("Q2_K", 10, 256),
+    ("Q3_K", 11, 256),
+    ("IQ4_NL", 20, 32),
+    ("IQ4_XS", 23, 256),
+    ("MXFP4", 39, 32),
 ];
 
 struct Written {
@@ -180,8 +189,12 @@ fn faulty_files_are_refused() {
         &["\"clip\"", "llama, qwen2, qwen3, gemma3"],
     );
     check(
-        &|file| file.tensors[0].ggml_type = 23,
-        &["token_embd.weight", "IQ4_XS (23)", "Q4_K"],
+        &|file| file.tensors[0].ggml_type = 16,
+        &["token_embd.weight", "IQ2_XXS (16)", "Q4_K"],
+    );
+    check(
+        &|file| file.tensors[0].name = "../token_embd.weight".into(),
+        &["../token_embd.weight", "out of a folder"],
     );
     check(
         &|file| file.tensors[0].ggml_type = 99,
@@ -238,6 +251,142 @@ fn faulty_files_are_refused() {
     );
     check_error(open(&bytes[..40]), &["model.gguf"]);
     check_error(open(b""), &["model.gguf"]);
+}
+
+/// Parameters written under the file's names, in its order of rows, are read back as they were.
+#[test]
+fn parameters_are_written_and_read_back() {
+    let heads = HeadCounts {
+        query: 4,
+        key_value: 2,
+    };
+    for architecture in ["llama", "qwen3", "gemma3"] {
+        let mapping = GgufMapping::of(architecture).unwrap();
+        let mut parameters = Vec::new();
+        for name in [
+            "model.embed_tokens.weight",
+            "model.norm.weight",
+            "model.layers.1.self_attn.q_proj.weight",
+            "model.layers.1.self_attn.k_proj.weight",
+            "model.layers.1.self_attn.v_proj.weight",
+            "lm_head.weight",
+        ] {
+            let values = (0..48)
+                .map(|value| value as f32 + name.len() as f32)
+                .collect();
+            let shape = if name.contains("norm") {
+                vec![48]
+            } else {
+                vec![16, 3]
+            };
+            parameters.push((name, HostTensor::from_vec(values, shape).unwrap()));
+        }
+        let write = |(name, tensor): &(&str, HostTensor)| {
+            let tensor = tensor.clone();
+            GgufTensor::of_parameter(mapping, heads, name, tensor, GgufType::F32)
+                .unwrap()
+                .unwrap()
+        };
+        let tensors: Vec<_> = parameters.iter().map(write).collect();
+        let count = |key: &str, count| {
+            (
+                format!("{architecture}.attention.{key}"),
+                GgufValue::U32(count),
+            )
+        };
+        let metadata = [
+            (
+                "general.architecture".to_owned(),
+                GgufValue::String(architecture.into()),
+            ),
+            count("head_count", 4),
+            count("head_count_kv", 2),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.gguf");
+        save_gguf(&path, &metadata, &tensors).unwrap();
+        let checkpoint = Checkpoint::open_file(&path, &OpenOptions::default()).unwrap();
+        for (name, tensor) in &parameters {
+            assert_eq!(
+                checkpoint.tensor(name).unwrap(),
+                *tensor,
+                "{architecture} {name}"
+            );
+        }
+        let (_, odd) = &parameters[1];
+        let faulty = |name: &str| {
+            let heads = HeadCounts { query: 5, ..heads };
+            GgufTensor::of_parameter(mapping, heads, name, odd.clone(), GgufType::F32)
+        };
+        assert!(faulty("rotary_emb.inv_freq").unwrap().is_none());
+        let result = faulty("model.layers.0.self_attn.q_proj.weight");
+        assert_eq!(result.is_err(), architecture == "llama");
+    }
+}
+
+#[test]
+fn files_are_written_as_the_gguf_package_does() {
+    let golden =
+        Checkpoint::open_file(&golden("gguf_written.safetensors"), &OpenOptions::default());
+    let golden = golden.unwrap();
+    let values = golden.tensor("values").unwrap();
+    let kinds = [
+        ("f32", GgufType::F32),
+        ("f16", GgufType::F16),
+        ("bf16", GgufType::BF16),
+        ("q8_0", GgufType::Q8_0),
+        ("q4_0", GgufType::Q4_0),
+    ];
+    let tensors = kinds.map(|(name, as_type)| GgufTensor {
+        name: name.to_owned(),
+        tensor: values.clone(),
+        as_type,
+    });
+    let texts = ["a", "é"].map(str::to_owned).to_vec();
+    let metadata = [
+        ("general.architecture", GgufValue::String("llama".into())),
+        ("llama.block_count", GgufValue::U32(1)),
+        ("llama.rope.freq_base", GgufValue::F32(1e4)),
+        ("tokenizer.ggml.add_bos_token", GgufValue::Bool(true)),
+        (
+            "tokenizer.ggml.tokens",
+            GgufValue::Array(GgufArray::String(texts)),
+        ),
+        (
+            "tokenizer.ggml.scores",
+            GgufValue::Array(GgufArray::F32(vec![0.5, -1.0])),
+        ),
+        ("some.i8", GgufValue::I8(-1)),
+        ("some.u64", GgufValue::U64(1 << 40)),
+    ];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("written.gguf");
+    save_gguf(&path, &metadata, &tensors).unwrap();
+    let written = fs::read(&path).unwrap();
+    assert_eq!(written[..], golden.tensor("file").unwrap().bytes()[..]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+
+    let faulty = |change: &dyn Fn(&mut Vec<GgufTensor>), parts: &[&str]| {
+        let mut tensors = tensors.to_vec();
+        change(&mut tensors);
+        check_error(save_gguf(&path, &metadata, &tensors), parts);
+        assert_eq!(fs::read(&path).unwrap(), written, "the old file stays");
+    };
+    faulty(
+        &|tensors| tensors[1].name = "f32".into(),
+        &["`f32`", "twice"],
+    );
+    let odd = HostTensor::from_vec(vec![0.0_f32; 33], vec![33]).unwrap();
+    faulty(
+        &|tensors| tensors[3].tensor = odd.clone(),
+        &["`q8_0`", "whole blocks of 32"],
+    );
+    let ids = HostTensor::from_vec(vec![0_i32; 32], vec![32]).unwrap();
+    faulty(
+        &|tensors| tensors[0].tensor = ids.clone(),
+        &["`f32`", "int32"],
+    );
 }
 
 proptest! {

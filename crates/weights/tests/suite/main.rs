@@ -1,16 +1,20 @@
 //! Checkpoints read, planned and written, against files and results of the reference; no network, no Python.
 #![allow(clippy::unwrap_used)]
 
+mod conversions;
 mod gguf;
 mod gguf_file;
 mod plan;
+mod reading;
 mod safetensors;
 mod save;
+mod torch;
+mod transforms;
 
 use std::path::{Path, PathBuf};
 
 use transformers_hub::{HubOptions, ModelFiles};
-use transformers_weights::{Checkpoint, OpenOptions, Result};
+use transformers_weights::{Checkpoint, HostTensor, LazyTensor, OpenOptions, Result};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -30,6 +34,11 @@ fn read_instead_of_mapping() -> OpenOptions {
         mmap: false,
         ..OpenOptions::default()
     }
+}
+
+fn converted(tensors: Vec<LazyTensor>) -> Vec<(String, HostTensor)> {
+    let tensors = tensors.into_iter().map(LazyTensor::into_tensor);
+    tensors.collect::<Result<_>>().unwrap()
 }
 
 /// The message of an error, which must hold every one of `parts`.

@@ -58,12 +58,15 @@ fn reports_equal_the_reference() {
         let checkpoint = zeros(&case.checkpoint);
         let rules = LoadRules {
             base_model_prefix: &case.base_model_prefix,
-            renamings: &conversion_mapping::legacy(),
+            transforms: &conversion_mapping::legacy(),
             key_mapping: &case.key_mapping,
             tied: &case.tied,
             ignore_unexpected: conversion_mapping::FORMER_BUFFERS,
+            ..LoadRules::default()
         };
-        let LoadPlan { sources, report } = plan(&case.params, &checkpoint, &rules).unwrap();
+        let LoadPlan {
+            sources, report, ..
+        } = plan(&case.params, &checkpoint, &rules).unwrap();
         let sorted = |mut names: Vec<String>| {
             names.sort();
             names
@@ -133,7 +136,7 @@ fn sources_name_the_tensors_on_disk() {
     ]);
     let rules = LoadRules {
         base_model_prefix: "model",
-        renamings: &conversion_mapping::renamings("bert"),
+        transforms: &conversion_mapping::legacy(),
         key_mapping: &[(r"^transformer\.h\.(\d+)".into(), "model.layers.$1".into())],
         ..LoadRules::default()
     };
@@ -142,7 +145,9 @@ fn sources_name_the_tensors_on_disk() {
         "model.embed",
         "model.h.1.LayerNorm.weight",
     ]);
-    let LoadPlan { sources, report } = plan(&model, &checkpoint, &rules).unwrap();
+    let LoadPlan {
+        sources, report, ..
+    } = plan(&model, &checkpoint, &rules).unwrap();
     assert!(report.is_clean(), "{report}");
     let sources: Vec<_> = sources
         .iter()
@@ -205,7 +210,7 @@ fn of_two_tensors_for_one_parameter_the_first_is_taken() {
         ("a.LayerNorm.weight", &[2.0]),
     ]);
     let rules = LoadRules {
-        renamings: &conversion_mapping::legacy(),
+        transforms: &conversion_mapping::legacy(),
         ..LoadRules::default()
     };
     let plan = plan(&params(&["a.LayerNorm.weight"]), &checkpoint, &rules).unwrap();

@@ -107,6 +107,30 @@ fn faulty_headers_are_refused() {
         &[(1_u64 << 40).to_le_bytes().as_slice(), b"{}"].concat(),
         &["1099511627776"],
     );
+    check(&(1_u64 << 63).to_le_bytes(), &["9223372036854775808"]);
+    for len in 0..8 {
+        check(&vec![0; len], &[&format!("{len} bytes")]);
+    }
+    let too_long = [&100_000_001_u64.to_le_bytes()[..], &vec![b' '; 100_000_001]].concat();
+    check(&too_long, &["100000001 bytes", "100000000 are allowed"]);
+    check(&file("{}\u{0}\u{0}", 0), &["header"]);
+    check(
+        &file(r#"{"__metadata__":{"format":1}}"#, 0),
+        &["header", "string"],
+    );
+    check(&file(r#"{"__metadata__":"pt"}"#, 0), &["header"]);
+    for (name, fault) in [
+        ("../x", "out of a folder"),
+        ("a/../../x", "out of a folder"),
+        (r"..\\x", "out of a folder"),
+        (r"a\u0000b", "NUL"),
+        (&"x".repeat(1 << 20), "1048576 bytes"),
+    ] {
+        check(
+            &file(&one("U8", "[1]", "[0,1]").replace('x', name), 1),
+            &[fault],
+        );
+    }
     check(&file("{", 0), &["header"]);
     check(&file("[]", 0), &["an object of tensors"]);
     check(&file("\u{0}\u{1}", 0), &["header"]);
@@ -276,6 +300,10 @@ fn faulty_indices_are_refused() {
     check(r#"{"weight_map":{}}"#, &["empty"]);
     check(r#"{"weights":{}}"#, &["weight_map"]);
     check("not json", &["index"]);
+    check(
+        &" ".repeat(100_000_001),
+        &["100000001 bytes", "100000000 are allowed"],
+    );
 
     let index = br#"{"metadata":{},"weight_map":{"a":"1.safetensors","b":"sub/2.safetensors"}}"#;
     let folder = folder_with(&[
@@ -287,6 +315,57 @@ fn faulty_indices_are_refused() {
         open_in(folder.path()).unwrap().names().collect::<Vec<_>>(),
         ["a", "b"]
     );
+}
+
+/// Nothing in opening takes longer per tensor the more there are.
+#[test]
+fn a_million_tiny_tensors_are_opened() {
+    let count = 1_000_000;
+    let mut header = String::from("{");
+    for index in 0..count {
+        let end = index + 1;
+        header.push_str(&format!(
+            r#""t{index}":{{"dtype":"U8","shape":[1],"data_offsets":[{index},{end}]}},"#
+        ));
+    }
+    header.pop();
+    header.push('}');
+    let checkpoint = open(&file(&header, count), &OpenOptions::default()).unwrap();
+    assert_eq!(checkpoint.names().len(), count);
+    assert_eq!(checkpoint.names().last(), Some("t999999"));
+    assert_eq!(checkpoint.tensor("t77").unwrap().len(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_out_of_the_folder_are_refused() {
+    use std::os::unix::fs::symlink;
+    let elsewhere = folder_with(&[("secret.safetensors", &bytes_tensor("a"))]);
+    let secret = elsewhere.path().join("secret.safetensors");
+    let folder = folder_with(&[]);
+    symlink(&secret, folder.path().join(SINGLE)).unwrap();
+    check_error(
+        open_in(folder.path()),
+        &[SINGLE, "secret.safetensors", "outside"],
+    );
+
+    let index = br#"{"weight_map":{"a":"sub/1.safetensors"}}"#;
+    let folder = folder_with(&[(INDEX, index)]);
+    symlink(elsewhere.path(), folder.path().join("sub")).unwrap();
+    fs::copy(&secret, elsewhere.path().join("1.safetensors")).unwrap();
+    check_error(open_in(folder.path()), &["1.safetensors", "outside"]);
+
+    // Within the folder a link is as good as a file.
+    let folder = folder_with(&[("real.safetensors", &bytes_tensor("a"))]);
+    symlink("real.safetensors", folder.path().join(SINGLE)).unwrap();
+    assert!(open_in(folder.path()).is_ok());
+
+    // A hub's cache: snapshots are links to blobs.
+    let cache = folder_with(&[("blobs/0123", &bytes_tensor("a"))]);
+    let snapshot = cache.path().join("snapshots/abc");
+    fs::create_dir_all(&snapshot).unwrap();
+    symlink("../../blobs/0123", snapshot.join(SINGLE)).unwrap();
+    assert!(open_in(&snapshot).is_ok());
 }
 
 #[test]
@@ -320,17 +399,17 @@ fn the_variant_selects_the_file() {
 }
 
 #[test]
-fn pickles_are_never_opened() {
+fn weights_of_other_frameworks_are_named() {
     let folder = folder_with(&[
-        ("pytorch_model-00001-of-00002.bin", b""),
-        ("pytorch_model-00002-of-00002.bin", b""),
+        ("tf_model.h5", b""),
+        ("consolidated.00.pth", b""),
         ("training_args.bin", b""),
     ]);
     check_error(
         open_in(folder.path()),
         &[
-            "pytorch_model-00001-of-00002.bin",
-            "pytorch_model-00002-of-00002.bin",
+            "consolidated.00.pth",
+            "tf_model.h5",
             "safetensors",
             "save_pretrained",
         ],

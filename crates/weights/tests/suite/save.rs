@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use transformers_weights::{Checkpoint, HostTensor, OpenOptions, save_safetensors};
+use transformers_weights::{
+    Checkpoint, HostTensor, OpenOptions, SaveOptions, save_checkpoint, save_safetensors,
+    without_tied,
+};
 
 use crate::{check_error, golden, open_folder, read_instead_of_mapping};
 
@@ -124,6 +127,64 @@ fn a_large_tensor_has_a_shard_of_its_own() {
         ["00002", "00002", "00001", "00002", "00003", "00003"]
     );
     assert_eq!(index["metadata"]["total_size"], 76);
+}
+
+#[test]
+fn variants_lie_beside_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let save = |variant: Option<&str>, size: &str| {
+        let options = SaveOptions {
+            variant: variant.map(str::to_owned),
+            max_shard_size: size.parse().unwrap(),
+        };
+        let tensors = golden_tensors(&OpenOptions::default());
+        save_checkpoint(
+            folder.path(),
+            tensors.into_iter().map(Into::into).collect(),
+            &options,
+        )
+        .unwrap();
+    };
+    save(None, "5MB");
+    save(Some("fp16"), "0.3KB");
+    let names = files(folder.path());
+    for name in [
+        SINGLE,
+        "model.fp16-00001-of-00003.safetensors",
+        "model.safetensors.index.fp16.json",
+    ] {
+        assert!(names.contains(&name.to_owned()), "{names:?}");
+    }
+    let options = OpenOptions {
+        variant: Some("fp16".into()),
+        ..OpenOptions::default()
+    };
+    assert_eq!(
+        open_folder(folder.path(), &options).unwrap().names().len(),
+        21
+    );
+    save(Some("fp16"), "5MB");
+    assert_eq!(files(folder.path()), ["model.fp16.safetensors", SINGLE]);
+}
+
+#[test]
+fn tied_tensors_are_saved_once() {
+    let tensor = |value: f32| HostTensor::from_vec(vec![value], vec![1]).unwrap();
+    let named = |head: f32| {
+        vec![
+            ("embed".to_owned(), tensor(1.0)),
+            ("lm_head".to_owned(), tensor(head)),
+        ]
+    };
+    let tied = [("lm_head".to_owned(), "embed".to_owned())];
+    let names = |tensors: Vec<(String, HostTensor)>| {
+        let kept = without_tied(tensors, &tied).into_iter();
+        kept.map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(named(1.0)), ["embed"]);
+    // Other values are no tie, whatever the configuration says; and of a tie the one that is there stays.
+    assert_eq!(names(named(2.0)), ["embed", "lm_head"]);
+    assert_eq!(names(named(1.0).split_off(1)), ["lm_head"]);
 }
 
 #[test]

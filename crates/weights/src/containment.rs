@@ -1,0 +1,35 @@
+//! Files stay where the model is, links included.
+
+use std::path::Path;
+
+use crate::{Result, WeightsError};
+
+/// Refuses a `file` of the model in `folder` that is a link to somewhere else. The blobs of a hub's cache, to which the
+/// files of its snapshots are links, belong to the model.
+pub(crate) fn check(folder: &Path, file: &Path) -> Result<()> {
+    let folder = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    };
+    let real = |path: &Path| {
+        let real = path.canonicalize();
+        real.map_err(|source| WeightsError::io("resolving", path, source))
+    };
+    let target = real(file)?;
+    if target.starts_with(real(folder)?) {
+        return Ok(());
+    }
+    let snapshots = folder.ancestors().find(|path| path.ends_with("snapshots"));
+    let blobs = snapshots
+        .and_then(Path::parent)
+        .map(|repository| repository.join("blobs"));
+    if let Some(blobs) = blobs.filter(|blobs| blobs.is_dir())
+        && target.starts_with(real(&blobs)?)
+    {
+        return Ok(());
+    }
+    Err(WeightsError::Outside {
+        path: file.to_owned(),
+        target,
+    })
+}

@@ -1,0 +1,147 @@
+//! A tensor to save, of which everything but the values is known.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::conversion::{ModelFacts, Operand, operation};
+use crate::{DType, HostTensor, Result, WeightConverter};
+
+/// A tensor with its name, whose values may still have to be converted: a checkpoint is written with no more of it in memory
+/// than a conversion needs.
+#[derive(Debug)]
+pub struct LazyTensor {
+    pub(crate) name: String,
+    dtype: DType,
+    shape: Vec<usize>,
+    values: Values,
+}
+
+enum Values {
+    Here(HostTensor),
+    /// The output of this name of a conversion.
+    Of(Arc<Group>, String),
+}
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Here(_) => "here",
+            Self::Of(..) => "to be converted",
+        })
+    }
+}
+
+impl From<(String, HostTensor)> for LazyTensor {
+    fn from((name, tensor): (String, HostTensor)) -> Self {
+        Self {
+            name,
+            dtype: tensor.dtype(),
+            shape: tensor.shape().to_vec(),
+            values: Values::Here(tensor),
+        }
+    }
+}
+
+impl LazyTensor {
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The type of the elements.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The sizes of the dimensions, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Bytes of the values.
+    pub(crate) fn byte_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.size()
+    }
+
+    /// Elements.
+    pub(crate) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The name and the tensor, converted.
+    ///
+    /// # Errors
+    /// If an operation fails.
+    pub fn into_tensor(self) -> Result<(String, HostTensor)> {
+        let tensor = match self.values {
+            Values::Here(tensor) => tensor,
+            Values::Of(group, output) => group.take(&output)?,
+        };
+        Ok((self.name, tensor))
+    }
+}
+
+/// Tensors that are converted together, once one of the results is asked for.
+pub(crate) struct Group {
+    converter: WeightConverter,
+    first_target: String,
+    model: Arc<ModelFacts>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    collected: Option<Vec<(usize, Operand)>>,
+    converted: HashMap<String, HostTensor>,
+}
+
+impl Group {
+    /// The results of `converter` for `collected`, under the names that `rename` makes of the converter's.
+    pub(crate) fn outputs(
+        converter: WeightConverter,
+        first_target: String,
+        collected: Vec<(usize, Operand)>,
+        model: &Arc<ModelFacts>,
+        mut rename: impl FnMut(&str) -> Result<String>,
+    ) -> Result<Vec<LazyTensor>> {
+        let bare = |(source, operand): &(usize, Operand)| {
+            (*source, Operand::of_shape(operand.dtype(), operand.shape()))
+        };
+        let bare = collected.iter().map(bare).collect();
+        let outputs = converter.convert(&first_target, bare, model)?;
+        let group = Arc::new(Self {
+            converter,
+            first_target,
+            model: Arc::clone(model),
+            state: Mutex::new(State {
+                collected: Some(collected),
+                converted: HashMap::new(),
+            }),
+        });
+        let lazy = |(output, operand): (String, Operand)| {
+            Ok(LazyTensor {
+                name: rename(&output)?,
+                dtype: operand.dtype(),
+                shape: operand.shape().to_vec(),
+                values: Values::Of(Arc::clone(&group), output),
+            })
+        };
+        outputs.into_iter().map(lazy).collect()
+    }
+
+    fn take(&self, output: &str) -> Result<HostTensor> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(collected) = state.collected.take() {
+            for (name, operand) in
+                self.converter
+                    .convert(&self.first_target, collected, &self.model)?
+            {
+                let tensor = operand.into_tensor()?;
+                state.converted.extend(tensor.map(|tensor| (name, tensor)));
+            }
+        }
+        let tensor = state.converted.remove(output);
+        tensor.ok_or_else(|| operation(format!("the conversion did not give `{output}`")))
+    }
+}

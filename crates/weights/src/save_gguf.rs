@@ -1,0 +1,415 @@
+//! Writing GGUF, byte for byte as the Python package `gguf` does.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use half::{bf16, f16};
+use transformers_config::gguf::{GgufArray, GgufValue};
+
+use crate::cast::{cast_floats, decode_blocks};
+use crate::conversion::{Operand, operation};
+use crate::conversion_mapping::gguf::{GgufMapping, Heads, Stored};
+use crate::ggml::GgmlType;
+use crate::{DType, HostTensor, Result, WeightsError};
+
+const VERSION: u32 = 3;
+const DEFAULT_ALIGNMENT: usize = 32;
+
+/// What the values of a tensor are written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(non_camel_case_types, missing_docs)]
+pub enum GgufType {
+    F32,
+    F16,
+    BF16,
+    /// Blocks of 32 values: 8 bits each, and a scale.
+    Q8_0,
+    /// Blocks of 32 values: 4 bits each, and a scale.
+    Q4_0,
+}
+
+/// A tensor to write.
+#[derive(Debug, Clone)]
+pub struct GgufTensor {
+    /// Its name in the file, for instance `blk.0.attn_q.weight`.
+    pub name: String,
+    /// The values, of any floating-point type.
+    pub tensor: HostTensor,
+    /// What they are written as.
+    pub as_type: GgufType,
+}
+
+/// How many heads a model has, whose rows some files store in another order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadCounts {
+    /// `num_attention_heads`.
+    pub query: usize,
+    /// `num_key_value_heads`.
+    pub key_value: usize,
+}
+
+impl GgufTensor {
+    /// The parameter `name` of a Hugging Face model as a file of the architecture has it: under its name there, and with the
+    /// values changed as [`Stored`] says. `None` if such files have no place for it.
+    ///
+    /// # Errors
+    /// If the rows do not divide into heads, or the values are to be changed and are no floating-point numbers.
+    pub fn of_parameter(
+        mapping: &GgufMapping,
+        heads: HeadCounts,
+        name: &str,
+        tensor: HostTensor,
+        as_type: GgufType,
+    ) -> Result<Option<Self>> {
+        let Some((name, stored)) = mapping.gguf_name(name) else {
+            return Ok(None);
+        };
+        let tensor = match stored {
+            Stored::AsIs => tensor,
+            Stored::PlusOne => plus_one(&tensor)?,
+            Stored::Interleaved(Heads::Query) => interleaved(tensor, heads.query)?,
+            Stored::Interleaved(Heads::KeyValue) => interleaved(tensor, heads.key_value)?,
+        };
+        Ok(Some(Self {
+            name,
+            tensor,
+            as_type,
+        }))
+    }
+}
+
+fn plus_one(tensor: &HostTensor) -> Result<HostTensor> {
+    let values = tensor.cast(DType::F32)?.aligned();
+    let values = values.as_slice::<f32>().unwrap_or_default();
+    let values = values.iter().map(|value| value + 1.0).collect();
+    HostTensor::from_vec(values, tensor.shape().to_vec())
+}
+
+/// Row `j * head_dim / 2 + i` of each head as row `2 i + j`.
+fn interleaved(tensor: HostTensor, heads: usize) -> Result<HostTensor> {
+    let shape = tensor.shape().to_vec();
+    let rows = shape.first().copied().unwrap_or_default();
+    if heads == 0 || !rows.is_multiple_of(2 * heads) {
+        return Err(operation(format!(
+            "the {rows} rows of shape {shape:?} do not divide into {heads} heads of even size"
+        )));
+    }
+    let by_head = [&[heads, 2, rows / heads / 2], &shape[1..]].concat();
+    let stored = Operand::from(tensor)
+        .reshape(&by_head)?
+        .transpose(1, 2)?
+        .reshape(&shape)?;
+    let stored = stored.into_tensor()?;
+    stored.ok_or_else(|| operation("a tensor without values".into()))
+}
+
+/// Values of a block of the types that have blocks.
+const BLOCK: usize = 32;
+
+impl GgufType {
+    /// ggml's number.
+    fn id(self) -> u32 {
+        match self {
+            Self::F32 => 0,
+            Self::F16 => 1,
+            Self::Q4_0 => 2,
+            Self::Q8_0 => 8,
+            Self::BF16 => 30,
+        }
+    }
+
+    fn ggml(self) -> GgmlType {
+        GgmlType::of(self.id()).expect("what is written can be read")
+    }
+
+    /// The values in this type.
+    fn encode(self, tensor: &HostTensor) -> Result<Vec<u8>> {
+        let values = cast_floats(tensor.bytes(), tensor.dtype(), DType::F32)?;
+        let (size, len) = (self.ggml().block_bytes(), self.ggml().block_len());
+        // From f32 bytes to blocks, on all cores.
+        let encode = |values: &[u8], blocks: &mut [u8]| {
+            let values = values.chunks_exact(len * size_of::<f32>());
+            for (values, block) in values.zip(blocks.chunks_exact_mut(size)) {
+                let mut row = [0.0; BLOCK];
+                for (value, bytes) in row.iter_mut().zip(values.as_chunks::<4>().0) {
+                    *value = f32::from_le_bytes(*bytes);
+                }
+                self.encode_block(&row, block);
+            }
+        };
+        Ok(decode_blocks(&values, len * size_of::<f32>(), size, encode))
+    }
+
+    fn encode_block(self, values: &[f32; BLOCK], block: &mut [u8]) {
+        match self {
+            Self::F32 => block.copy_from_slice(&values[0].to_le_bytes()),
+            Self::F16 => block.copy_from_slice(&f16::from_f32(values[0]).to_le_bytes()),
+            Self::BF16 => block.copy_from_slice(&bf16::from_f32(values[0]).to_le_bytes()),
+            Self::Q8_0 => q8_0(values, block),
+            Self::Q4_0 => q4_0(values, block),
+        }
+    }
+}
+
+fn q8_0(values: &[f32; BLOCK], block: &mut [u8]) {
+    let largest = values
+        .iter()
+        .fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let scale = largest / 127.0;
+    let inverse = inverse(scale);
+    block[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
+    for (value, byte) in values.iter().zip(&mut block[2..]) {
+        *byte = (value * inverse).round() as i8 as u8;
+    }
+}
+
+fn q4_0(values: &[f32; BLOCK], block: &mut [u8]) {
+    // The first of those with the largest magnitude keeps its sign and becomes -8.
+    let mut extreme = values[0];
+    for &value in values {
+        if value.abs() > extreme.abs() {
+            extreme = value;
+        }
+    }
+    let scale = extreme / -8.0;
+    let inverse = inverse(scale);
+    block[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
+    let nibble = |value: f32| ((value * inverse + 8.5) as u8).min(15);
+    let (low, high) = values.split_at(BLOCK / 2);
+    for ((low, high), byte) in low.iter().zip(high).zip(&mut block[2..]) {
+        *byte = nibble(*low) | nibble(*high) << 4;
+    }
+}
+
+fn inverse(scale: f32) -> f32 {
+    if scale == 0.0 { 0.0 } else { 1.0 / scale }
+}
+
+/// Writes a GGUF file of version 3 with `metadata`, which names `general.architecture` first by custom, and `tensors`, in
+/// the given orders. Tensors are encoded one at a time.
+///
+/// The file appears under its name only when it is whole.
+///
+/// # Errors
+/// If a tensor's name is there twice, its rows are not whole blocks, it is not of a floating-point type, or writing fails.
+pub fn save_gguf(
+    path: &Path,
+    metadata: &[(String, GgufValue)],
+    tensors: &[GgufTensor],
+) -> Result<()> {
+    let alignment = alignment(path, metadata)?;
+    let sizes = sizes(path, tensors)?;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let io = |source| WeightsError::io("writing", path, source);
+    let temporary = tempfile::Builder::new()
+        .prefix(".saving-")
+        .tempdir_in(folder.unwrap_or(Path::new(".")))
+        .map_err(io)?;
+    let whole = temporary.path().join("whole.gguf");
+    let mut output = Output {
+        file: BufWriter::new(File::create(&whole).map_err(io)?),
+        written: 0,
+    };
+    output
+        .header(metadata, tensors, &sizes, alignment)
+        .map_err(io)?;
+    for tensor in tensors {
+        let bytes = tensor.as_type.encode(&tensor.tensor)?;
+        output
+            .bytes(&bytes)
+            .and_then(|()| output.pad(alignment))
+            .map_err(io)?;
+    }
+    let file = output
+        .file
+        .into_inner()
+        .map_err(|error| io(error.into_error()))?;
+    file.sync_all().map_err(io)?;
+    fs::rename(&whole, path).map_err(io)?;
+    Ok(())
+}
+
+/// The sizes of the tensors in the file.
+fn sizes(path: &Path, tensors: &[GgufTensor]) -> Result<Vec<usize>> {
+    let mut names = HashSet::new();
+    let size = |tensor: &GgufTensor| {
+        let kind = tensor.as_type.ggml();
+        let row = tensor.tensor.shape().last().copied().unwrap_or(1);
+        let refused = |reason: String| gguf_error(path, &tensor.name, reason);
+        if !names.insert(tensor.name.clone()) {
+            return Err(refused("it is to be saved twice".into()));
+        }
+        if !tensor.tensor.dtype().is_float() {
+            return Err(refused(format!(
+                "{} is not a floating-point type",
+                tensor.tensor.dtype()
+            )));
+        }
+        if !row.is_multiple_of(kind.block_len()) {
+            let reason = format!(
+                "rows of {row} values are not whole blocks of {}",
+                kind.block_len()
+            );
+            return Err(refused(reason));
+        }
+        Ok(tensor.tensor.len() / kind.block_len() * kind.block_bytes())
+    };
+    tensors.iter().map(size).collect()
+}
+
+fn alignment(path: &Path, metadata: &[(String, GgufValue)]) -> Result<usize> {
+    let stated = metadata.iter().find(|(key, _)| key == "general.alignment");
+    let Some((key, value)) = stated else {
+        return Ok(DEFAULT_ALIGNMENT);
+    };
+    let alignment = value.as_u64().and_then(|value| usize::try_from(value).ok());
+    let alignment = alignment.filter(|alignment| alignment.is_power_of_two());
+    alignment.ok_or_else(|| gguf_error(path, key, format!("{value:?} is not a power of two")))
+}
+
+struct Output<W> {
+    file: W,
+    written: usize,
+}
+
+impl<W: Write> Output<W> {
+    fn header(
+        &mut self,
+        metadata: &[(String, GgufValue)],
+        tensors: &[GgufTensor],
+        sizes: &[usize],
+        alignment: usize,
+    ) -> io::Result<()> {
+        self.bytes(b"GGUF")?;
+        self.bytes(&VERSION.to_le_bytes())?;
+        self.count(tensors.len())?;
+        self.count(metadata.len())?;
+        for (key, value) in metadata {
+            self.text(key)?;
+            self.value(value)?;
+        }
+        let mut offset = 0_usize;
+        for (tensor, size) in tensors.iter().zip(sizes) {
+            let shape = tensor.tensor.shape();
+            self.text(&tensor.name)?;
+            self.bytes(&(shape.len() as u32).to_le_bytes())?;
+            for &dimension in shape.iter().rev() {
+                self.count(dimension)?;
+            }
+            self.bytes(&tensor.as_type.id().to_le_bytes())?;
+            self.count(offset)?;
+            offset += size.next_multiple_of(alignment);
+        }
+        self.pad(alignment)
+    }
+
+    fn value(&mut self, value: &GgufValue) -> io::Result<()> {
+        self.bytes(&value_type(value).to_le_bytes())?;
+        match value {
+            GgufValue::U8(value) => self.bytes(&value.to_le_bytes()),
+            GgufValue::I8(value) => self.bytes(&value.to_le_bytes()),
+            GgufValue::U16(value) => self.bytes(&value.to_le_bytes()),
+            GgufValue::I16(value) => self.bytes(&value.to_le_bytes()),
+            GgufValue::U32(value) => self.bytes(&value.to_le_bytes()),
+            GgufValue::I32(value) => self.bytes(&value.to_le_bytes()),
+            GgufValue::U64(value) => self.bytes(&value.to_le_bytes()),
+            GgufValue::I64(value) => self.bytes(&value.to_le_bytes()),
+            GgufValue::F32(value) => self.bytes(&value.to_le_bytes()),
+            GgufValue::F64(value) => self.bytes(&value.to_le_bytes()),
+            GgufValue::Bool(value) => self.bytes(&[u8::from(*value)]),
+            GgufValue::String(text) => self.text(text),
+            GgufValue::Array(array) => self.array(array),
+        }
+    }
+
+    fn array(&mut self, array: &GgufArray) -> io::Result<()> {
+        macro_rules! numbers {
+            ($kind:literal, $values:expr) => {{
+                self.array_start($kind, $values.len())?;
+                $values
+                    .iter()
+                    .try_for_each(|value| self.bytes(&value.to_le_bytes()))
+            }};
+        }
+        match array {
+            GgufArray::U8(values) => numbers!(0, values),
+            GgufArray::I8(values) => numbers!(1, values),
+            GgufArray::U16(values) => numbers!(2, values),
+            GgufArray::I16(values) => numbers!(3, values),
+            GgufArray::U32(values) => numbers!(4, values),
+            GgufArray::I32(values) => numbers!(5, values),
+            GgufArray::F32(values) => numbers!(6, values),
+            GgufArray::U64(values) => numbers!(10, values),
+            GgufArray::I64(values) => numbers!(11, values),
+            GgufArray::F64(values) => numbers!(12, values),
+            GgufArray::Bool(values) => {
+                self.array_start(7, values.len())?;
+                values
+                    .iter()
+                    .try_for_each(|value| self.bytes(&[u8::from(*value)]))
+            }
+            GgufArray::String(texts) => {
+                self.array_start(8, texts.len())?;
+                texts.iter().try_for_each(|text| self.text(text))
+            }
+            GgufArray::Array(arrays) => {
+                self.array_start(9, arrays.len())?;
+                arrays.iter().try_for_each(|array| self.array(array))
+            }
+        }
+    }
+
+    fn array_start(&mut self, kind: u32, len: usize) -> io::Result<()> {
+        self.bytes(&kind.to_le_bytes())?;
+        self.count(len)
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        self.count(text.len())?;
+        self.bytes(text.as_bytes())
+    }
+
+    fn count(&mut self, count: usize) -> io::Result<()> {
+        self.bytes(&(count as u64).to_le_bytes())
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.written += bytes.len();
+        self.file.write_all(bytes)
+    }
+
+    fn pad(&mut self, alignment: usize) -> io::Result<()> {
+        let missing = self.written.next_multiple_of(alignment) - self.written;
+        self.bytes(&vec![0; missing])
+    }
+}
+
+fn value_type(value: &GgufValue) -> u32 {
+    match value {
+        GgufValue::U8(_) => 0,
+        GgufValue::I8(_) => 1,
+        GgufValue::U16(_) => 2,
+        GgufValue::I16(_) => 3,
+        GgufValue::U32(_) => 4,
+        GgufValue::I32(_) => 5,
+        GgufValue::F32(_) => 6,
+        GgufValue::Bool(_) => 7,
+        GgufValue::String(_) => 8,
+        GgufValue::Array(_) => 9,
+        GgufValue::U64(_) => 10,
+        GgufValue::I64(_) => 11,
+        GgufValue::F64(_) => 12,
+    }
+}
+
+fn gguf_error(path: &Path, what: &str, reason: String) -> WeightsError {
+    WeightsError::Unwritable {
+        path: path.to_owned(),
+        what: what.to_owned(),
+        reason,
+    }
+}

@@ -1,0 +1,168 @@
+//! Mappings and conversions, both ways: against what the reference makes of the same tensors.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde::Deserialize;
+use serde_json::json;
+use transformers_weights::conversion::ModelFacts;
+use transformers_weights::conversion_mapping::{self, SubModel};
+use transformers_weights::{Checkpoint, HostTensor, LoadReport, LoadRules, plan, revert};
+
+use crate::{converted, golden};
+
+/// A name, a shape, and a digest of the bytes.
+type Described = (String, Vec<usize>, u32);
+
+#[derive(Deserialize)]
+struct MappingCase {
+    keys: Vec<String>,
+    checkpoint: Vec<(String, Vec<usize>)>,
+    loaded: Vec<Described>,
+    saved: Vec<Described>,
+}
+
+fn cases<T: for<'de> Deserialize<'de>>(file: &str) -> Vec<T> {
+    serde_json::from_str(&fs::read_to_string(golden(file)).unwrap()).unwrap()
+}
+
+/// FNV-1a.
+fn digest(bytes: &[u8]) -> u32 {
+    let step = |value: u32, byte: &u8| (value ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    bytes.iter().fold(0x811C_9DC5, step)
+}
+
+/// The values that the script gives a tensor of this name.
+fn made_up(name: &str, shape: &[usize]) -> HostTensor {
+    let seed = (digest(name.as_bytes()) % 60_000) as i32;
+    let count = shape.iter().product::<usize>() as i32;
+    HostTensor::from_vec((seed..seed + count).collect(), shape.to_vec()).unwrap()
+}
+
+fn described(tensors: impl IntoIterator<Item = (String, HostTensor)>) -> Vec<Described> {
+    let mut described: Vec<_> = tensors
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.shape().to_vec(), digest(tensor.bytes())))
+        .collect();
+    described.sort();
+    described
+}
+
+#[test]
+fn every_mapping_converts_as_the_reference_does() {
+    let cases: Vec<MappingCase> = cases("conversion_mappings.json");
+    let config = json!({
+        "num_attention_heads": 2, "split_ngram_parts": 12, "vision_config": {"num_attention_heads": 4},
+    });
+    let mut tested = BTreeSet::new();
+    for case in &cases {
+        let tensors = case.checkpoint.iter();
+        let checkpoint = Checkpoint::from_tensors(
+            tensors.map(|(name, shape)| (name.clone(), made_up(name, shape))),
+        );
+        let parameters: Vec<_> = case
+            .loaded
+            .iter()
+            .map(|(name, shape, _)| (name.clone(), shape.clone()))
+            .collect();
+        for key in &case.keys {
+            let transforms = conversion_mapping::of(key).expect(key);
+            let rules = LoadRules {
+                transforms: &transforms,
+                config: Some(&config),
+                ..LoadRules::default()
+            };
+            let plan = plan(&parameters, &checkpoint, &rules).unwrap();
+            // Where two made-up names become one, the reference takes the first and says nothing of the second.
+            let report = LoadReport {
+                unexpected: Vec::new(),
+                ..plan.report.clone()
+            };
+            assert!(report.is_clean(), "{key}: {report}");
+            let loaded = plan.load(&checkpoint).unwrap();
+            assert_eq!(described(loaded.clone()), case.loaded, "{key} loaded");
+            let saved = plan.revert(loaded.into_iter().collect()).unwrap();
+            let announced: Vec<_> = saved
+                .iter()
+                .map(|tensor| {
+                    (
+                        tensor.name().to_owned(),
+                        tensor.dtype(),
+                        tensor.shape().to_vec(),
+                    )
+                })
+                .collect();
+            let saved = converted(saved);
+            for ((name, dtype, shape), (_, tensor)) in announced.iter().zip(&saved) {
+                assert_eq!(
+                    (*dtype, shape.as_slice()),
+                    (tensor.dtype(), tensor.shape()),
+                    "{name}"
+                );
+            }
+            assert_eq!(described(saved), case.saved, "{key} saved");
+            tested.insert(key.as_str());
+        }
+    }
+    let all: BTreeSet<_> = conversion_mapping::keys().into_iter().collect();
+    assert_eq!(all.len(), 251);
+    assert_eq!(tested, all);
+}
+
+#[derive(Deserialize)]
+struct ModelCase {
+    class: String,
+    base_model_prefix: String,
+    models: Vec<(String, String, String)>,
+    parameters: Vec<(String, Vec<usize>)>,
+    saved: Vec<Described>,
+    saved_after_loading: Vec<Described>,
+}
+
+#[test]
+fn models_within_models_convert_as_in_the_reference() {
+    let cases: Vec<ModelCase> = cases("conversion_models.json");
+    assert_eq!(cases.len(), 13);
+    for case in cases {
+        let models: Vec<_> = case
+            .models
+            .iter()
+            .map(|(path, class, model_type)| SubModel {
+                path,
+                class,
+                model_type,
+            })
+            .collect();
+        let tensors: Vec<_> = case
+            .parameters
+            .iter()
+            .map(|(name, shape)| (name.clone(), made_up(name, shape)))
+            .collect();
+        let facts = ModelFacts {
+            parameters: case.parameters.iter().cloned().collect(),
+            ..ModelFacts::default()
+        };
+        let new = conversion_mapping::of_new_model(&models, &case.base_model_prefix);
+        let saved = converted(revert(tensors.clone(), &new, &facts).unwrap());
+        assert_eq!(described(saved.clone()), case.saved, "{}", case.class);
+
+        let transforms = conversion_mapping::of_model(&models, &case.base_model_prefix);
+        let rules = LoadRules {
+            base_model_prefix: &case.base_model_prefix,
+            transforms: &transforms,
+            ..LoadRules::default()
+        };
+        let checkpoint = Checkpoint::from_tensors(saved);
+        let plan = plan(&case.parameters, &checkpoint, &rules).unwrap();
+        assert!(plan.report.is_clean(), "{}: {}", case.class, plan.report);
+        let loaded: Vec<_> = plan.load(&checkpoint).unwrap().into_iter().collect();
+        assert_eq!(
+            described(loaded.clone()),
+            described(tensors),
+            "{}",
+            case.class
+        );
+        let saved = converted(plan.revert(loaded).unwrap());
+        assert_eq!(described(saved), case.saved_after_loading, "{}", case.class);
+    }
+}
