@@ -5,7 +5,7 @@ use transformers_config::GenerationConfig;
 use transformers_generation::{Generate, Prompt};
 use transformers_modeling::{
     AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, DeviceSpec, Dtype, LoadOptions,
-    ModelInputs, PreTrainedModel, Rows,
+    ModelInputs, PreTrainedModel, Precision, Rows,
 };
 
 use crate::{Case, CaseError, Kind};
@@ -74,8 +74,8 @@ impl std::fmt::Display for Outcome {
 }
 
 /// The columns of the table, in order.
-pub const CHECKS: [&str; 7] = [
-    "logits", "hidden", "pooler", "padded", "bf16", "greedy", "no cache",
+pub const CHECKS: [&str; 8] = [
+    "logits", "hidden", "pooler", "padded", "bf16", "fast", "greedy", "no cache",
 ];
 
 /// Runs every comparison that the case has outputs for.
@@ -83,16 +83,20 @@ pub const CHECKS: [&str; 7] = [
 /// # Errors
 /// A case or a model that cannot be loaded or run.
 pub fn run(case: &Case, device: DeviceSpec) -> Result<Vec<Check>, CaseError> {
-    let model = load(case, device, Dtype::Float32)?;
+    let load = |dtype, precision| load(case, device, dtype, precision);
+    let model = load(Dtype::Float32, Precision::Exact)?;
     let mut checks = forward_checks(case, model.as_ref())?;
     if case.tensors.has("logits_padded") {
         checks.push(padded_check(case, model.as_ref())?);
     }
     // Half types are computed in f32 on the CPU; other devices without them load f32, so nothing new would be shown.
     if let (Some(noise), DeviceSpec::Cpu) = (case.reference.bf16_vs_f32_maxdiff, device) {
-        let half = load(case, device, Dtype::BFloat16)?;
+        let half = load(Dtype::BFloat16, Precision::Exact)?;
         let found = main_output_distance(case, half.as_ref())?;
         checks.push(distance("bf16", found, 1.5 * noise));
+        let fast = load(Dtype::BFloat16, Precision::Fast)?;
+        let found = relative_distance(case, half.as_ref(), fast.as_ref())?;
+        checks.push(distance("fast", found, FAST));
     }
     if case.tensors.has("greedy_ids") {
         checks.push(greedy_check(case, model.as_ref(), true)?);
@@ -107,10 +111,12 @@ fn load(
     case: &Case,
     device: DeviceSpec,
     dtype: Dtype,
+    precision: Precision,
 ) -> Result<Box<dyn PreTrainedModel>, CaseError> {
     let options = LoadOptions {
         device,
         dtype,
+        precision,
         ..LoadOptions::default()
     };
     let dir = case.dir.as_path();
@@ -205,6 +211,26 @@ fn main_output_distance(case: &Case, model: &dyn PreTrainedModel) -> Result<f64,
         }
         None => Ok(f64::NAN),
     }
+}
+
+/// How far [`Precision::Fast`] may be from exact arithmetic: see [`relative_distance`].
+const FAST: f64 = 2e-2;
+
+/// The distance of two models' main outputs, relative to the first's length (L2).
+fn relative_distance(
+    case: &Case,
+    exact: &dyn PreTrainedModel,
+    fast: &dyn PreTrainedModel,
+) -> Result<f64, CaseError> {
+    let values = |model: &dyn PreTrainedModel| -> Result<Vec<f64>, CaseError> {
+        let output = model.forward(&inputs(case)?, None)?;
+        let main = output.logits.or(output.last_hidden_state);
+        Ok(main.map_or_else(Vec::new, |main| main.into_data().iter::<f64>().collect()))
+    };
+    let (exact, fast) = (values(exact)?, values(fast)?);
+    let length = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+    let apart = length(&mut exact.iter().zip(&fast).map(|(a, b)| a - b));
+    Ok(apart / length(&mut exact.iter().copied()))
 }
 
 fn greedy_check(
