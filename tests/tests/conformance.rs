@@ -70,7 +70,9 @@ fn a_large_error_is_missed_by_no_check() {
     let name = "model.layers.0.self_attn.q_proj.weight";
     let folder = damaged("llama", name, |weight| weight * 3.0);
     let checks = run(&Case::open(folder.path()).unwrap(), DeviceSpec::Cpu).unwrap();
-    let all: Vec<_> = checks.iter().map(|check| check.name).collect();
+    // Fast arithmetic is held against our own exact one, of the same weights.
+    let names = checks.iter().map(|check| check.name);
+    let all: Vec<_> = names.filter(|name| *name != "fast").collect();
     assert_eq!(missed(&checks), all);
 }
 
