@@ -8,16 +8,14 @@ use crate::{
     simd::{Simd, simd_fn},
 };
 
-/// Scales are stored in multiples of this many, the missing ones zero.
+/// Groups that are multiplied one after the other: those of a block of 256.
 pub(super) const CHUNK: usize = 8;
 
 /// Rows of activations as integers in -127..=127: element `k` of row `i` is
-/// `scales[i * stride + k / 32] * ints[i * cols + k]`, to within half a scale.
+/// `scales[(i * cols + k) / 32] * ints[i * cols + k]`, to within half a scale.
 #[derive(Default)]
 pub(super) struct Quantized {
     pub(super) cols: usize,
-    /// Scales of a row, with those that fill it up to a multiple of [`CHUNK`].
-    pub(super) stride: usize,
     pub(super) ints: Vec<i8>,
     pub(super) scales: Vec<f32>,
     /// Sums of the groups' (quantised) elements.
@@ -31,23 +29,11 @@ impl Quantized {
 
     /// Holds the rows of `x`, which have `cols` elements, in whole groups. Reuses its memory.
     pub(super) fn assign(&mut self, isa: Isa, x: &[f32], cols: usize) {
-        let rows = x.len() / cols;
         self.cols = cols;
-        self.stride = (cols / GROUP).next_multiple_of(CHUNK);
         self.ints.resize(x.len(), 0);
-        self.scales.clear();
-        self.scales.resize(rows * self.stride, 0.0);
-        self.sums.clear();
-        self.sums.resize(rows * self.stride, 0.0);
-        for (i, (x, ints)) in x
-            .chunks_exact(cols)
-            .zip(self.ints.chunks_exact_mut(cols))
-            .enumerate()
-        {
-            let scales = i * self.stride..i * self.stride + cols / GROUP;
-            let (scales, sums) = (&mut self.scales[scales.clone()], &mut self.sums[scales]);
-            quantize(isa, x, ints, scales, sums);
-        }
+        self.scales.resize(x.len() / GROUP, 0.0);
+        self.sums.resize(x.len() / GROUP, 0.0);
+        quantize(isa, x, &mut self.ints, &mut self.scales, &mut self.sums);
     }
 }
 

@@ -10,8 +10,6 @@ pub(super) trait Format: 'static {
     const GROUPS: usize = 1;
     /// The integer that means zero, where integers are unsigned (and below 64).
     const ZERO: i8 = 0;
-    /// Whether integers are signed.
-    const SIGNED: bool = false;
     /// Whether there are minima.
     const MINIMA: bool = false;
     /// Whether a group's second half has its own scale.
@@ -49,6 +47,9 @@ pub(super) trait Format: 'static {
 
 /// A format whose blocks are groups. A block begins with its scale, behind which is the minimum where there is one.
 pub(super) trait Group: Format {
+    /// Whether integers are signed.
+    const SIGNED: bool = false;
+
     /// The integers of two blocks: the first halves of both, then their second halves.
     ///
     /// # Safety
@@ -245,7 +246,6 @@ impl Group for Q5_1 {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Format for Q8_0 {
     const BYTES: usize = 34;
-    const SIGNED: bool = true;
 
     #[inline(always)]
     unsafe fn scales<S: Int8>(s: S, p: *const u8, n: usize) -> S::Floats {
@@ -260,6 +260,8 @@ impl Format for Q8_0 {
 
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Group for Q8_0 {
+    const SIGNED: bool = true;
+
     #[inline(always)]
     unsafe fn pair<S: Int8>(s: S, blocks: [*const u8; 2]) -> [S::Bytes; 2] {
         unsafe {

@@ -97,8 +97,8 @@ impl<const M: usize, const W: usize> Rows<M, W> {
         };
         for (m, row) in x_rows.into_iter().enumerate() {
             rows.ints[m] = x.ints[row * x.cols..].as_ptr();
-            rows.scales[m] = x.scales[row * x.stride..].as_ptr();
-            rows.sums[m] = x.sums[row * x.stride..].as_ptr();
+            rows.scales[m] = x.scales[row * x.cols / GROUP..].as_ptr();
+            rows.sums[m] = x.sums[row * x.cols / GROUP..].as_ptr();
         }
         rows
     }
