@@ -22,6 +22,7 @@
 mod auto;
 mod base;
 pub mod checks;
+mod declare;
 mod dtypes;
 mod error;
 mod generation;
@@ -38,9 +39,7 @@ pub use dtypes::{DTYPES, parse_dtype};
 pub use error::{ConfigError, Result};
 pub use generation::{EarlyStopping, GenerationConfig, Never, StopStrings};
 pub use layer_types::LayerType;
-pub use models::{
-    BertConfig, Gemma3TextConfig, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config,
-};
+pub use models::*;
 pub use rope::{RopeConfig, RopeFrequencies, RopeParameters, RopeType};
 
 /// The release of the reference whose form is written, as `transformers_version` in the files.

@@ -1,14 +1,10 @@
 //! `gemma3_text`: two rotary embeddings, for sliding and for full layers, which alternate 5 to 1.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::base::{token_id, token_ids};
+use crate::declare::config;
 use crate::rope::{self, RopeConfig};
-use crate::{
-    BaseConfig, ConfigError, LayerType, ModelConfig, Result, RopeParameters, TokenIds, checks,
-    layer_types,
-};
+use crate::{ConfigError, LayerType, ModelConfig, Result, RopeParameters, checks, layer_types};
 
 /// The base of the frequencies in full layers.
 const GLOBAL_THETA: f64 = 1_000_000.0;
@@ -17,109 +13,50 @@ const LOCAL_THETA: f64 = 10_000.0;
 /// Every so many layers, one is full.
 const PATTERN: usize = 6;
 
-/// The configuration of gemma3's text model, alone or within `gemma3`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Gemma3TextConfig {
-    /// Rows of the embedding.
-    pub vocab_size: usize,
-    /// The width of the residual stream.
-    pub hidden_size: usize,
-    /// The width inside of the MLP.
-    pub intermediate_size: usize,
-    /// The number of decoder layers.
-    pub num_hidden_layers: usize,
-    /// The number of query heads.
-    pub num_attention_heads: usize,
-    /// The number of key and value heads.
-    pub num_key_value_heads: usize,
-    /// The size of a head.
-    pub head_dim: usize,
-    /// The MLP's activation.
-    pub hidden_activation: String,
-    /// The longest text in tokens.
-    pub max_position_embeddings: usize,
-    /// The standard deviation of fresh weights.
-    pub initializer_range: f64,
-    /// Added to the mean square in norms.
-    pub rms_norm_eps: f64,
-    /// Whether to keep keys and values while generating.
-    pub use_cache: bool,
-    /// The token that fills shorter sequences.
-    #[serde(deserialize_with = "token_id")]
-    pub pad_token_id: Option<u32>,
-    /// The tokens that end a text.
-    #[serde(deserialize_with = "token_ids")]
-    pub eos_token_id: Option<TokenIds>,
-    /// The token that begins a text.
-    #[serde(deserialize_with = "token_id")]
-    pub bos_token_id: Option<u32>,
-    /// Whether the output layer shares the embedding's weight.
-    pub tie_word_embeddings: bool,
-    /// The rotary embeddings by type of layer.
-    pub rope_parameters: RopeParameters,
-    /// Whether the attention's projections have biases.
-    pub attention_bias: bool,
-    /// Dropout on attention weights while training.
-    pub attention_dropout: f64,
-    /// Scores are divided by its square root.
-    pub query_pre_attn_scalar: usize,
-    /// The window as written; see [`Self::sliding_window`].
-    pub sliding_window: Option<usize>,
-    /// What each layer attends to; see [`Self::layer_types`].
-    pub layer_types: Option<Vec<LayerType>>,
-    /// Every so many layers one is full, in files without `layer_types`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sliding_window_pattern: Option<usize>,
-    /// Bounds the logits by a hyperbolic tangent.
-    pub final_logit_softcapping: Option<f64>,
-    /// Bounds the attention scores by a hyperbolic tangent.
-    pub attn_logit_softcapping: Option<f64>,
-    /// Whether positions attend to later ones, too.
-    pub use_bidirectional_attention: Option<bool>,
-    /// What every configuration has.
-    #[serde(flatten)]
-    pub base: BaseConfig,
+config! {
+    /// The configuration of gemma3's text model, alone or within `gemma3`.
+    Gemma3TextConfig {
+        vocab_size: usize = 262_208,
+        hidden_size: usize = 2304,
+        intermediate_size: usize = 9216,
+        num_hidden_layers: usize = 26,
+        num_attention_heads: usize = 8,
+        num_key_value_heads: usize = 4,
+        head_dim: usize = 256,
+        /// The MLP's activation.
+        hidden_activation: String = "gelu_pytorch_tanh".into(),
+        max_position_embeddings: usize = 131_072,
+        initializer_range: f64 = 0.02,
+        rms_norm_eps: f64 = 1e-6,
+        use_cache: bool = true,
+        tie_word_embeddings: bool = true,
+        rope_parameters: RopeParameters = rope_by_layer_type(),
+        attention_bias: bool = false,
+        attention_dropout: f64 = 0.0,
+        /// Scores are divided by its square root.
+        query_pre_attn_scalar: usize = 256,
+        sliding_window: Option<usize> = Some(4096),
+        layer_types: Option<Vec<LayerType>> = None,
+        /// Every so many layers one is full, in files without `layer_types`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sliding_window_pattern: Option<usize> = None,
+        /// Bounds the logits by a hyperbolic tangent.
+        final_logit_softcapping: Option<f64> = None,
+        /// Bounds the attention scores by a hyperbolic tangent.
+        attn_logit_softcapping: Option<f64> = None,
+        /// Whether positions attend to later ones, too.
+        use_bidirectional_attention: Option<bool> = Some(false),
+    }
+    tokens { pad: Some(0), bos: Some(2), eos: Some(1) }
 }
 
-impl Default for Gemma3TextConfig {
-    fn default() -> Self {
-        let rope = [
-            (LayerType::SlidingAttention, LOCAL_THETA),
-            (LayerType::FullAttention, GLOBAL_THETA),
-        ];
-        let rope =
-            rope.map(|(layer_type, theta)| (layer_type, Some(RopeConfig::with_theta(theta))));
-        Self {
-            vocab_size: 262_208,
-            hidden_size: 2304,
-            intermediate_size: 9216,
-            num_hidden_layers: 26,
-            num_attention_heads: 8,
-            num_key_value_heads: 4,
-            head_dim: 256,
-            hidden_activation: "gelu_pytorch_tanh".into(),
-            max_position_embeddings: 131_072,
-            initializer_range: 0.02,
-            rms_norm_eps: 1e-6,
-            use_cache: true,
-            pad_token_id: Some(0),
-            eos_token_id: Some(TokenIds::One(1)),
-            bos_token_id: Some(2),
-            tie_word_embeddings: true,
-            rope_parameters: RopeParameters::PerLayer(rope.into()),
-            attention_bias: false,
-            attention_dropout: 0.0,
-            query_pre_attn_scalar: 256,
-            sliding_window: Some(4096),
-            layer_types: None,
-            sliding_window_pattern: None,
-            final_logit_softcapping: None,
-            attn_logit_softcapping: None,
-            use_bidirectional_attention: Some(false),
-            base: BaseConfig::default(),
-        }
-    }
+fn rope_by_layer_type() -> RopeParameters {
+    let rope = [
+        (LayerType::SlidingAttention, LOCAL_THETA),
+        (LayerType::FullAttention, GLOBAL_THETA),
+    ];
+    let rope = rope.map(|(layer_type, theta)| (layer_type, Some(RopeConfig::with_theta(theta))));
+    RopeParameters::PerLayer(rope.into())
 }
 
 impl Gemma3TextConfig {

@@ -1,22 +1,32 @@
 //! The families whose configurations this crate knows. A family elsewhere implements [`ModelConfig`] just the same.
 
-mod bert;
-mod gemma3;
-mod llama;
-mod mistral;
-mod qwen2;
-mod qwen3;
-
 use serde_json::{Map, Value};
 
-use crate::{ModelConfig, Result};
+use crate::{ModelConfig, Result, json};
 
-pub use bert::BertConfig;
-pub use gemma3::Gemma3TextConfig;
-pub use llama::LlamaConfig;
-pub use mistral::MistralConfig;
-pub use qwen2::Qwen2Config;
-pub use qwen3::Qwen3Config;
+/// Lists the families: each a file, with the configurations in it.
+macro_rules! families {
+    ($($file:ident: $($config:ident),+;)+) => {
+        $(
+            mod $file;
+            pub use $file::{$($config),+};
+        )+
+
+        /// The family of `model_type`, if it is one of this crate's.
+        pub(crate) fn family(model_type: &str) -> Option<Family> {
+            None$($(.or_else(|| Family::of::<$config>(model_type)))+)+
+        }
+    };
+}
+
+families! {
+    bert: BertConfig;
+    gemma3: Gemma3TextConfig;
+    llama: LlamaConfig;
+    mistral: MistralConfig;
+    qwen2: Qwen2Config;
+    qwen3: Qwen3Config;
+}
 
 type Standardize = fn(&mut Map<String, Value>) -> Result<()>;
 
@@ -36,24 +46,24 @@ pub(crate) enum Family {
     },
 }
 
-/// The family of `model_type`, if it is one of this crate's.
-pub(crate) fn family(model_type: &str) -> Option<Family> {
-    fn plain<C: ModelConfig>(tied: bool) -> Family {
-        Family::Plain {
-            standardize: C::standardize,
-            tied,
+impl Family {
+    fn of<C: ModelConfig>(model_type: &str) -> Option<Self> {
+        if model_type == C::MODEL_TYPE {
+            return Some(Self::Plain {
+                standardize: C::standardize,
+                tied: tied_by_default::<C>(),
+            });
         }
+        C::WRAPPERS.contains(&model_type).then_some(Self::Wrapper {
+            standardize_text: C::standardize,
+        })
     }
-    Some(match model_type {
-        "bert" => plain::<BertConfig>(true),
-        "gemma3" => Family::Wrapper {
-            standardize_text: Gemma3TextConfig::standardize,
-        },
-        "gemma3_text" => plain::<Gemma3TextConfig>(true),
-        "llama" => plain::<LlamaConfig>(false),
-        "mistral" => plain::<MistralConfig>(false),
-        "qwen2" => plain::<Qwen2Config>(false),
-        "qwen3" => plain::<Qwen3Config>(false),
-        _ => return None,
-    })
+}
+
+/// `tie_word_embeddings` of a configuration that states nothing.
+fn tied_by_default<C: ModelConfig>() -> bool {
+    let plain = json::typed::<C>(Value::Object(Map::new())).ok();
+    let tree = plain.and_then(|config| serde_json::to_value(config).ok());
+    let tied = tree.and_then(|tree| tree.get("tie_word_embeddings")?.as_bool());
+    tied.unwrap_or(true)
 }

@@ -1,101 +1,38 @@
 //! `qwen3`: qwen2 with a norm on each query and key head, heads of their own size, and biases only where asked for.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::base::{token_id, token_ids};
+use crate::declare::config;
 use crate::rope::{self, DEFAULT_THETA};
-use crate::{
-    BaseConfig, LayerType, ModelConfig, Result, RopeParameters, TokenIds, checks, layer_types,
-};
+use crate::{LayerType, ModelConfig, Result, RopeParameters, checks, layer_types};
 
-/// The configuration of a qwen3 model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Qwen3Config {
-    /// Rows of the embedding.
-    pub vocab_size: usize,
-    /// The width of the residual stream.
-    pub hidden_size: usize,
-    /// The width inside of the MLP.
-    pub intermediate_size: usize,
-    /// The number of decoder layers.
-    pub num_hidden_layers: usize,
-    /// The number of query heads.
-    pub num_attention_heads: usize,
-    /// As many as query heads if null; see [`Self::num_key_value_heads`].
-    pub num_key_value_heads: Option<usize>,
-    /// The size of a head.
-    pub head_dim: usize,
-    /// The MLP's activation.
-    pub hidden_act: String,
-    /// The longest text in tokens.
-    pub max_position_embeddings: usize,
-    /// The standard deviation of fresh weights.
-    pub initializer_range: f64,
-    /// Added to the mean square in norms.
-    pub rms_norm_eps: f64,
-    /// Whether to keep keys and values while generating.
-    pub use_cache: bool,
-    /// Whether the output layer shares the embedding's weight.
-    pub tie_word_embeddings: bool,
-    /// The rotary embedding.
-    pub rope_parameters: RopeParameters,
-    /// Whether the attention's projections have biases.
-    pub attention_bias: bool,
-    /// Whether any layer slides.
-    pub use_sliding_window: bool,
-    /// The positions that a sliding layer attends to; see [`Self::sliding_window`].
-    pub sliding_window: Option<usize>,
-    /// The first layer that slides.
-    pub max_window_layers: usize,
-    /// What each layer attends to; see [`Self::layer_types`].
-    pub layer_types: Option<Vec<LayerType>>,
-    /// Dropout on attention weights while training.
-    pub attention_dropout: f64,
-    /// The token that fills shorter sequences.
-    #[serde(deserialize_with = "token_id")]
-    pub pad_token_id: Option<u32>,
-    /// The token that begins a text.
-    #[serde(deserialize_with = "token_id")]
-    pub bos_token_id: Option<u32>,
-    /// The tokens that end a text.
-    #[serde(deserialize_with = "token_ids")]
-    pub eos_token_id: Option<TokenIds>,
-    /// What every configuration has.
-    #[serde(flatten)]
-    pub base: BaseConfig,
-}
-
-impl Default for Qwen3Config {
-    fn default() -> Self {
-        Self {
-            vocab_size: 151_936,
-            hidden_size: 4096,
-            intermediate_size: 22_016,
-            num_hidden_layers: 32,
-            num_attention_heads: 32,
-            num_key_value_heads: Some(32),
-            head_dim: 128,
-            hidden_act: "silu".into(),
-            max_position_embeddings: 32_768,
-            initializer_range: 0.02,
-            rms_norm_eps: 1e-6,
-            use_cache: true,
-            tie_word_embeddings: false,
-            rope_parameters: RopeParameters::default(),
-            attention_bias: false,
-            use_sliding_window: false,
-            sliding_window: Some(4096),
-            max_window_layers: 28,
-            layer_types: None,
-            attention_dropout: 0.0,
-            pad_token_id: None,
-            bos_token_id: None,
-            eos_token_id: None,
-            base: BaseConfig::default(),
-        }
+config! {
+    /// The configuration of a qwen3 model.
+    Qwen3Config {
+        vocab_size: usize = 151_936,
+        hidden_size: usize = 4096,
+        intermediate_size: usize = 22_016,
+        num_hidden_layers: usize = 32,
+        num_attention_heads: usize = 32,
+        num_key_value_heads: Option<usize> = Some(32),
+        head_dim: usize = 128,
+        hidden_act: String = "silu".into(),
+        max_position_embeddings: usize = 32_768,
+        initializer_range: f64 = 0.02,
+        rms_norm_eps: f64 = 1e-6,
+        use_cache: bool = true,
+        tie_word_embeddings: bool = false,
+        rope_parameters: RopeParameters = RopeParameters::default(),
+        attention_bias: bool = false,
+        /// Whether any layer slides.
+        use_sliding_window: bool = false,
+        sliding_window: Option<usize> = Some(4096),
+        /// The first layer that slides.
+        max_window_layers: usize = 28,
+        layer_types: Option<Vec<LayerType>> = None,
+        attention_dropout: f64 = 0.0,
     }
+    tokens { pad: None, bos: None, eos: None }
 }
 
 impl Qwen3Config {
