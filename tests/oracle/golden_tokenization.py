@@ -359,6 +359,18 @@ CONVERSATIONS = {
     "continued text": {"messages": [user("Count."), assistant("  One,\n")], "add_generation_prompt": False, "continue_final_message": True},
     "continued part": {"messages": [user("Count."), assistant([{"type": "text", "text": "One"}, {"type": "image"}])],
         "add_generation_prompt": False, "continue_final_message": True},
+    "documents": {"messages": [user("What do they say?")], "documents": [{"title": "One", "text": "First. é"}, {"title": "Two", "text": "Second."}],
+        "controls": {"citations": True}, "thinking": True},
+    "ids": {"messages": [system("Use tools."), user("Both?"), assistant("", tool_calls=[call("get_weather", {"city": "Bern", "days": [1]}, id="abcdefghi"),
+        call("now", {}, id="123456789")]), {"role": "tool", "content": "rain", "name": "get_weather", "tool_call_id": "abcdefghi"},
+        {"role": "tool", "content": "12:00", "name": "now", "tool_call_id": "123456789"}, assistant("Rain at noon."), user("Thanks.")], "tools": [WEATHER, CLOCK]},
+    "no role": {"messages": [{"content": "Who says this?"}]},
+    "no content": {"messages": [user("Hi."), {"role": "assistant"}, user("Well?")]},
+    "other role": {"messages": [{"role": "critic", "content": "Bad."}, user("Why?")]},
+    "out of turn": {"messages": [user("One."), user("Two."), assistant("Three.")], "add_generation_prompt": False},
+    "system text in parts": {"messages": [system([{"type": "text", "text": "Be kind."}]), user([{"type": "text", "text": "Hi "}, {"type": "text", "text": "there."}]),
+        assistant([{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "Yes."}]), user("And?")]},
+    "switch": {"messages": [system("Be kind. /no_think"), user("Hi."), assistant("\nHello."), user("Why?")], "xml_tools": [CLOCK], "python_tools": ["def now(): ..."]},
     "continued nothing": {"messages": [user("Count."), {"role": "assistant"}], "add_generation_prompt": False, "continue_final_message": True},
 }
 
@@ -366,7 +378,21 @@ CONVERSATIONS = {
 PYTHON_CONVERSATIONS = ("one turn", "answered", "unicode", "empty", "tool call", "many", "continued text")
 
 
+def mistral_templates():
+    """The templates that mistral-common generates for its versions."""
+    from mistral_common.integrations.chat_templates.template_generator import TemplateConfig, build_chat_template
+    from mistral_common.tokens.tokenizers.base import TokenizerVersion
+
+    for name, options in {
+        "v1": {"spm": True}, "v3": {"spm": True}, "v7": {"image_support": True}, "v11": {"plain_thinking_support": True}, "v13": {"thinking_support": True},
+        "v15": {"thinking_support": True, "image_support": True, "reasoning_effort_values": ("none", "high"), "reasoning_effort_default": "high"},
+    }.items():
+        config = TemplateConfig(version=TokenizerVersion(name), use_special_token_variables=True, **options)
+        (OUT / "templates" / f"mistral_{name}.jinja").write_text(build_chat_template(config))
+
+
 def chats():
+    mistral_templates()
     tokenizer = TokenizersBackend.from_pretrained(OUT / "byte_level")
     for template in sorted((OUT / "templates").glob("*.jinja")):
         tokenizer.chat_template = template.read_text()

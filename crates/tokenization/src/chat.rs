@@ -1,12 +1,17 @@
 //! Chat templates: from a conversation to the text that the model was trained on.
 
+mod arithmetic;
 mod budget;
+mod filters;
 mod json;
 mod message;
 mod methods;
+mod operators;
 mod render;
+mod tags;
 mod templates;
 mod tool;
+mod values;
 
 pub(crate) use json::python_float;
 pub use message::ChatMessage;

@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 
 use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Error, ErrorKind, State, Value};
+use minijinja::{Error, State, Value};
 use serde_json::Map;
 
-/// Deeper values than this are refused: a template can nest without end.
-const MAX_DEPTH: usize = 128;
+use super::values::{MAX_DEPTH, invalid};
 
 /// The object as a template sees it, with its keys in order.
 pub(super) fn object_to_value(map: &Map<String, serde_json::Value>) -> Value {
@@ -74,10 +73,6 @@ fn indent_width(value: &Value) -> Result<usize, Error> {
         .as_i64()
         .ok_or_else(|| invalid("tojson: `indent` is a number of spaces or a text"))?;
     usize::try_from(width.clamp(0, 64)).map_err(|_| invalid("tojson: `indent` is out of range"))
-}
-
-fn invalid(reason: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::new(ErrorKind::InvalidOperation, reason)
 }
 
 struct Writer<'a, 'template, 'env> {

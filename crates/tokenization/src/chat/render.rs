@@ -1,40 +1,29 @@
 //! Renders one template: Jinja as the reference sets it up, within a budget.
 //!
-//! The budget of instructions bounds what a template can do with texts and loops. It does not bound everything: lists that
-//! hold each other are walked by recursion, and their walks are not paid for. So a template runs on a thread of its own,
-//! whose stack holds the deepest list that the budget can build, and which is waited for a limited time.
+//! The budget of instructions bounds what a template can do: the template engine charges for texts and loops, and what it
+//! does not charge for is replaced (see `operators` and `filters`). A template runs on a thread of its own, whose stack
+//! holds the deepest expression and the deepest recursion of macros that there may be.
 
-use std::borrow::Cow;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::LazyLock;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
 
 use chrono::format::StrftimeItems;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};
-use regex::{Captures, Regex};
 use serde_json::Map;
 
 use super::budget::{self, LimitedText};
-use super::{json, methods};
+use super::operators::{Refused, rewrite};
+use super::{arithmetic, filters, json, methods, values};
 use crate::{Result, TokenizationError};
 
 /// How errors name the template.
 const NAME: &str = "chat template";
 
-/// Longer than any conversation takes, shorter than anyone waits.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Stack for each instruction that a template may do: a list within a list takes eight of them to make, and up to 3.3 kB
-/// in an unoptimised build (0.8 kB otherwise) to write out. It is reserved, not used, unless a template does that.
-const STACK_PER_INSTRUCTION: usize = 512;
-
-/// Stack for each byte of a template: an expression within an expression takes one or two, and up to 1 kB to compile.
-const STACK_PER_BYTE: usize = 1024;
+/// Reserved, not used, unless a template is as deep as it may be.
+const STACK: usize = 64 << 20;
 
 /// Templates have some thousand bytes.
 const MAX_TEMPLATE_BYTES: usize = 1 << 18;
@@ -65,39 +54,20 @@ pub(super) fn render(
     if cfg!(target_family = "wasm") {
         return render_here(template, &variables, marks); // no threads, and overflowing the stack is an error there
     }
-    render_within(PATIENCE, template, variables, marks)
-}
-
-fn render_within(
-    patience: Duration,
-    template: &str,
-    variables: Map<String, serde_json::Value>,
-    marks: Option<Marks>,
-) -> Result<String> {
     if template.len() > MAX_TEMPLATE_BYTES {
         return Err(TokenizationError::ChatTemplateLimit {
             what: "is longer than 256 KiB",
         });
     }
-    let template = template.to_owned();
-    let fuel = budget::fuel(&variables) as usize; // at most some millions
-    let (result, rendered) = mpsc::channel();
-    std::thread::Builder::new()
-        .name(NAME.to_owned())
-        .stack_size(fuel * STACK_PER_INSTRUCTION + template.len() * STACK_PER_BYTE)
-        .spawn(move || result.send(render_here(&template, &variables, marks)))
-        .map_err(|error| TokenizationError::ChatTemplate {
-            reason: format!("no thread to run it on: {error}"),
-        })?;
-    rendered.recv_timeout(patience).unwrap_or_else(|error| {
-        Err(match error {
-            RecvTimeoutError::Timeout => TokenizationError::ChatTemplateLimit {
-                what: "takes too long",
-            },
-            RecvTimeoutError::Disconnected => TokenizationError::ChatTemplate {
-                reason: "the template engine panicked".to_owned(),
-            },
-        })
+    let failed = |reason: String| TokenizationError::ChatTemplate { reason };
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name(NAME.to_owned())
+            .stack_size(STACK)
+            .spawn_scoped(scope, || render_here(template, &variables, marks))
+            .map_err(|error| failed(format!("no thread to run it on: {error}")))?
+            .join()
+            .unwrap_or_else(|_| Err(failed("the template engine panicked".to_owned())))
     })
 }
 
@@ -111,7 +81,7 @@ fn render_here(
         limit: budget::output_limit(variables),
     };
     let mut environment = environment(budget::fuel(variables)).map_err(failed)?;
-    let source = without_generation_tags(template, marks.is_some());
+    let source = rewritten(template, &environment, marks.is_some())?;
     if let Some(marks) = marks {
         environment.add_function(GENERATION, move |state: &mut State, options: Kwargs| {
             let caller: Value = options.get("caller")?;
@@ -142,10 +112,20 @@ fn environment(fuel: u64) -> Result<Environment<'static>, Error> {
     );
     environment.set_fuel(Some(fuel));
     environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_formatter(|out, state, value| {
+        let mut text = String::new();
+        match value.as_str() {
+            Some(text) => out.write_str(text)?,
+            None => {
+                values::write(state, value, &mut text)?;
+                out.write_str(&text)?;
+            }
+        }
+        Ok(())
+    });
     environment.set_unknown_method_callback(methods::call);
-    environment.add_filter("tojson", json::tojson);
-    // As in Python, where texts and dictionaries have a length and items too.
-    environment.add_test("sequence", |value: &Value| value.len().is_some());
+    filters::add_to(&mut environment);
+    arithmetic::add_to(&mut environment);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     Ok(environment)
@@ -154,21 +134,28 @@ fn environment(fuel: u64) -> Result<Environment<'static>, Error> {
 /// The function that `{% generation %}` calls where the assistant's parts are marked.
 const GENERATION: &str = "_mark_generation";
 
-/// `{% generation %}` marks what the assistant wrote, for the loss mask of training. When rendering it is a block of its
-/// own scope and nothing else, which is what `{% with %}` is. Where it is asked for, it is a call, whose text is marked.
-fn without_generation_tags(template: &str, marked: bool) -> Cow<'_, str> {
-    static TAG: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").expect("the pattern is valid")
-    });
-    if !marked {
-        return TAG.replace_all(template, "{%$1 ${2}with $3%}");
-    }
-    TAG.replace_all(template, |tag: &Captures<'_>| {
-        let inner = match tag.get(2) {
-            None => format!("call {GENERATION}()"),
-            Some(_) => "endcall".to_owned(),
+/// The template as the engine runs it. `{% generation %}` marks what the assistant wrote, for the loss mask of training.
+/// When rendering it is a block of its own scope and nothing else, which is what `{% with %}` is. Where it is asked for,
+/// it is a call, whose text is marked.
+fn rewritten(template: &str, environment: &Environment<'_>, marked: bool) -> Result<String> {
+    let call = format!("call {GENERATION}()");
+    let generation = if marked {
+        [call.as_str(), "endcall"]
+    } else {
+        ["with", "endwith"]
+    };
+    rewrite(template, generation).map_err(|refused| {
+        let reason = match &refused {
+            Refused::Length(line) => format!("an expression is too long (in {NAME}:{line})"),
+            Refused::Syntax(word, line) => format!(
+                "`{word}` cannot stand here in a chat template, or nests too deeply (in {NAME}:{line})"
+            ),
         };
-        format!("{{%{} {inner} {}%}}", &tag[1], &tag[3])
+        // The engine says what is wrong, if it sees it too.
+        let seen = matches!(refused, Refused::Syntax(..))
+            .then(|| environment.template_from_named_str(NAME, template).err())
+            .flatten();
+        seen.map_or(TokenizationError::ChatTemplate { reason }, failed)
     })
 }
 
@@ -226,21 +213,5 @@ fn failed(error: Error) -> TokenizationError {
     }
     TokenizationError::ChatTemplate {
         reason: error.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_budget_does_not_pay_for_is_given_up() {
-        let doubling = "{% set ns = namespace(l=[1]) %}{% for i in range(99) %}{% set ns.l = ns.l + ns.l %}{% endfor %}\
-                        {{ ns.l | length }}";
-        let result = render_within(Duration::from_millis(100), doubling, Map::new(), None);
-        assert!(
-            matches!(result, Err(TokenizationError::ChatTemplateLimit { .. })),
-            "{result:?}"
-        );
     }
 }

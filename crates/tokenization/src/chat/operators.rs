@@ -1,0 +1,548 @@
+//! Operators as calls.
+//!
+//! The template engine's own operators on lists put off their work and do it unpaid, so that a list that is added to
+//! itself a few times takes all memory, and compare and write out values that hold each other for as long as it takes. So
+//! a template is rewritten before it runs: `a + b - c` becomes `_sum(a,'+',b,'-',c)`, `a[1:]` becomes `a._slice(1,none,
+//! none)`, and so on, by Jinja's precedence. What is called is paid for (see `arithmetic`). Nothing else changes, and
+//! lines stay where they are.
+
+use super::tags::{Tag, Word, tags};
+
+/// Expressions nest no deeper: the template engine allows little more.
+const MAX_DEPTH: usize = 70;
+
+/// The longest tag, in words; what the engine does with a chain of operators takes quadratic time.
+const MAX_WORDS: usize = 3_000;
+
+/// What is called in place of operators.
+pub(super) mod names {
+    pub const COMPARE: &str = "_compare";
+    pub const SUM: &str = "_sum";
+    pub const PRODUCT: &str = "_product";
+    pub const POWER: &str = "_power";
+    pub const TEXT: &str = "_text";
+    pub const SLICE: &str = "_slice";
+    /// Pays for a value that is about to be hashed, or to become part of others.
+    pub const PAID: &str = "_paid";
+    /// Pays for a value that is about to be kept in a namespace, and refuses what may come to hold itself.
+    pub const KEPT: &str = "_kept";
+}
+
+/// Why a template was not rewritten.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Refused {
+    /// Not Jinja, or what no chat template does: the word and its line.
+    Syntax(String, usize),
+    /// Too long an expression, on this line.
+    Length(usize),
+}
+
+/// Rewrites a template. `generation` is what stands for `{% generation %}` and for its end.
+pub(super) fn rewrite(template: &str, generation: [&str; 2]) -> Result<String, Refused> {
+    let line = |at: usize| template[..at].matches('\n').count() + 1;
+    let found =
+        tags(template).ok_or_else(|| Refused::Syntax("{".to_owned(), line(template.len())))?;
+    let mut out = String::with_capacity(template.len() + template.len() / 4);
+    let mut copied = 0;
+    for tag in &found {
+        let Some(first) = tag.words.first() else {
+            continue;
+        };
+        if tag.words.len() > MAX_WORDS {
+            return Err(Refused::Length(line(first.start)));
+        }
+        let mut rewriter = Rewriter::new(tag, generation);
+        if rewriter.tag().is_none() {
+            let word = tag.words.get(rewriter.at).unwrap_or(first);
+            return Err(Refused::Syntax(word.text.to_owned(), line(word.start)));
+        }
+        for (word, edit) in tag.words.iter().zip(&rewriter.edits) {
+            out.push_str(&template[copied..word.start]);
+            edit.before.iter().rev().for_each(|text| out.push_str(text));
+            out.push_str(edit.instead.as_deref().unwrap_or(word.text));
+            edit.after.iter().for_each(|text| out.push_str(text));
+            copied = word.end();
+        }
+    }
+    out.push_str(&template[copied..]);
+    Ok(out)
+}
+
+/// What is written around a word. Of two expressions that begin with the same word the outer one is written later and
+/// begins earlier.
+#[derive(Default)]
+struct Edit {
+    before: Vec<String>,
+    instead: Option<String>,
+    after: Vec<&'static str>,
+}
+
+struct Rewriter<'a> {
+    words: &'a [Word<'a>],
+    is_block: bool,
+    generation: [&'a str; 2],
+    edits: Vec<Edit>,
+    at: usize,
+    depth: usize,
+    /// Whether something may have made a list or a dictionary.
+    makes: bool,
+}
+
+/// A rewriter goes on, or the template is not one.
+type Step = Option<()>;
+
+impl<'a> Rewriter<'a> {
+    fn new(tag: &'a Tag<'a>, generation: [&'a str; 2]) -> Self {
+        Self {
+            words: &tag.words,
+            is_block: tag.is_block,
+            generation,
+            edits: tag.words.iter().map(|_| Edit::default()).collect(),
+            at: 0,
+            depth: 0,
+            makes: false,
+        }
+    }
+
+    fn word(&self) -> &'a str {
+        self.words.get(self.at).map_or("", |word| word.text)
+    }
+
+    fn is_name(&self) -> bool {
+        self.words.get(self.at).is_some_and(|word| word.is_name)
+    }
+
+    fn skip(&mut self, text: &str) -> bool {
+        let found = self.word() == text;
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, text: &str) -> Step {
+        self.skip(text).then_some(())
+    }
+
+    fn name(&mut self) -> Step {
+        let found = self.is_name();
+        self.at += 1;
+        found.then_some(())
+    }
+
+    /// Writes a call around the words from `start` to the last one read.
+    fn call(&mut self, start: usize, function: &str) {
+        self.edits[start].before.push(format!("{function}("));
+        self.edits[self.at - 1].after.push(")");
+    }
+
+    fn tag(&mut self) -> Step {
+        if self.is_block {
+            self.statement()?;
+        } else {
+            self.tuple()?;
+        }
+        (self.at == self.words.len()).then_some(())
+    }
+
+    fn statement(&mut self) -> Step {
+        let keyword = self.word();
+        self.name()?;
+        match keyword {
+            "if" | "elif" | "do" => self.expression(),
+            "for" => self.for_loop(),
+            "set" => self.set(),
+            "macro" => {
+                self.name()?;
+                self.parameters()
+            }
+            "call" => {
+                if self.word() == "(" {
+                    self.parameters()?;
+                }
+                self.expression()
+            }
+            "filter" => self.filter(),
+            "with" => self.with(),
+            "generation" | "endgeneration" => {
+                let index = usize::from(keyword == "endgeneration");
+                self.edits[0].instead = Some(self.generation[index].to_owned());
+                Some(())
+            }
+            "endmacro" => {
+                self.at += usize::from(self.is_name());
+                Some(())
+            }
+            "else" | "break" | "continue" | "endif" | "endfor" | "endset" | "endcall"
+            | "endfilter" | "endwith" => Some(()),
+            _ => None,
+        }
+    }
+
+    fn for_loop(&mut self) -> Step {
+        while !self.skip("in") {
+            (self.is_name() || matches!(self.word(), "," | "(" | ")")).then_some(())?;
+            self.at += 1;
+        }
+        self.or()?;
+        if self.skip("if") {
+            self.expression()?;
+        }
+        self.skip("recursive");
+        Some(())
+    }
+
+    /// A value that is kept: checked where it could hold its own keeper, or make others nest ever deeper.
+    fn set(&mut self) -> Step {
+        let mut is_attribute = false;
+        while !matches!(self.word(), "=" | "|" | "") {
+            is_attribute |= self.word() == ".";
+            (self.is_name() || matches!(self.word(), "," | "(" | ")" | ".")).then_some(())?;
+            self.at += 1;
+        }
+        if self.skip("|") {
+            return self.filter();
+        }
+        if !self.skip("=") {
+            return Some(());
+        }
+        let start = self.at;
+        self.makes = false;
+        let is_tuple = self.tuple()?;
+        if is_tuple {
+            self.edits[start].before.push("(".to_owned());
+            self.edits[self.at - 1].after.push(")");
+        }
+        if is_attribute {
+            self.call(start, names::KEPT);
+        } else if self.makes {
+            self.call(start, names::PAID);
+        }
+        Some(())
+    }
+
+    fn with(&mut self) -> Step {
+        while self.at < self.words.len() {
+            while !self.skip("=") {
+                (self.is_name() || matches!(self.word(), "," | "(" | ")")).then_some(())?;
+                self.at += 1;
+            }
+            self.expression()?;
+            if !self.skip(",") {
+                break;
+            }
+        }
+        Some(())
+    }
+
+    fn parameters(&mut self) -> Step {
+        self.expect("(")?;
+        while !self.skip(")") {
+            self.name()?;
+            if self.skip("=") {
+                self.expression()?;
+            }
+            if !self.skip(",") {
+                return self.expect(")");
+            }
+        }
+        Some(())
+    }
+
+    /// One expression or several, with commas between; whether there is a comma.
+    fn tuple(&mut self) -> Option<bool> {
+        self.expression()?;
+        let mut is_tuple = false;
+        while self.skip(",") {
+            is_tuple = true;
+            if self.at == self.words.len() {
+                break;
+            }
+            self.expression()?;
+        }
+        Some(is_tuple)
+    }
+
+    fn expression(&mut self) -> Step {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return None;
+        }
+        self.or()?;
+        while self.skip("if") {
+            self.or()?;
+            if self.skip("else") {
+                self.or()?;
+            }
+        }
+        self.depth -= 1;
+        Some(())
+    }
+
+    /// `and`, `or` and `not` need no order here: none of them is rewritten.
+    fn or(&mut self) -> Step {
+        loop {
+            while self.skip("not") {}
+            self.compare()?;
+            if !(self.skip("and") || self.skip("or")) {
+                return Some(());
+            }
+        }
+    }
+
+    fn compare(&mut self) -> Step {
+        let start = self.at;
+        self.sum()?;
+        let mut found = false;
+        loop {
+            let sign = match self.word() {
+                sign @ ("==" | "!=" | "<" | "<=" | ">" | ">=" | "in") => sign,
+                "not"
+                    if self
+                        .words
+                        .get(self.at + 1)
+                        .is_some_and(|next| next.text == "in") =>
+                {
+                    self.edits[self.at].instead = Some(String::new());
+                    self.at += 1;
+                    "not in"
+                }
+                _ => break,
+            };
+            found = true;
+            self.sign(sign);
+            self.sum()?;
+        }
+        if found {
+            self.call(start, names::COMPARE);
+        }
+        Some(())
+    }
+
+    fn sign(&mut self, sign: &str) {
+        self.edits[self.at].instead = Some(format!(",'{sign}',"));
+        self.at += 1;
+    }
+
+    /// Operands with signs of one rank between them.
+    fn chain(&mut self, signs: &[&str], function: &str, operand: fn(&mut Self) -> Step) -> Step {
+        let start = self.at;
+        operand(self)?;
+        let mut found = false;
+        while signs.contains(&self.word()) {
+            found = true;
+            self.sign(self.word());
+            operand(self)?;
+        }
+        if found {
+            self.call(start, function);
+        }
+        Some(())
+    }
+
+    fn sum(&mut self) -> Step {
+        self.chain(&["+", "-"], names::SUM, Self::text)
+    }
+
+    fn text(&mut self) -> Step {
+        self.chain(&["~"], names::TEXT, Self::product)
+    }
+
+    fn product(&mut self) -> Step {
+        self.chain(&["*", "/", "//", "%"], names::PRODUCT, Self::power)
+    }
+
+    fn power(&mut self) -> Step {
+        self.chain(&["**"], names::POWER, Self::unary)
+    }
+
+    fn unary(&mut self) -> Step {
+        let signed = self.word();
+        while self.skip("-") || self.skip("+") {}
+        if signed == "+" {
+            return None; // the engine knows no such sign, and nobody uses it
+        }
+        self.primary()?;
+        self.postfix()?;
+        loop {
+            if self.skip("|") {
+                self.filter()?;
+            } else if self.skip("is") {
+                self.test()?;
+            } else {
+                return Some(());
+            }
+        }
+    }
+
+    /// Names of filters and their arguments.
+    fn filter(&mut self) -> Step {
+        self.makes = true;
+        loop {
+            self.name()?;
+            if self.word() == "(" {
+                self.arguments(false)?;
+            }
+            if !self.skip("|") {
+                return Some(());
+            }
+        }
+    }
+
+    fn test(&mut self) -> Step {
+        self.skip("not");
+        self.name()?;
+        if self.word() == "(" {
+            return self.arguments(false);
+        }
+        let ends = matches!(
+            self.word(),
+            "and" | "or" | "else" | "is" | "if" | "in" | "not" | "recursive" | ""
+        );
+        let word = self.words.get(self.at);
+        if !ends
+            && word.is_some_and(|word| {
+                word.is_name || word.is_literal() || matches!(word.text, "[" | "{")
+            })
+        {
+            self.primary()?;
+            self.postfix()?;
+        }
+        Some(())
+    }
+
+    fn primary(&mut self) -> Step {
+        let word = self.words.get(self.at)?;
+        self.at += 1;
+        match word.text {
+            "(" => {
+                if !self.skip(")") {
+                    self.list(")")?;
+                }
+            }
+            "[" => {
+                self.makes = true;
+                self.list("]")?;
+            }
+            "{" => {
+                self.makes = true;
+                self.dictionary()?;
+            }
+            _ if word.is_name => {}
+            _ if word.is_literal() => {
+                // Texts that follow each other are one.
+                while word.text.starts_with(['"', '\'']) && self.word().starts_with(['"', '\'']) {
+                    self.at += 1;
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn list(&mut self, closing: &str) -> Step {
+        while !self.skip(closing) {
+            self.expression()?;
+            self.makes |= self.word() == ",";
+            if !self.skip(",") {
+                return self.expect(closing);
+            }
+        }
+        Some(())
+    }
+
+    fn dictionary(&mut self) -> Step {
+        while !self.skip("}") {
+            self.key(":")?;
+            self.expect(":")?;
+            self.expression()?;
+            if !self.skip(",") {
+                return self.expect("}");
+            }
+        }
+        Some(())
+    }
+
+    /// An expression that becomes a key, which is hashed; a text or a number is no work.
+    fn key(&mut self, closing: &str) -> Step {
+        let start = self.at;
+        self.expression()?;
+        let is_plain = self.at == start + 1 && self.words[start].is_literal();
+        if !is_plain && self.word() == closing {
+            self.call(start, names::PAID);
+        }
+        Some(())
+    }
+
+    fn postfix(&mut self) -> Step {
+        loop {
+            match self.word() {
+                "." => {
+                    self.at += 1;
+                    let is_number = self.words.get(self.at).is_some_and(Word::is_literal);
+                    let compares = self.word() == "changed";
+                    (self.is_name() || is_number).then_some(())?;
+                    self.at += 1;
+                    if compares && self.word() == "(" {
+                        self.arguments(true)?;
+                    }
+                }
+                "[" => self.subscript()?,
+                "(" => self.arguments(false)?,
+                _ => return Some(()),
+            }
+        }
+    }
+
+    fn arguments(&mut self, are_kept: bool) -> Step {
+        self.expect("(")?;
+        self.makes = true;
+        while !self.skip(")") {
+            let _ = self.skip("**") || self.skip("*");
+            if self.is_name()
+                && self
+                    .words
+                    .get(self.at + 1)
+                    .is_some_and(|next| next.text == "=")
+            {
+                self.at += 2;
+            }
+            let start = self.at;
+            self.expression()?;
+            if are_kept {
+                self.call(start, names::KEPT);
+            }
+            if !self.skip(",") {
+                return self.expect(")");
+            }
+        }
+        Some(())
+    }
+
+    fn subscript(&mut self) -> Step {
+        let open = self.at;
+        self.at += 1;
+        if self.word() != ":" {
+            self.key("]")?;
+            if self.skip("]") {
+                return Some(());
+            }
+        } else {
+            self.edits[open].after.push("none");
+        }
+        self.edits[open].instead = Some(format!(".{}(", names::SLICE));
+        let mut colons = 0;
+        while self.word() == ":" && colons < 2 {
+            self.edits[self.at].instead = Some(",".to_owned());
+            let colon = self.at;
+            self.at += 1;
+            colons += 1;
+            if matches!(self.word(), ":" | "]") {
+                self.edits[colon].after.push("none");
+            } else {
+                self.expression()?;
+            }
+        }
+        self.expect("]")?;
+        self.edits[self.at - 1].instead = Some(if colons == 1 { ",none)" } else { ")" }.to_owned());
+        (colons > 0).then_some(())
+    }
+}
