@@ -374,7 +374,7 @@ CONVERSATIONS = {
     "continued nothing": {"messages": [user("Count."), {"role": "assistant"}], "add_generation_prompt": False, "continue_final_message": True},
 }
 
-# python.jinja writes much the same for all.
+# python.jinja and filters.jinja write much the same for all.
 PYTHON_CONVERSATIONS = ("one turn", "answered", "unicode", "empty", "tool call", "many", "continued text")
 
 
@@ -398,7 +398,7 @@ def chats():
         tokenizer.chat_template = template.read_text()
         cases = []
         for name, conversation in CONVERSATIONS.items():
-            if template.stem == "python" and name not in PYTHON_CONVERSATIONS:
+            if template.stem in ("python", "filters") and name not in PYTHON_CONVERSATIONS:
                 continue
             arguments = {"add_generation_prompt": True, **conversation}
             messages = arguments.pop("messages")

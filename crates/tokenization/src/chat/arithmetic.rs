@@ -145,11 +145,10 @@ pub(super) fn sum(state: &State, left: &Value, sign: &str, right: &Value) -> Res
     let (Some(a), Some(b)) = (number(left), number(right)) else {
         return Err(refused(left, sign, right));
     };
-    let (whole, float): (fn(i128, i128) -> Option<i128>, f64) = match sign {
-        "+" => (i128::checked_add, a.float() + b.float()),
-        _ => (i128::checked_sub, a.float() - b.float()),
-    };
-    calculated(a, b, whole, float)
+    if sign == "+" {
+        return calculated(a, b, i128::checked_add, a.float() + b.float());
+    }
+    calculated(a, b, i128::checked_sub, a.float() - b.float())
 }
 
 fn calculated(
@@ -199,7 +198,7 @@ fn product(state: &State, left: &Value, sign: &str, right: &Value) -> Result<Val
             calculated(
                 a,
                 b,
-                |a, b| Some(a.checked_rem(b)?.checked_add(b)?.checked_rem(b)?),
+                |a, b| a.checked_rem(b)?.checked_add(b)?.checked_rem(b),
                 ((x % y) + y) % y,
             )
         }

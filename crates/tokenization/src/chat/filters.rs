@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use minijinja::value::{Kwargs, Rest, Tuple, ValueKind};
+use minijinja::value::{Kwargs, Rest, StringInput, Tuple, ValueKind};
 use minijinja::{Environment, Error, State, Value};
 
 use super::arithmetic::{compared, contains, sum as added};
@@ -26,6 +26,9 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     for name in REMOVED {
         environment.remove_filter(name);
     }
+    for name in ["startingwith", "endingwith"] {
+        environment.remove_test(name);
+    }
     environment.remove_global("debug");
     environment.add_function("range", range);
     environment.add_filter("tojson", json::tojson);
@@ -34,11 +37,37 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
         environment.add_filter(name, escape);
     }
     environment.add_filter("safe", |value: Value| value);
+    environment.add_filter("upper", |state: &State, value: Value| {
+        text(state, &value).map(|text| text.to_uppercase())
+    });
+    environment.add_filter("lower", |state: &State, value: Value| {
+        text(state, &value).map(|text| text.to_lowercase())
+    });
+    environment.add_filter("title", |state: &State, value: Value| {
+        text(state, &value).map(|text| minijinja::filters::title(text.into()))
+    });
+    environment.add_filter("capitalize", capitalize);
+    environment.add_filter("trim", trim);
+    environment.add_filter("replace", replace);
+    environment.add_filter("indent", indent);
     environment.add_filter("int", int);
     environment.add_filter("float", float);
     environment.add_filter("list", |state: &State, value: Value| items(state, &value));
     environment.add_filter("reverse", reverse);
     environment.add_filter("join", join);
+    for (name, has_attribute, keeps) in [
+        ("select", false, true),
+        ("reject", false, false),
+        ("selectattr", true, true),
+        ("rejectattr", true, false),
+    ] {
+        environment.add_filter(
+            name,
+            move |state: &mut State, value: Value, arguments: Rest<Value>| {
+                chosen(state, &value, has_attribute, keeps, &arguments)
+            },
+        );
+    }
     environment.add_filter("sort", sort);
     environment.add_filter("dictsort", dictsort);
     environment.add_filter("unique", unique);
@@ -75,7 +104,10 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     });
     // As in Python, where texts and dictionaries have a length and items too.
     environment.add_test("sequence", |value: &Value| value.len().is_some());
-    environment.add_test("callable", |value: &Value| value.kind() == ValueKind::Plain);
+    environment.add_test("callable", |value: &Value| {
+        let kind = value.as_object().map_or("", |object| object.type_name());
+        kind.ends_with("Macro") || kind.ends_with("Function")
+    });
 }
 
 fn range(
@@ -102,6 +134,90 @@ fn range(
     Ok((0..count as i64)
         .map(|index| Value::from(start + index * step))
         .collect())
+}
+
+fn capitalize(state: &State, value: Value) -> Result<Value, Error> {
+    let text = Value::from(text(state, &value)?);
+    Ok(minijinja::filters::capitalize(StringInput::new(
+        state, &text,
+    )?))
+}
+
+/// `trim(chars=None)`.
+fn trim(
+    state: &State,
+    value: Value,
+    chars: Option<&str>,
+    options: Kwargs,
+) -> Result<String, Error> {
+    let chars = chars.or(options.get("chars")?);
+    options.assert_all_used()?;
+    let text = text(state, &value)?;
+    let trimmed = match chars {
+        Some(chars) => text.trim_matches(|c| chars.contains(c)),
+        None => text.trim(),
+    };
+    Ok(trimmed.to_owned())
+}
+
+/// `replace(old, new, count=None)`.
+fn replace(
+    state: &mut State,
+    value: Value,
+    old: Value,
+    new: Value,
+    count: Option<i64>,
+) -> Result<Value, Error> {
+    let arguments = [
+        text(state, &old)?.into(),
+        text(state, &new)?.into(),
+        count.unwrap_or(-1).into(),
+    ];
+    let text = Value::from(text(state, &value)?);
+    minijinja_contrib::pycompat::unknown_method_callback(state, &text, "replace", &arguments)
+}
+
+/// `indent(width=4, first=false, blank=false)`; the width may be a text.
+fn indent(
+    state: &State,
+    value: Value,
+    width: Option<Value>,
+    first: Option<bool>,
+    options: Kwargs,
+) -> Result<String, Error> {
+    let width = width
+        .or(options.get("width")?)
+        .unwrap_or_else(|| Value::from(4));
+    let first = first.or(options.get("first")?).unwrap_or(false);
+    let blank = options.get::<Option<bool>>("blank")?.unwrap_or(false);
+    options.assert_all_used()?;
+    let text = text(state, &value)?;
+    let lines = text.matches('\n').count();
+    let wide = |width: usize| values::pay_bytes(state, width.saturating_mul(lines + 1));
+    let indent = match (width.as_str(), width.as_usize()) {
+        (Some(indent), _) => {
+            wide(indent.len())?;
+            indent.to_owned()
+        }
+        (None, Some(width)) => {
+            wide(width)?;
+            " ".repeat(width)
+        }
+        _ => return Err(invalid("indent: the width is neither a number nor a text")),
+    };
+    let mut out = String::new();
+    for (index, line) in text.split('\n').enumerate() {
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        out.push_str(if index > 0 { "\n" } else { "" });
+        let is_indented = if index == 0 {
+            first
+        } else {
+            blank || !line.is_empty()
+        };
+        out.push_str(if is_indented { &indent } else { "" });
+        out.push_str(line);
+    }
+    Ok(out)
 }
 
 fn escape(state: &State, value: Value) -> Result<String, Error> {
@@ -234,6 +350,41 @@ fn attribute_of(value: &Value, path: Option<&Value>) -> Result<Value, Error> {
         })
 }
 
+/// The items, or an attribute of which, pass a test, or do not.
+fn chosen(
+    state: &mut State,
+    value: &Value,
+    has_attribute: bool,
+    keeps: bool,
+    arguments: &[Value],
+) -> Result<Vec<Value>, Error> {
+    let (attribute, test) = arguments.split_at(usize::from(has_attribute && !arguments.is_empty()));
+    let test = match test.split_first() {
+        Some((name, arguments)) => {
+            let name = name
+                .as_str()
+                .ok_or_else(|| invalid("the name of a test is a text"))?;
+            Some((name, arguments))
+        }
+        None => None,
+    };
+    let mut found = Vec::new();
+    for item in items(state, value)? {
+        let tested = attribute_of(&item, attribute.first())?;
+        let passes = match test {
+            Some((name, arguments)) => {
+                let arguments: Vec<Value> = [&[tested], arguments].concat();
+                state.perform_test(name, &arguments)?
+            }
+            None => tested.is_true(),
+        };
+        if passes == keeps {
+            found.push(item);
+        }
+    }
+    Ok(found)
+}
+
 /// What is compared of an item: an attribute of it or several, in small letters unless they count.
 fn sort_key(item: &Value, attribute: Option<&Value>, case_sensitive: bool) -> Result<Value, Error> {
     let fold = |value: Value| match value.as_str() {
@@ -302,13 +453,15 @@ fn dictsort(state: &State, value: Value, options: Kwargs) -> Result<Vec<Value>, 
     let case_sensitive = options
         .get::<Option<bool>>("case_sensitive")?
         .unwrap_or(false);
-    let by = options.get::<Option<String>>("by")?;
+    let by: Option<Value> = options.get("by")?;
     let reverse = options.get::<Option<bool>>("reverse")?.unwrap_or(false);
     options.assert_all_used()?;
     if value.kind() != ValueKind::Map {
         return Err(invalid("dictsort: this is no dictionary"));
     }
-    let position = Value::from(usize::from(by.as_deref() == Some("value")));
+    let position = Value::from(usize::from(
+        by.is_some_and(|by| by.as_str() == Some("value")),
+    ));
     let mut keyed = Vec::new();
     for key in items(state, &value)? {
         let pair = Value::from(Tuple::from([key.clone(), value.get_item(&key)?]));

@@ -6,7 +6,7 @@ use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, State, Value};
 use serde_json::Map;
 
-use super::values::{MAX_DEPTH, invalid};
+use super::values::{MAX_DEPTH, invalid, pay_bytes, text};
 
 /// The object as a template sees it, with its keys in order.
 pub(super) fn object_to_value(map: &Map<String, serde_json::Value>) -> Value {
@@ -43,13 +43,15 @@ pub(super) fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<St
         _ => None,
     };
     let default_separator = if indent.is_some() { "," } else { ", " };
-    let (item_separator, key_separator) = match options.get::<Option<Vec<String>>>("separators")? {
+    let separators: Option<Vec<Value>> = options.get("separators")?;
+    let (item_separator, key_separator) = match separators.as_deref() {
         None => (default_separator.to_owned(), ": ".to_owned()),
-        Some(separators) => <[String; 2]>::try_from(separators)
-            .map(|[item, key]| (item, key))
-            .map_err(|_| {
-                invalid("tojson: `separators` is a pair: between items, and after a key")
-            })?,
+        Some([item, key]) => (text(state, item)?, text(state, key)?),
+        Some(_) => {
+            return Err(invalid(
+                "tojson: `separators` is a pair: between items, and after a key",
+            ));
+        }
     };
     let mut writer = Writer {
         state,
@@ -107,6 +109,7 @@ impl Writer<'_, '_, '_> {
                 }
                 self.container('{', '}', keys.into_iter(), |writer, key| {
                     writer.key(key)?;
+                    pay_bytes(writer.state, writer.key_separator.len())?;
                     let separator = writer.key_separator.clone();
                     writer.out.push_str(&separator);
                     writer.value(&value.get_item(key)?)
@@ -136,6 +139,7 @@ impl Writer<'_, '_, '_> {
         let mut empty = true;
         for item in items {
             if !empty {
+                pay_bytes(self.state, self.item_separator.len())?;
                 self.out.push_str(&self.item_separator);
             }
             empty = false;

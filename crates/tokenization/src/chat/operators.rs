@@ -33,6 +33,8 @@ pub(super) mod names {
 pub(super) enum Refused {
     /// Not Jinja, or what no chat template does: the word and its line.
     Syntax(String, usize),
+    /// A tag or a comment does not end, or holds what is no word.
+    Tag,
     /// Too long an expression, on this line.
     Length(usize),
 }
@@ -40,8 +42,7 @@ pub(super) enum Refused {
 /// Rewrites a template. `generation` is what stands for `{% generation %}` and for its end.
 pub(super) fn rewrite(template: &str, generation: [&str; 2]) -> Result<String, Refused> {
     let line = |at: usize| template[..at].matches('\n').count() + 1;
-    let found =
-        tags(template).ok_or_else(|| Refused::Syntax("{".to_owned(), line(template.len())))?;
+    let found = tags(template).ok_or(Refused::Tag)?;
     let mut out = String::with_capacity(template.len() + template.len() / 4);
     let mut copied = 0;
     for tag in &found {
@@ -173,7 +174,10 @@ impl<'a> Rewriter<'a> {
             }
             "else" | "break" | "continue" | "endif" | "endfor" | "endset" | "endcall"
             | "endfilter" | "endwith" => Some(()),
-            _ => None,
+            _ => {
+                self.at = 0; // where the trouble is
+                None
+            }
         }
     }
 

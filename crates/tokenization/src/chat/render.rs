@@ -146,6 +146,7 @@ fn rewritten(template: &str, environment: &Environment<'_>, marked: bool) -> Res
     };
     rewrite(template, generation).map_err(|refused| {
         let reason = match &refused {
+            Refused::Tag => "a tag or a comment does not end, or holds what is not Jinja".to_owned(),
             Refused::Length(line) => format!("an expression is too long (in {NAME}:{line})"),
             Refused::Syntax(word, line) => format!(
                 "`{word}` cannot stand here in a chat template, or nests too deeply (in {NAME}:{line})"
@@ -164,7 +165,8 @@ fn rewritten(template: &str, environment: &Environment<'_>, marked: bool) -> Res
 #[error("{0}")]
 struct Raised(String);
 
-fn raise_exception(message: String) -> Result<Value, Error> {
+fn raise_exception(state: &State, message: Value) -> Result<Value, Error> {
+    let message = values::text(state, &message)?;
     let error = Error::new(ErrorKind::InvalidOperation, message.clone());
     Err(error.with_source(Raised(message)))
 }
