@@ -3,6 +3,7 @@
 transformers 5.23.0. Run after golden_tokenization.py: python golden_chat.py ../../crates/tokenization/tests/golden
 """
 
+import json
 import random
 import sys
 from pathlib import Path
@@ -57,6 +58,9 @@ TEMPLATES["own"] = {
         "content": {"close": "<end>", "content": "text", "content_args": {"strip": False}},
     },
 }
+# Our own templates, of families that bring none: the reference has to read them the same way.
+FAMILIES = OUT.parent.parent.parent / "src/response/families.json"
+TEMPLATES |= {entry["name"]: entry["template"] for entry in json.loads(FAMILIES.read_text()) if "template" in entry}
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {
     "city": {"type": "string"}, "days": {"type": "integer"}, "scale": {"type": ["number", "null"]}, "deep": {"anyOf": [{"type": "object"}, {"type": "boolean"}]},
     "list": {"type": "array"}}}}}, CLOCK, {"name": "bare", "parameters": {"properties": {"n": {"type": "number"}}}}]
@@ -73,6 +77,40 @@ RESPONSES = [
     ("own", "", "<facts>a=1\nb = two \nnothing\n c={\"x\": [1.0]}</facts>"), ("own", "", "<calls>[{\"name\": \"f\", \"args\": {\"inner\": {\"a\": 1}}}, {\"name\": \"g\", \"args\": {\"inner\": 2}}]</calls>tail"),
     ("own", "", "<tags><a>1</a><b>2</b><a>3</a></tags>"), ("own", "", "score=x;"), ("own", "", "<calls>{}</calls>"), ("own", "", "<calls>[1]</calls>"), ("own", "", "score=3"),
     ("own", "", "[thin[think]x"), ("own", "<bot>[think]started", " and ended[/think]ok"), ("own", "", "score=<end>"),
+]
+ASSISTANT, HEADER, SEP = "<|start|>assistant", "<|start_header_id|>assistant<|end_header_id|>\n\n", "<｜tool▁sep｜>"
+CALL, CALLS, CALLED = "<｜tool▁call▁begin｜>", "<｜tool▁calls▁begin｜>", "<｜tool▁call▁end｜>"
+RESPONSES += [
+    ("gpt_oss", ASSISTANT, "<|channel|>analysis<|message|>Think é.<|end|><|start|>assistant<|channel|>final<|message|>Paris.<|return|>"),
+    ("gpt_oss", ASSISTANT, "<|channel|>analysis<|message|>One.<|end|><|start|>assistant<|channel|>analysis<|message|>Two.<|end|>"
+     "<|start|>assistant<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{\"city\": \"Bern\", \"days\": 2}<|call|>"),
+    ("gpt_oss", ASSISTANT, " to=functions.now<|channel|>commentary json<|message|>{}<|call|>"),
+    ("gpt_oss", ASSISTANT, "<|channel|>commentary<|message|>I look.<|end|><|start|>assistant<|channel|>commentary to=functions.now<|message|>{}<|call|>"),
+    ("gpt_oss", ASSISTANT + "<|channel|>final<|message|>", "Plain"), ("gpt_oss", ASSISTANT, "<|channel|>commentary to=functions.now<|message|>{no}<|call|>"),
+    ("glm4_moe", "<|assistant|>", "\n<think>Hm.</think>\nHello.<|user|>"),
+    ("glm4_moe", "<|assistant|>\n<think></think>", "\nI look.\n<tool_call>get_weather\n<arg_key>city</arg_key>\n<arg_value>Zürich</arg_value>\n<arg_key>days</arg_key>\n"
+     "<arg_value>3</arg_value>\n</tool_call>\n<tool_call>now\n</tool_call><|observation|>"),
+    ("kimi_k2", "<|im_assistant|>assistant<|im_middle|>", "Let me.<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0<|tool_call_argument_begin|>{\"city\": \"Rom\"}"
+     "<|tool_call_end|><|tool_call_begin|>functions.now:1<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|><|im_end|>"),
+    ("kimi_k2", "", "<think>a</think>\n\nb<|im_end|>"),
+    ("deepseek_r1", "<｜Assistant｜><think>\n", "Hm.\n</think>\n\nYes.<｜end▁of▁sentence｜>"),
+    ("deepseek_r1", "<｜Assistant｜>", f"Look.{CALLS}{CALL}function{SEP}get_weather\n```json\n{{\"city\": \"Bern\"}}\n```{CALLED}\n{CALL}function{SEP}now\n```json\n{{}}\n```{CALLED}<｜tool▁calls▁end｜><｜end▁of▁sentence｜>"),
+    ("deepseek_v31", "<｜Assistant｜></think>", f"{CALLS}{CALL}get_weather{SEP}{{\"city\": \"Bern\", \"days\": 1}}{CALLED}{CALL}now{SEP}{{}}{CALLED}<｜tool▁calls▁end｜><｜end▁of▁sentence｜>"),
+    ("mistral_args", "[INST]Hi[/INST]", "[TOOL_CALLS]get_weather[ARGS]{\"city\": \"Bern\"}[TOOL_CALLS]now[ARGS]{}</s>"),
+    ("mistral_args", "[INST]Hi[/INST]", "[THINK]Hm.[/THINK]Hello there, [you]!</s>"), ("mistral_args", "[INST]Hi[/INST]", "[TOOL_CALLS]now[CALL_ID]abcdefghi[ARGS]{}"),
+    ("mistral", "[INST] Hi[/INST]", "[TOOL_CALLS] [{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Bern\"}, \"id\": \"abcdefghi\"}, {\"name\": \"now\", \"arguments\": {}}]</s>"),
+    ("mistral", "[INST] Hi[/INST]", " Hello.</s>"), ("mistral", "[INST] Hi[/INST]", "[TOOL_CALLS] [{\"name\": \"now\", \"arguments\": {}}]"),
+    ("cohere2", "<|CHATBOT_TOKEN|>", "<|START_THINKING|>I will look.<|END_THINKING|><|START_ACTION|>[\n    {\"tool_call_id\": \"0\", \"tool_name\": \"get_weather\", \"parameters\": {\"city\": \"Bern\"}}\n]"
+     "<|END_ACTION|><|END_OF_TURN_TOKEN|>"),
+    ("cohere2", "<|CHATBOT_TOKEN|>", "<|START_THINKING|><|END_THINKING|><|START_RESPONSE|>Rain.<|END_RESPONSE|><|END_OF_TURN_TOKEN|>"),
+    ("cohere", "<|CHATBOT_TOKEN|>", "Action: ```json\n[\n    {\n        \"tool_name\": \"get_weather\",\n        \"parameters\": {\"city\": \"Bern\"}\n    }\n]```<|END_OF_TURN_TOKEN|>"),
+    ("cohere", "<|CHATBOT_TOKEN|>", "Hello.<|END_OF_TURN_TOKEN|>"),
+    ("granite", "<|start_of_role|>assistant {\"x\": 1}<|end_of_role|>", "<|tool_call|>[{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Bern\"}}]<|end_of_text|>"),
+    ("granite", "<|start_of_role|>assistant<|end_of_role|>", "<think>Hm.</think><response>Yes.</response><|end_of_text|>"), ("granite", "", "Plain.<|end_of_text|>"),
+    ("phi4", "<|assistant|>", "<|tool_call|>[{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Bern\"}}]<|/tool_call|><|end|>"), ("phi4", "<|im_start|>assistant<|im_sep|>", "<think>Hm.</think>Yes.<|im_end|>"),
+    ("llama3", HEADER, "{\"name\": \"get_weather\", \"parameters\": {\"city\": \"Bern {x}\", \"days\": \"2\"}}<|eot_id|>"),
+    ("llama3", HEADER, "<|python_tag|>{\"type\": \"function\", \"name\": \"now\", \"parameters\": {}}<|eom_id|>"), ("llama3", HEADER, "{\"name\": \"now\", \"parameters\": {\"a\": {\"b\": {}}}}"),
+    ("llama3", HEADER, "Hello {\"name\" there.<|eot_id|>"), ("llama3", HEADER, "{\"nam"), ("gemma", "<start_of_turn>model\n", "Hello there.\n<end_of_turn>"),
 ]
 BAD = [
     {}, [], {"fields": {}}, {"start_anchor": "a", "fields": {}}, {"fields": {"a": {}}}, {"start_anchor": "a", "fields": {"a": {"open": ""}}}, {"start_anchor": "a", "fields": {"a": {}, "b": {}}},

@@ -2,7 +2,7 @@
 //! whole.
 //!
 //! A [`ResponseTemplate`] says where each field begins and ends. Models bring theirs as `response_template` in
-//! `tokenizer_config.json`; those of some families that do not are built in.
+//! `tokenizer_config.json`; those of families that do not are built in, and known by what their chat template writes.
 
 mod content;
 mod delimiter;
@@ -15,6 +15,8 @@ use serde_json::Value;
 pub use parser::{ResponseEvent, ResponseParser};
 pub use template::ResponseTemplate;
 
+use crate::mistral::Version;
+use crate::tokenizer::Kind;
 use crate::{ChatMessage, Result, TokenizationError, Tokenizer};
 
 fn invalid(reason: impl Into<String>) -> TokenizationError {
@@ -35,21 +37,32 @@ pub fn parse_response(
 }
 
 impl Tokenizer {
-    /// The template of answers that the tokenizer's files have.
+    /// The template of answers that the tokenizer's files have, or that of the family whose chat template they have (see
+    /// [`ResponseTemplate::of_chat_template`]).
     pub fn response_template(&self) -> Result<Option<ResponseTemplate>> {
         let template = self.settings.values.get("response_template");
-        template
-            .filter(|template| !template.is_null())
-            .map(ResponseTemplate::new)
-            .transpose()
+        if let Some(template) = template.filter(|template| !template.is_null()) {
+            return ResponseTemplate::new(template).map(Some);
+        }
+        if let Kind::Mistral(version) = self.kind {
+            let has_arguments = version >= Version::V11;
+            let name = if has_arguments {
+                "mistral_args"
+            } else {
+                "mistral"
+            };
+            return Ok(ResponseTemplate::of_family(name));
+        }
+        let mut templates = self.chat_templates().iter();
+        Ok(templates.find_map(|(_, template)| ResponseTemplate::of_chat_template(template)))
     }
 
-    /// Parses a whole answer by the template in the tokenizer's files (see [`parse_response`]).
+    /// Parses a whole answer by the tokenizer's template (see [`parse_response`]).
     pub fn parse_response(&self, text: &str, prefix: &str, tools: &[Value]) -> Result<ChatMessage> {
         let template = self.response_template()?.ok_or_else(|| {
             invalid(
-                "this tokenizer has no response template; take one of `ResponseTemplate::of_model_type`, or give your own \
-                 to `parse_response`",
+                "this tokenizer has no response template, and its chat template is that of no known family; take one of \
+                 `ResponseTemplate::of_model_type`, or give your own to `parse_response`",
             )
         })?;
         parse_response(text, &template, prefix, tools)

@@ -109,10 +109,121 @@ fn known_models_have_templates_and_others_name_the_remedy() {
         assert!(ResponseTemplate::of_model_type(name).is_some(), "{name}");
     }
     assert!(ResponseTemplate::of_model_type("bert").is_none());
-    let error = common::tokenizer("byte_level")
+    let error = common::tokenizer("sentence_piece")
         .parse_response("x", "", &[])
         .unwrap_err();
     assert!(error.to_string().contains("of_model_type"), "{error}");
+}
+
+#[test]
+fn chat_templates_show_their_family() {
+    let template = |name: &str| std::fs::read_to_string(common::golden(name)).unwrap();
+    for (name, answer, field) in [
+        ("qwen3", "<think>a</think>b<|im_end|>", "reasoning_content"),
+        (
+            "qwen25",
+            "<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>",
+            "tool_calls",
+        ),
+        ("smollm2", "b<|im_end|>", "content"),
+        (
+            "smollm3",
+            "<think>a</think>b<|im_end|>",
+            "reasoning_content",
+        ),
+        (
+            "llama3",
+            "{\"name\": \"f\", \"parameters\": {}}<|eot_id|>",
+            "tool_calls",
+        ),
+        (
+            "mistral_v3",
+            "[TOOL_CALLS] [{\"name\": \"f\", \"arguments\": {}}]</s>",
+            "tool_calls",
+        ),
+        ("mistral_v13", "[TOOL_CALLS]f[ARGS]{}</s>", "tool_calls"),
+        ("gemma", "b<end_of_turn>", "content"),
+        (
+            "phi4",
+            "<|tool_call|>[{\"name\": \"f\", \"arguments\": {}}]<|/tool_call|>",
+            "tool_calls",
+        ),
+        ("deepseek_r1", "<think>a</think>b", "reasoning_content"),
+        (
+            "command_r",
+            "Action: ```json\n[{\"tool_name\": \"f\", \"parameters\": {}}]```",
+            "tool_calls",
+        ),
+        (
+            "granite",
+            "<|tool_call|>[{\"name\": \"f\", \"arguments\": {}}]",
+            "tool_calls",
+        ),
+        (
+            "gpt_oss",
+            "<|channel|>analysis<|message|>a<|end|>",
+            "reasoning_content",
+        ),
+        (
+            "glm4",
+            "<tool_call>f\n<arg_key>x</arg_key><arg_value>1</arg_value></tool_call>",
+            "tool_calls",
+        ),
+    ] {
+        let source = template(&format!("templates/{name}.jinja"));
+        let family = ResponseTemplate::of_chat_template(&source).expect(name);
+        let message = parse_response(answer, &family, "", &[]).unwrap();
+        assert!(message.get(field).is_some(), "{name}: {message:?}");
+        let text = message.content().unwrap_or_default();
+        assert!(!text.contains(['<', '[']), "{name}: {text}");
+    }
+    assert!(ResponseTemplate::of_chat_template("{{ messages[0].content }}").is_none());
+    let tokenizer = common::tokenizer("byte_level");
+    let message = tokenizer
+        .parse_response("<think>a</think>b<|im_end|>", "", &[])
+        .unwrap();
+    assert_eq!(message.content(), Some("b"));
+}
+
+/// However an answer is cut into pieces, the message is that of the whole, and its content comes as its pieces did.
+#[test]
+fn pieces_make_the_same_message_wherever_they_end() {
+    let golden = golden();
+    for row in golden.rows.iter().filter(|row| !row["error"].is_string()) {
+        let template = &golden.templates[text(&row["template"])];
+        let answer = text(&row["text"]);
+        let mut cuts: Vec<usize> = answer.char_indices().map(|(at, _)| at).collect();
+        cuts.push(answer.len());
+        let parse = |pieces: &[&str]| {
+            let mut parser = ResponseParser::new(template, text(&row["prefix"]), &[]).unwrap();
+            let mut seen = parser.initial_events().to_vec();
+            for piece in pieces {
+                seen.extend(parser.feed(piece).unwrap());
+            }
+            let (message, last) = parser.finalize().unwrap();
+            seen.extend(last);
+            let chunks = seen.iter().filter_map(|event| match event {
+                ResponseEvent::Chunk { field, text, .. } => Some((field.clone(), text.clone())),
+                _ => None,
+            });
+            let mut texts: HashMap<String, String> = HashMap::new();
+            for (field, text) in chunks {
+                *texts.entry(field).or_default() += &text;
+            }
+            (message, texts)
+        };
+        let whole = parse(&[answer]);
+        assert_eq!(value(whole.0.clone()), row["message"], "{row}");
+        for cut in &cuts {
+            let (first, second) = answer.split_at(*cut);
+            assert_eq!(parse(&[first, second]), whole, "{first:?} {second:?} {row}");
+        }
+        let single: Vec<&str> = cuts
+            .windows(2)
+            .map(|pair| &answer[pair[0]..pair[1]])
+            .collect();
+        assert_eq!(parse(&single), whole, "{row}");
+    }
 }
 
 #[test]

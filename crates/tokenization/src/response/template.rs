@@ -126,6 +126,61 @@ impl ResponseTemplate {
         });
         KNOWN.get(model_type).cloned()
     }
+
+    /// The template of the first family whose marks a chat template writes, such as `[TOOL_CALLS]` or `<tool_call>`: the
+    /// reasoning, the tool calls and the content of DeepSeek, GLM, gpt-oss, Granite, Hermes, Kimi, Llama 3, Mistral, Phi-4,
+    /// Qwen, Gemma and Command models.
+    pub fn of_chat_template(chat_template: &str) -> Option<Self> {
+        let family = families()
+            .iter()
+            .find(|family| family.marks.iter().all(|mark| chat_template.contains(mark)))?;
+        Some(family.template.clone())
+    }
+
+    /// The template of a family by its name in `families.json`.
+    pub(crate) fn of_family(name: &str) -> Option<Self> {
+        let family = families().iter().find(|family| family.name == name)?;
+        Some(family.template.clone())
+    }
+}
+
+/// A family whose models' files say nothing of their answers.
+struct Family {
+    name: String,
+    marks: Vec<String>,
+    template: ResponseTemplate,
+}
+
+fn families() -> &'static [Family] {
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        name: String,
+        /// What its chat templates write, and those before it in the list do not.
+        marks: Vec<String>,
+        /// Its answers are like those of this model type, or
+        model_type: Option<String>,
+        /// of this form.
+        template: Option<Value>,
+    }
+
+    static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
+        let entries: Vec<Entry> =
+            serde_json::from_str(include_str!("families.json")).expect("the data is valid");
+        let family = |entry: Entry| {
+            let template = match (&entry.template, &entry.model_type) {
+                (Some(template), _) => ResponseTemplate::new(template).ok(),
+                (None, Some(model_type)) => ResponseTemplate::of_model_type(model_type),
+                (None, None) => None,
+            };
+            Family {
+                name: entry.name,
+                marks: entry.marks,
+                template: template.expect("the data is valid"),
+            }
+        };
+        entries.into_iter().map(family).collect()
+    });
+    &FAMILIES
 }
 
 impl Field {
