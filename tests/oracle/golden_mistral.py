@@ -28,6 +28,11 @@ PATTERN = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{L
            r"\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 CONTROL = [token["token_str"] for token in Tekkenizer.DEPRECATED_SPECIAL_TOKENS]
 LATER = ["[ARGS]", "[CALL_ID]", "[THINK]", "[/THINK]"]
+SETTINGS = ["[MODEL_SETTINGS]", "[/MODEL_SETTINGS]"]
+# What the files of v15 allow.
+BUILDERS = {"v15": {"reasoning_effort": {"type": "enum", "accepts_none": True, "default": "high", "values": ["none", "high"]},
+                    "json_schema": {"type": "json_schema", "accepts_none": False, "default": None}},
+            "v15_effort": {"reasoning_effort": {"type": "enum", "accepts_none": True, "default": "none", "values": ["none", "low"]}}, "v15_none": {}}
 
 
 def result(content, id="abcdefghi", **more):
@@ -80,11 +85,16 @@ CONVERSATIONS = {
     "empty answer": [user("Hi."), assistant(""), user("x")],
     "role": [{"role": "critic", "content": "x"}],
     "image": [user([{"type": "image"}])],
+    "effort": ([user("Hi."), assistant("Yes."), user("Why?")], {"reasoning_effort": "none", "tools": [CLOCK]}),
+    "other effort": ([user("Hi.")], {"reasoning_effort": "medium"}), "no such effort": ([user("Hi.")], {"reasoning_effort": "some"}),
+    "schema": ([user("Hi.")], {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "properties": {"é": {"type": "string"}}}}}}),
+    "object": ([system("JSON."), user("Hi.")], {"response_format": {"type": "json_object"}}), "plain": ([user("Hi.")], {"response_format": {"type": "text"}}),
+    "neighbouring parts": [user("a"), user([{"type": "text", "text": "b"}, {"type": "text", "text": "c"}]), user("d")],
 }
 FIM = [("def f(", "return x"), ("def f(", None), ("", ""), ("x", " y")]
 
 
-def tekken(version, special):
+def tekken(version, special, builder=None):
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(vocab_size=500, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
@@ -100,6 +110,8 @@ def tekken(version, special):
     file = {"config": {"pattern": PATTERN, "num_vocab_tokens": len(tokens), "default_vocab_size": len(tokens) - 2 + count,
                        "default_num_special_tokens": count, "version": version},
             "vocab": [{"rank": rank, "token_bytes": base64.b64encode(token).decode(), "token_str": None} for rank, token in enumerate(tokens)]}
+    if builder is not None:
+        file["model_settings_builder"] = builder
     if special:
         file["special_tokens"] = [{"rank": rank, "token_str": token, "is_control": True} for rank, token in enumerate(special)]
     return json.dumps(file).encode()
@@ -154,6 +166,11 @@ for version, special in [("v3", None), ("v7", None), ("v11", CONTROL + LATER), (
     folder = OUT / f"tekken_{version}"
     folder.mkdir(exist_ok=True)
     (folder / "tekken.json").write_bytes(tekken(version, special))
+    record(folder / "tekken.json", folder.name)
+for name, builder in BUILDERS.items():
+    folder = OUT / f"tekken_{name}"
+    folder.mkdir(exist_ok=True)
+    (folder / "tekken.json").write_bytes(tekken("v15", CONTROL + LATER + SETTINGS, builder))
     record(folder / "tekken.json", folder.name)
 for version in ("v1", "v2", "v3", "v7m1"):
     folder = OUT / f"model_{version}"

@@ -2,10 +2,11 @@
 //!
 //! Conversations are not rendered by a template: each message becomes tokens by itself, with control tokens between, and
 //! no text of a message can become a control token. The version in the file, or in its name, says how. Ids equal those of
-//! mistral-common 1.13 (which the reference's `MistralCommonBackend` calls) for texts, tools and thinking. Images and
-//! audio are refused.
+//! mistral-common 1.13 (which the reference's `MistralCommonBackend` calls) for texts, tools, thinking and model settings.
+//! Images and audio are refused.
 
 mod instruct;
+mod model_settings;
 mod python;
 mod request;
 mod tekken;
@@ -21,6 +22,7 @@ use crate::settings::Settings;
 use crate::tokenizer::{Kind, Source};
 use crate::{Result, SentencePieceProcessor, TokenizationError, Tokenizer, files, surround};
 
+pub(crate) use model_settings::SettingsBuilder;
 pub(crate) use tekken::Ranks;
 
 /// How conversations are put into tokens.
@@ -32,6 +34,7 @@ pub(crate) enum Version {
     V7 = 7,
     V11 = 11,
     V13 = 13,
+    V15 = 15,
 }
 
 impl Version {
@@ -43,9 +46,10 @@ impl Version {
             "v7" => Self::V7,
             "v11" => Self::V11,
             "v13" => Self::V13,
+            "v15" => Self::V15,
             _ => {
                 return Err(format!(
-                    "the version `{text}` of Mistral's tokenizers is not known here; v1, v2, v3, v7, v11 and v13 are"
+                    "the version `{text}` of Mistral's tokenizers is not known here; v1, v2, v3, v7, v11, v13 and v15 are"
                 ));
             }
         })
@@ -79,15 +83,13 @@ pub(crate) fn tokenizer(path: &Path, mut settings: Settings) -> Result<Tokenizer
         path: path.to_owned(),
         reason,
     };
-    let (version, backend) = if is_tekken(name) {
+    let (version, builder, backend) = if is_tekken(name) {
         tekken::read(&bytes).map_err(invalid)?
     } else {
         let version = Version::parse(version_of_name(name).unwrap_or("v1")).map_err(invalid)?;
         let model = SentencePieceProcessor::open(path)?;
-        (
-            version,
-            sentencepiece(model).map_err(|error| invalid(error.to_string()))?,
-        )
+        let backend = sentencepiece(model).map_err(|error| invalid(error.to_string()))?;
+        (version, None, backend)
     };
     for (name, token) in [
         ("bos_token", "<s>"),
@@ -111,6 +113,7 @@ pub(crate) fn tokenizer(path: &Path, mut settings: Settings) -> Result<Tokenizer
     // What a text holds is text, whatever it looks like.
     Arc::make_mut(&mut tokenizer.backend).set_encode_special_tokens(true);
     tokenizer.kind = Kind::Mistral(version);
+    tokenizer.model_settings = builder.map(Arc::new);
     tokenizer.source = Some(Source::new(name, bytes));
     Ok(tokenizer)
 }

@@ -12,7 +12,7 @@ use tokenizers::{
 use crate::backend::{Backend, Model};
 use crate::chat::ChatTemplates;
 use crate::encoding::encoding_failed;
-use crate::mistral::Version;
+use crate::mistral::{SettingsBuilder, Version};
 use crate::one_or_many::{Ids, Texts};
 use crate::settings::Settings;
 use crate::{
@@ -35,6 +35,8 @@ pub struct Tokenizer {
     pub(crate) padding_side: Side,
     pub(crate) truncation_side: Side,
     pub(crate) kind: Kind,
+    /// What a conversation may ask of one of Mistral's models.
+    pub(crate) model_settings: Option<Arc<SettingsBuilder>>,
     /// The file that the vocabulary is of, where it is not written as `tokenizer.json`.
     pub(crate) source: Option<Source>,
 }
@@ -105,6 +107,7 @@ impl Tokenizer {
         };
         Ok(Self {
             kind,
+            model_settings: None,
             source: None,
             post_processor,
             backend: Arc::new(backend),

@@ -24,7 +24,7 @@ fn folders() -> Vec<PathBuf> {
         .filter(|path| path.is_dir())
         .collect();
     folders.sort();
-    assert!(folders.len() >= 8);
+    assert!(folders.len() >= 11);
     folders
 }
 
@@ -78,6 +78,10 @@ fn conversations_have_the_ids_of_the_library() {
             let options = ChatTemplateOptions {
                 continue_final_message: conversation["continue_final_message"] == true,
                 tools: serde_json::from_value(conversation["tools"].clone()).unwrap(),
+                extra: ["reasoning_effort", "response_format"]
+                    .into_iter()
+                    .map(|name| (name.to_owned(), conversation[name].clone()))
+                    .collect(),
                 ..Default::default()
             };
             let context = format!("{name}: {}", case["name"]);

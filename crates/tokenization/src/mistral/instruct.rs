@@ -1,8 +1,9 @@
 //! From a conversation to ids.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Version;
+use super::model_settings::{self, SettingsBuilder};
 use super::python::{dumps, parsed};
 use super::request::{Chunk, Message, Request, Role};
 use super::validate::refused;
@@ -13,6 +14,7 @@ use crate::{ChatMessage, ChatTemplateOptions, Result, TokenizationError, Tokeniz
 pub(crate) struct Instruct<'a> {
     tokenizer: &'a Tokenizer,
     version: Version,
+    settings: Option<&'a SettingsBuilder>,
 }
 
 impl Tokenizer {
@@ -22,6 +24,7 @@ impl Tokenizer {
             Kind::Mistral(version) => Ok(Instruct {
                 tokenizer: self,
                 version,
+                settings: self.model_settings.as_deref(),
             }),
             _ => Err(TokenizationError::InvalidOptions(
                 "this tokenizer is not read from one of Mistral's own files, such as tekken.json"
@@ -38,6 +41,7 @@ impl Instruct<'_> {
         messages: &[ChatMessage],
         options: &ChatTemplateOptions,
     ) -> Result<Vec<u32>> {
+        let settings = model_settings::of_options(self.version, self.settings, options)?;
         let request = Request::new(messages, options, self.version)?;
         let is_user = |message: &Message| message.role == Role::User;
         let first_user = request.messages.iter().position(is_user);
@@ -51,7 +55,7 @@ impl Instruct<'_> {
             match message.role {
                 Role::User => {
                     let ends = [first_user, last_user].map(|end| end == Some(index));
-                    self.user(&mut ids, message, &request, ends)?;
+                    self.user(&mut ids, message, (&request, &settings), ends)?;
                 }
                 Role::System => self.system(&mut ids, message)?,
                 Role::Assistant => self.assistant(&mut ids, message, is_past)?,
@@ -92,7 +96,7 @@ impl Instruct<'_> {
         &self,
         ids: &mut Vec<u32>,
         message: &Message,
-        request: &Request,
+        (request, settings): (&Request, &Map<String, Value>),
         [is_first, is_last]: [bool; 2],
     ) -> Result<()> {
         let content = message.text().unwrap_or_default();
@@ -118,6 +122,11 @@ impl Instruct<'_> {
             ids.push(self.control("[AVAILABLE_TOOLS]")?);
             ids.extend(self.text(&dumps(&Value::Array(request.tools.clone())))?);
             ids.push(self.control("[/AVAILABLE_TOOLS]")?);
+        }
+        if has_tools && !settings.is_empty() {
+            ids.push(self.control("[MODEL_SETTINGS]")?);
+            ids.extend(self.text(&dumps(&Value::Object(settings.clone())))?);
+            ids.push(self.control("[/MODEL_SETTINGS]")?);
         }
         ids.push(self.control("[INST]")?);
         ids.extend(self.text(&content)?);
@@ -227,7 +236,7 @@ impl Instruct<'_> {
                 ids.push(self.control("[TOOL_CONTENT]")?);
                 ids.extend(self.text(content)?);
             }
-            Version::V13 => ids.extend(self.text(content)?),
+            Version::V13 | Version::V15 => ids.extend(self.text(content)?),
         }
         ids.push(self.control("[/TOOL_RESULTS]")?);
         Ok(())

@@ -7,7 +7,7 @@ use super::validate::refused;
 use super::{Version, validate};
 use crate::{ChatMessage, ChatTemplateOptions, Result};
 
-/// Between texts that are joined.
+/// Between the texts of messages that are joined.
 const JOIN: &str = "\n\n";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,7 +217,7 @@ impl Request {
             .filter(|message| message.role == Role::System);
         let prompts: Vec<String> = prompts
             .filter(|message| message.has_content())
-            .map(|message| text_of(&join([message])))
+            .map(|message| text_of(&join([message], version)))
             .collect();
         Ok(Self {
             system_prompt: (!has_system_messages && !prompts.is_empty())
@@ -252,10 +252,10 @@ fn joined(messages: &[Message], version: Version) -> Result<Vec<Message>> {
         match group[0].role {
             Role::System if version < Version::V7 => {}
             Role::System => result.extend(group.iter().map(|message| Message {
-                content: Some(join([message])),
+                content: Some(join([message], version)),
                 ..message.clone()
             })),
-            Role::User => result.push(Message::new(Role::User, Some(join(group)))),
+            Role::User => result.push(Message::new(Role::User, Some(join(group, version)))),
             Role::Assistant => result.push(Message {
                 calls: Some(
                     group
@@ -264,7 +264,7 @@ fn joined(messages: &[Message], version: Version) -> Result<Vec<Message>> {
                         .collect(),
                 ),
                 prefix: group.iter().any(|message| message.prefix),
-                ..Message::new(Role::Assistant, Some(join(group)))
+                ..Message::new(Role::Assistant, Some(join(group, version)))
             }),
             Role::Tool => {
                 let mut results: Vec<Message> = group
@@ -293,7 +293,7 @@ fn joined(messages: &[Message], version: Version) -> Result<Vec<Message>> {
 }
 
 fn tool_result(message: &Message, version: Version) -> Message {
-    let mut content = join([message]);
+    let mut content = join([message], version);
     if version < Version::V7 {
         content = vec![Chunk::Text(python::normalized(&text_of(&content)))];
     }
@@ -304,16 +304,21 @@ fn tool_result(message: &Message, version: Version) -> Message {
 }
 
 /// The contents one after the other; texts that follow each other become one.
-fn join<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Vec<Chunk> {
+fn join<'a>(messages: impl IntoIterator<Item = &'a Message>, version: Version) -> Vec<Chunk> {
+    let within = if version < Version::V15 { JOIN } else { "" };
     let mut chunks: Vec<Chunk> = Vec::new();
-    for chunk in messages.into_iter().flat_map(Message::chunks) {
-        match (chunk, chunks.last_mut()) {
-            (Chunk::Text(text), _) if text.is_empty() => {}
-            (Chunk::Text(text), Some(Chunk::Text(before))) => {
-                before.push_str(JOIN);
-                before.push_str(text);
+    for message in messages {
+        let mut between = JOIN;
+        for chunk in message.chunks() {
+            match (chunk, chunks.last_mut()) {
+                (Chunk::Text(text), _) if text.is_empty() => continue,
+                (Chunk::Text(text), Some(Chunk::Text(before))) => {
+                    before.push_str(between);
+                    before.push_str(text);
+                }
+                (chunk, _) => chunks.push(chunk.clone()),
             }
-            (chunk, _) => chunks.push(chunk.clone()),
+            between = within;
         }
     }
     chunks

@@ -9,6 +9,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{DecoderWrapper, SplitDelimiterBehavior, Token};
 
+use super::model_settings::SettingsBuilder;
 use super::{Version, special};
 use crate::backend::{self, Backend, Decoder, Model};
 use crate::byte_alphabet::BYTE_ALPHABET;
@@ -20,6 +21,7 @@ struct File {
     config: Config,
     vocab: Vec<Entry>,
     special_tokens: Option<Vec<SpecialEntry>>,
+    model_settings_builder: Option<SettingsBuilder>,
 }
 
 #[derive(Deserialize)]
@@ -65,10 +67,19 @@ const SPECIAL_TOKENS: [&str; 20] = [
 ];
 
 /// Reads the file's content.
-pub(super) fn read(bytes: &[u8]) -> Result<(Version, Backend), String> {
+pub(super) fn read(bytes: &[u8]) -> Result<(Version, Option<SettingsBuilder>, Backend), String> {
     let file: File = serde_json::from_slice(bytes)
         .map_err(|error| format!("not a tekken vocabulary: {error}; fetch the file again"))?;
     let version = Version::parse(&file.config.version)?;
+    if let Some(builder) = &file.model_settings_builder {
+        if version < Version::V15 {
+            return Err(
+                "`model_settings_builder` stands in a file of a version without settings"
+                    .to_owned(),
+            );
+        }
+        builder.check()?;
+    }
     let specials = special_tokens(&file, version)?;
     let size = file.config.default_vocab_size;
     let count = size
@@ -88,7 +99,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(Version, Backend), String> {
         .ok_or("a token of the vocabulary is not base64")?;
     let ranks = Ranks::new(specials.clone(), tokens)?;
     backend(ranks, &specials, &file.config.pattern)
-        .map(|backend| (version, backend))
+        .map(|backend| (version, file.model_settings_builder, backend))
         .map_err(|error| format!("the pattern cannot be used: {error}"))
 }
 

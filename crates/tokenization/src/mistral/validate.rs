@@ -94,7 +94,7 @@ fn check_message(message: &Message, version: Version) -> Result<()> {
     }
     let may_think = match message.role {
         Role::Assistant => version >= Version::V11,
-        Role::System => version >= Version::V7,
+        Role::System => (Version::V7..Version::V15).contains(&version),
         Role::User | Role::Tool => false,
     };
     if thinks && !may_think {
@@ -119,7 +119,7 @@ fn check_name(name: &str) -> Result<()> {
 fn check_id(id: &str, version: Version) -> Result<()> {
     let fits = match version {
         Version::V1 | Version::V2 => true,
-        Version::V13 => !id.is_empty() && id != "null",
+        Version::V13 | Version::V15 => !id.is_empty() && id != "null",
         _ => id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()),
     };
     if fits {
