@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod budget;
+mod control_tokens;
 mod filters;
 mod json;
 mod message;

@@ -1,10 +1,14 @@
 //! Conversations in ids.
 
-use tokenizers::Encoding;
+use tokenizers::{
+    Encoding, Model as _, NormalizedString, Normalizer as _, OffsetReferential, OffsetType,
+    PreTokenizedString, PreTokenizer as _,
+};
 
 use crate::tokenizer::Kind;
 use crate::{
-    BatchEncoding, ChatMessage, ChatTemplateOptions, EncodeOptions, Inputs, Result, Tokenizer,
+    BatchEncoding, ChatMessage, ChatTemplateOptions, EncodeOptions, Inputs, Result,
+    TokenizationError, Tokenizer,
 };
 
 impl Tokenizer {
@@ -43,12 +47,16 @@ impl Tokenizer {
         if let Kind::Mistral(_) = self.kind {
             let instruct = self.instruct()?;
             let row = |messages: &[ChatMessage]| -> Result<Encoding> {
-                let ids = instruct.encode(messages, options)?;
-                let token = |id: &u32| self.id_to_token(*id).unwrap_or_default();
-                let tokens = ids.iter().map(token).collect();
-                Ok(BatchEncoding::of_ids(ids, tokens))
+                Ok(self.row_of_ids(instruct.encode(messages, options)?))
             };
             let rows = conversations.iter().map(|messages| row(messages.as_ref()));
+            return self.rows_of(rows.collect::<Result<_>>()?, &encode);
+        }
+        if options.sanitize_control_tokens {
+            let rows = conversations.iter().map(|messages| {
+                let ids = self.sanitized_ids(messages.as_ref(), options)?;
+                Ok(self.row_of_ids(ids))
+            });
             return self.rows_of(rows.collect::<Result<_>>()?, &encode);
         }
         let templates = self.chat_templates();
@@ -71,6 +79,33 @@ impl Tokenizer {
             batch.assistant_masks = Some(rows.collect());
         }
         Ok(batch)
+    }
+}
+
+impl Tokenizer {
+    fn row_of_ids(&self, ids: Vec<u32>) -> Encoding {
+        let token = |id: &u32| self.id_to_token(*id).unwrap_or_default();
+        let tokens = ids.iter().map(token).collect();
+        BatchEncoding::of_ids(ids, tokens)
+    }
+
+    /// The ids of a text in which nothing is an added token.
+    pub(crate) fn encode_without_added_tokens(&self, text: &str) -> Result<Vec<u32>> {
+        let failed = TokenizationError::backend("encoding");
+        let mut text = NormalizedString::from(text);
+        if let Some(normalizer) = self.backend.get_normalizer() {
+            normalizer.normalize(&mut text).map_err(&failed)?;
+        }
+        let mut splits = PreTokenizedString::from(text.get());
+        if let Some(pre_tokenizer) = self.backend.get_pre_tokenizer() {
+            pre_tokenizer.pre_tokenize(&mut splits).map_err(&failed)?;
+        }
+        let mut ids = Vec::new();
+        for (split, _, _) in splits.get_splits(OffsetReferential::Original, OffsetType::Byte) {
+            let tokens = self.backend.get_model().tokenize(split).map_err(&failed)?;
+            ids.extend(tokens.into_iter().map(|token| token.id));
+        }
+        Ok(ids)
     }
 }
 

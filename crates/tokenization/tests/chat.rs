@@ -487,48 +487,155 @@ fn the_assistants_tokens_are_those_of_the_reference() {
 }
 
 #[test]
-fn types_give_the_schemas_that_functions_give_in_the_reference() {
+fn control_tokens_of_users_are_plain_text_as_in_the_reference() {
+    let rows: Vec<Value> = read("chat/sanitized.json");
+    assert!(rows.len() > 90);
+    let encode = transformers_tokenization::EncodeOptions {
+        truncation: transformers_tokenization::Truncation::LongestFirst,
+        max_length: Some(100),
+        ..Default::default()
+    };
+    let mut different = Vec::new();
+    for row in &rows {
+        let mut arguments = row["options"].as_object().unwrap().clone();
+        arguments.insert("messages".to_owned(), row["messages"].clone());
+        arguments
+            .entry("add_generation_prompt")
+            .or_insert(false.into());
+        let (messages, options) = conversation(&arguments);
+        let options = ChatTemplateOptions {
+            template: row["template"].as_str().map(str::to_owned),
+            sanitize_control_tokens: true,
+            ..options
+        };
+        let tokenizer = tokenizer(text(&row["folder"]));
+        let result = tokenizer.encode_chats(&[messages], &options, &encode);
+        let same = match &result {
+            Ok(batch) => json!(batch.input_ids[0]) == row["input_ids"],
+            Err(_) => row["error"].is_string(),
+        };
+        if !same {
+            let found = result.map(|batch| batch.input_ids[0].clone());
+            different.push(format!("{row}\n{found:?}"));
+        }
+    }
+    assert!(different.is_empty(), "{}", different.join("\n\n"));
+    let options = ChatTemplateOptions {
+        sanitize_control_tokens: true,
+        ..Default::default()
+    };
+    let text = tokenizer("byte_level").apply_chat_template(&[ChatMessage::user("Hi")], &options);
+    assert!(matches!(text, Err(TokenizationError::InvalidOptions(_))));
+}
+
+/// What the functions of `tests/oracle/golden_chat.py` take, as Rust says it.
+#[allow(dead_code)]
+mod functions {
+    use std::collections::{BTreeMap, HashMap};
+
     use schemars::JsonSchema;
     use serde::Deserialize;
 
     #[derive(Deserialize, JsonSchema)]
     #[serde(rename_all = "lowercase")]
-    #[allow(dead_code)]
-    enum Unit {
+    pub enum Unit {
         Celsius,
         Fahrenheit,
     }
 
-    /// What the function takes.
     #[derive(Deserialize, JsonSchema)]
-    #[allow(dead_code)]
-    struct GetWeather {
-        /// Which city.
-        city: String,
-        /// Which days from now.
-        days: Vec<u32>,
-        /// The scale.
-        unit: Unit,
-        /// Whether to tell everything.
-        #[serde(default)]
-        detailed: bool,
+    #[serde(untagged)]
+    pub enum IntegerOrText {
+        Integer(i64),
+        Text(String),
     }
 
-    let mut found = transformers_tokenization::function_schema::<GetWeather>(
-        "get_weather",
-        "The weather of a city.",
-    );
-    let properties = found["function"]["parameters"]["properties"]
-        .as_object_mut()
-        .unwrap();
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(untagged)]
+    pub enum IntegerOrList {
+        Integer(i64),
+        List(Vec<String>),
+    }
+
+    /// What the function takes.
+    #[derive(Deserialize, JsonSchema)]
+    pub struct GetWeather {
+        /// Which city.
+        pub city: String,
+        /// Which days from now.
+        pub days: Vec<u32>,
+        /// The scale.
+        pub unit: Unit,
+        /// Whether to tell everything.
+        #[serde(default)]
+        pub detailed: bool,
+    }
+
+    #[derive(Deserialize, JsonSchema)]
+    pub struct Everything {
+        /// A whole number.
+        pub integer: i64,
+        /// A number.
+        pub number: f64,
+        /// A text.
+        pub text: String,
+        /// A truth value.
+        pub truth: bool,
+        /// Anything.
+        pub anything: serde_json::Value,
+        /// Texts.
+        pub texts: Vec<String>,
+        /// Lists of lists.
+        pub lists: Vec<Vec<f32>>,
+        /// Anything, many times.
+        pub bare: Vec<serde_json::Value>,
+        /// A pair.
+        pub pair: (i32, String),
+        /// By name.
+        pub map: HashMap<String, u8>,
+        /// Lists by name.
+        pub lists_by_name: BTreeMap<String, Vec<bool>>,
+        /// One of two.
+        pub either: IntegerOrText,
+        /// A number or a list.
+        pub mixed: IntegerOrList,
+        /// Scales.
+        pub units: Vec<Unit>,
+        /// Perhaps a number.
+        pub perhaps: Option<u64>,
+        /// Perhaps a list.
+        pub perhaps_list: Option<Vec<String>>,
+        /// Perhaps a scale.
+        pub perhaps_unit: Option<Unit>,
+        /// Perhaps one of two.
+        pub perhaps_either: Option<IntegerOrText>,
+    }
+
+    #[derive(Deserialize, JsonSchema)]
+    pub struct Nothing {}
+}
+
+#[test]
+fn types_give_the_schemas_that_functions_give_in_the_reference() {
+    use transformers_tokenization::function_schema;
+
+    let expected: Map<String, Value> = read("chat/tool.json");
+    let mut weather =
+        function_schema::<functions::GetWeather>("get_weather", "The weather of a city.");
     // A default is said here, and left out there.
+    let detailed = &mut weather["function"]["parameters"]["properties"]["detailed"];
     assert_eq!(
-        properties["detailed"]
-            .as_object_mut()
-            .unwrap()
-            .remove("default"),
+        detailed.as_object_mut().unwrap().shift_remove("default"),
         Some(false.into())
     );
-    let expected: Value = read("chat/tool.json");
-    assert_eq!(found, expected);
+    assert_eq!(weather.to_string(), expected["get_weather"].to_string());
+    let nothing = function_schema::<functions::Nothing>("nothing", "Does nothing.");
+    assert_eq!(nothing.to_string(), expected["nothing"].to_string());
+    let everything = function_schema::<functions::Everything>("everything", "Takes everything.");
+    let parameters = &expected["everything"]["function"]["parameters"];
+    for (name, schema) in parameters["properties"].as_object().unwrap() {
+        let found = &everything["function"]["parameters"]["properties"][name];
+        assert_eq!(found.to_string(), schema.to_string(), "{name}");
+    }
+    assert_eq!(everything.to_string(), expected["everything"].to_string());
 }

@@ -1,5 +1,7 @@
 //! Where the tags of a template are, and the words of each.
 
+use std::ops::Range;
+
 /// A word of a tag: a name, a number, a text in quotes, or a sign.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Word<'t> {
@@ -21,30 +23,55 @@ impl Word<'_> {
     }
 }
 
-/// A tag: `{{ … }}` or `{% … %}`.
+/// A tag: `{{ … }}`, `{% … %}`, or `{# … #}`, which has no words, as have those around a raw block.
 #[derive(Debug)]
 pub(super) struct Tag<'t> {
     pub is_block: bool,
     pub words: Vec<Word<'t>>,
+    /// Where it stands in the template.
+    pub range: Range<usize>,
 }
 
-/// The tags of a template, in order. Comments and raw blocks have none. `None` where a tag does not end, or holds what is
-/// no word, which the template engine explains better.
+/// The tags of a template, in order. A raw block has none inside. `None` where a tag does not end, or holds what is no
+/// word.
 pub(super) fn tags(template: &str) -> Option<Vec<Tag<'_>>> {
     let mut tags = Vec::new();
     let mut at = 0;
     while let Some(offset) = template[at..].find('{') {
         at += offset;
+        let start = at;
+        let mut tag = |is_block, words, end| {
+            let range = start..end;
+            tags.push(Tag {
+                is_block,
+                words,
+                range,
+            });
+            end
+        };
         match template.as_bytes().get(at + 1) {
-            Some(b'#') => at += 2 + template[at + 2..].find("#}")? + 2,
+            Some(b'#') => {
+                at = tag(
+                    false,
+                    Vec::new(),
+                    at + 2 + template[at + 2..].find("#}")? + 2,
+                )
+            }
             Some(sign @ (b'{' | b'%')) => {
                 let is_block = *sign == b'%';
                 let (words, end) = words(template, at + 2, if is_block { "%}" } else { "}}" })?;
-                at = end;
                 if is_block && matches!(words.as_slice(), [word] if word.text == "raw") {
-                    at += raw_length(&template[at..])?;
+                    tag(false, Vec::new(), end);
+                    let closing = raw_end(&template[end..])?;
+                    let range = end + closing.start..end + closing.end;
+                    at = range.end;
+                    tags.push(Tag {
+                        is_block: false,
+                        words: Vec::new(),
+                        range,
+                    });
                 } else {
-                    tags.push(Tag { is_block, words });
+                    at = tag(is_block, words, end);
                 }
             }
             _ => at += 1,
@@ -53,8 +80,8 @@ pub(super) fn tags(template: &str) -> Option<Vec<Tag<'_>>> {
     Some(tags)
 }
 
-/// How long a raw block is, with the tag that ends it.
-fn raw_length(rest: &str) -> Option<usize> {
+/// The tag that ends a raw block.
+fn raw_end(rest: &str) -> Option<Range<usize>> {
     for (start, _) in rest.match_indices("{%") {
         let inner = rest[start + 2..]
             .trim_start_matches(['-', '+'])
@@ -62,11 +89,50 @@ fn raw_length(rest: &str) -> Option<usize> {
         if let Some(after) = inner.strip_prefix("endraw") {
             let after = after.trim_start().trim_start_matches(['-', '+']);
             if let Some(after) = after.strip_prefix("%}") {
-                return Some(rest.len() - after.len());
+                return Some(start..rest.len() - after.len());
             }
         }
     }
     None
+}
+
+/// What a template writes as it stands: the text outside of its tags, and the texts in quotes, with zeros between.
+pub(super) fn literals(template: &str) -> String {
+    let mut text = String::new();
+    let mut outside = 0;
+    for tag in tags(template).unwrap_or_default() {
+        text.push_str(&template[outside..tag.range.start]);
+        text.push('\0');
+        outside = tag.range.end;
+        for word in tag
+            .words
+            .iter()
+            .filter(|word| word.text.starts_with(['"', '\'']))
+        {
+            unescape(&word.text[1..word.text.len() - 1], &mut text);
+            text.push('\0');
+        }
+    }
+    text.push_str(&template[outside..]);
+    text
+}
+
+fn unescape(quoted: &str, text: &mut String) {
+    let mut characters = quoted.chars();
+    while let Some(character) = characters.next() {
+        match (character, characters.clone().next()) {
+            ('\\', Some(escaped)) => {
+                text.push(match escaped {
+                    'n' => '\n',
+                    't' => '\t',
+                    'r' => '\r',
+                    other => other,
+                });
+                characters.next();
+            }
+            _ => text.push(character),
+        }
+    }
 }
 
 /// The words from `at` on, and where the tag has ended.

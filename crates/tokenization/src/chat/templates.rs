@@ -27,6 +27,9 @@ pub struct ChatTemplateOptions {
     /// Whether [`Tokenizer::encode_chat`](crate::Tokenizer::encode_chat) says which tokens the assistant wrote: those
     /// that the template puts between `{% generation %}` and `{% endgeneration %}`.
     pub return_assistant_tokens_mask: bool,
+    /// Whether [`Tokenizer::encode_chat`](crate::Tokenizer::encode_chat) encodes as plain text what users wrote that looks
+    /// like a control token: in messages, tools, documents and `extra`.
+    pub sanitize_control_tokens: bool,
     /// Further variables of the template, such as `enable_thinking`. They go before special tokens of the same name.
     pub extra: Map<String, Value>,
 }
@@ -64,6 +67,11 @@ impl ChatTemplates {
         options: &ChatTemplateOptions,
         special_tokens: &BTreeMap<String, String>,
     ) -> Result<String> {
+        if options.sanitize_control_tokens {
+            return Err(TokenizationError::InvalidOptions(
+                "`sanitize_control_tokens` makes ids, not a text; use `encode_chat`".to_owned(),
+            ));
+        }
         self.render_marked(messages, options, special_tokens, None)
     }
 
@@ -143,7 +151,8 @@ impl ChatTemplates {
         }
     }
 
-    fn select<'a>(&'a self, options: &'a ChatTemplateOptions) -> Result<&'a str> {
+    /// The template that the options name.
+    pub fn select<'a>(&'a self, options: &'a ChatTemplateOptions) -> Result<&'a str> {
         let wanted = options.template.as_deref();
         if let Some(template) = wanted {
             return Ok(self.0.get(template).map_or(template, String::as_str));
