@@ -19,6 +19,8 @@ pub struct LazyTensor {
 
 enum Values {
     Here(HostTensor),
+    /// Read when they are asked for.
+    Deferred(Box<dyn FnOnce() -> Result<HostTensor> + Send>),
     /// The output of this name of a conversion.
     Of(Arc<Group>, String),
 }
@@ -27,6 +29,7 @@ impl fmt::Debug for Values {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Here(_) => "here",
+            Self::Deferred(_) => "to be read",
             Self::Of(..) => "to be converted",
         })
     }
@@ -44,6 +47,25 @@ impl From<(String, HostTensor)> for LazyTensor {
 }
 
 impl LazyTensor {
+    /// A tensor whose values `read` gives when they are asked for, once: they come from a device, or are to be rounded.
+    pub fn deferred(
+        name: impl Into<String>,
+        dtype: DType,
+        shape: Vec<usize>,
+        read: impl FnOnce() -> Result<HostTensor> + Send + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            dtype,
+            shape,
+            values: Values::Deferred(Box::new(read)),
+        }
+    }
+
+    pub(crate) fn renamed(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
     /// The name.
     pub fn name(&self) -> &str {
         &self.name
@@ -76,8 +98,19 @@ impl LazyTensor {
     pub fn into_tensor(self) -> Result<(String, HostTensor)> {
         let tensor = match self.values {
             Values::Here(tensor) => tensor,
+            Values::Deferred(read) => read()?,
             Values::Of(group, output) => group.take(&output)?,
         };
+        if tensor.dtype() != self.dtype || tensor.shape() != self.shape {
+            return Err(operation(format!(
+                "`{}` was announced as {} of shape {:?} and is {} of shape {:?}",
+                self.name,
+                self.dtype,
+                self.shape,
+                tensor.dtype(),
+                tensor.shape()
+            )));
+        }
         Ok((self.name, tensor))
     }
 }
@@ -92,7 +125,7 @@ pub(crate) struct Group {
 
 #[derive(Default)]
 struct State {
-    collected: Option<Vec<(usize, Operand)>>,
+    collected: Option<Vec<(usize, LazyTensor)>>,
     converted: HashMap<String, HostTensor>,
 }
 
@@ -101,12 +134,12 @@ impl Group {
     pub(crate) fn outputs(
         converter: WeightConverter,
         first_target: String,
-        collected: Vec<(usize, Operand)>,
+        collected: Vec<(usize, LazyTensor)>,
         model: &Arc<ModelFacts>,
         mut rename: impl FnMut(&str) -> Result<String>,
     ) -> Result<Vec<LazyTensor>> {
-        let bare = |(source, operand): &(usize, Operand)| {
-            (*source, Operand::of_shape(operand.dtype(), operand.shape()))
+        let bare = |(source, tensor): &(usize, LazyTensor)| {
+            (*source, Operand::of_shape(tensor.dtype(), tensor.shape()))
         };
         let bare = collected.iter().map(bare).collect();
         let outputs = converter.convert(&first_target, bare, model)?;
@@ -133,9 +166,14 @@ impl Group {
     fn take(&self, output: &str) -> Result<HostTensor> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(collected) = state.collected.take() {
+            let read = |(source, tensor): (usize, LazyTensor)| {
+                let (_, tensor) = tensor.into_tensor()?;
+                Ok((source, tensor.into()))
+            };
+            let operands = collected.into_iter().map(read).collect::<Result<_>>()?;
             for (name, operand) in
                 self.converter
-                    .convert(&self.first_target, collected, &self.model)?
+                    .convert(&self.first_target, operands, &self.model)?
             {
                 let tensor = operand.into_tensor()?;
                 state.converted.extend(tensor.map(|tensor| (name, tensor)));

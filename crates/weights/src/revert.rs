@@ -4,18 +4,18 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::conversion::{ModelFacts, Operand};
+use crate::conversion::ModelFacts;
 use crate::lazy_tensor::Group;
 use crate::natural_order;
 use crate::transform::{Renamed, Renamer};
-use crate::{HostTensor, LazyTensor, LoadPlan, Result, WeightConverter, WeightTransform};
+use crate::{LazyTensor, LoadPlan, Result, WeightConverter, WeightTransform};
 
 impl LoadPlan {
     /// The model's tensors under the names and in the form that the checkpoint has, see [`revert`].
     ///
     /// # Errors
     /// If a conversion cannot be undone.
-    pub fn revert(&self, tensors: Vec<(String, HostTensor)>) -> Result<Vec<LazyTensor>> {
+    pub fn revert(&self, tensors: Vec<impl Into<LazyTensor>>) -> Result<Vec<LazyTensor>> {
         revert(tensors, &self.used_transforms, &self.model)
     }
 }
@@ -29,7 +29,7 @@ impl LoadPlan {
 /// # Errors
 /// If a transform cannot be undone, or a tensor has a shape that no checkpoint gives.
 pub fn revert(
-    mut tensors: Vec<(String, HostTensor)>,
+    tensors: Vec<impl Into<LazyTensor>>,
     transforms: &[WeightTransform],
     model: &ModelFacts,
 ) -> Result<Vec<LazyTensor>> {
@@ -40,14 +40,15 @@ pub fn revert(
         .map(WeightTransform::reverse)
         .collect::<Result<Vec<_>>>()?;
     let mut renamer = Renamer::new(&reversed);
-    tensors.sort_by(|(left, _), (right, _)| natural_order::compare(left, right));
+    let mut tensors: Vec<LazyTensor> = tensors.into_iter().map(Into::into).collect();
+    tensors.sort_by(|left, right| natural_order::compare(&left.name, &right.name));
     let groups = gather(tensors, &mut renamer)?;
 
     let model = Arc::new(model.clone());
     let mut reverted: Vec<LazyTensor> = Vec::new();
     for group in groups {
         match group {
-            Target::Renamed(name, tensor) => reverted.push((name, tensor).into()),
+            Target::Renamed(name, tensor) => reverted.push(tensor.renamed(name)),
             Target::Converted(first_target, converter, tensors) => {
                 let rename = |name: &str| renamer.rename(name);
                 let converter = converter.clone();
@@ -71,13 +72,13 @@ pub fn revert(
 
 /// The tensors by the name that they get; those of conversions by their first target.
 fn gather<'a>(
-    tensors: Vec<(String, HostTensor)>,
+    tensors: Vec<LazyTensor>,
     renamer: &mut Renamer<'a>,
 ) -> Result<Vec<Target<'a>>> {
     let mut targets = Vec::new();
     let mut positions = HashMap::new();
-    for (key, tensor) in tensors {
-        let Renamed { name, converter } = renamer.save(&key)?;
+    for tensor in tensors {
+        let Renamed { name, converter } = renamer.save(tensor.name())?;
         let converter =
             converter.and_then(|(index, source)| Some((renamer.converter(index)?, source)));
         match (positions.entry(name), converter) {
@@ -87,7 +88,7 @@ fn gather<'a>(
                 targets.push(match converter {
                     None => Target::Renamed(name, tensor),
                     Some((converter, source)) => {
-                        Target::Converted(name, converter, vec![(source, tensor.into())])
+                        Target::Converted(name, converter, vec![(source, tensor)])
                     }
                 });
             }
@@ -95,7 +96,7 @@ fn gather<'a>(
                 if let Target::Converted(_, first, tensors) = &mut targets[*place.get()]
                     && std::ptr::eq(*first, converter)
                 {
-                    tensors.push((source, tensor.into()));
+                    tensors.push((source, tensor));
                 }
             }
             // Two tensors for one name: the first is kept, as on loading.
@@ -106,6 +107,6 @@ fn gather<'a>(
 }
 
 enum Target<'a> {
-    Renamed(String, HostTensor),
-    Converted(String, &'a WeightConverter, Vec<(usize, Operand)>),
+    Renamed(String, LazyTensor),
+    Converted(String, &'a WeightConverter, Vec<(usize, LazyTensor)>),
 }
