@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tiny import transformers  # first: it sets the environment of the reference
+import tiny  # noqa: F401  first: it sets the environment of the reference
 
 from transformers.models.auto import modeling_auto
 
@@ -26,7 +26,7 @@ def auto_classes():
         if name.startswith("AutoModel") and mapping is not None:
             head = "-" if name == "AutoModel" else name.removeprefix(PREFIX)
             if name == "AutoModel" or name.startswith(PREFIX):
-                yield head, mapping._model_mapping
+                yield head, mapping._model_mapping  # by model type, not by config class
 
 
 def suffix(head):
@@ -45,9 +45,12 @@ def line(model_type, classes):
     return " ".join([model_type, beginning, *shown])
 
 
-def facts(name):
-    model = getattr(transformers, name)
-    parts = ["generates"] if model.can_generate() else []
+def facts(model_type, name):
+    try:
+        model = modeling_auto.AutoModel._model_mapping._load_attr_from_module(model_type, name)
+        parts = ["generates"] if model.can_generate() else []
+    except (ImportError, ValueError):  # it needs a library that is not installed, or is listed but not exported
+        return []
     for key, modules in (("f16", model._keep_in_fp32_modules), ("half", model._keep_in_fp32_modules_strict)):
         if modules:
             parts.append(f"{key}={','.join(sorted(modules))}")
@@ -62,8 +65,9 @@ def main():
             name = names if isinstance(names, str) else names[0]
             types.setdefault(model_type, []).append((head, name))
     lines = [line(model_type, classes) for model_type, classes in sorted(types.items())]
-    for name in sorted({name for classes in types.values() for _, name in classes}):
-        if parts := facts(name):
+    owners = {name: model_type for model_type, classes in types.items() for _, name in classes}
+    for name, model_type in sorted(owners.items()):
+        if parts := facts(model_type, name):
             lines.append(" ".join(["@", name, *parts]))
     Path(sys.argv[1]).write_text("\n".join(lines) + "\n")
 
