@@ -13,6 +13,7 @@ import json
 import re
 import shutil
 import sys
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -186,7 +187,33 @@ def make(name, case, folder, seed):
     tensors = {name: tensor.contiguous().clone() for name, tensor in (inputs | outputs).items()}
     save_file(tensors, folder / "ref.safetensors")
     (folder / "ref.json").write_text(json.dumps(record, indent=1) + "\n")
+    write_saved(case, folder)
     return record
+
+
+def write_saved(case, folder):
+    """Keep under `saved` what the reference writes when it saves the loaded case, as far as the case does not hold it."""
+    with tempfile.TemporaryDirectory() as saved:
+        saved = Path(saved)
+        AUTO_CLASSES[case.kind].from_pretrained(folder, **case.model_options).save_pretrained(saved)
+        differ = [name for name in ("config.json", "generation_config.json") if read(saved / name) != read(folder / name)]
+        if not same_tensors(checkpoint(saved), checkpoint(folder)):
+            differ.append("model.safetensors")
+        for name in differ:
+            (folder / "saved").mkdir(exist_ok=True)
+            shutil.copy(saved / name, folder / "saved" / name)
+
+
+def read(file):
+    return file.read_text() if file.exists() else None
+
+
+def checkpoint(folder):
+    return {name: tensor for file in folder.glob("model*.safetensors") for name, tensor in load_file(file).items()}
+
+
+def same_tensors(a, b):
+    return a.keys() == b.keys() and all(a[n].dtype == b[n].dtype and torch.equal(a[n], b[n]) for n in a)
 
 
 def rounded_weights_distance(case, folder, inputs, reference, mask):
@@ -224,7 +251,7 @@ def generate(name, folder):
     else:
         raise SystemExit(f"{name}: no seed of {SEEDS} gives {NEW_TOKENS} greedy ids that tell something")
 
-    size = sum(file.stat().st_size for file in folder.iterdir())
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     if size > LARGEST_FOLDER:
         raise SystemExit(f"{name}: {size} bytes, more than {LARGEST_FOLDER}: make the model smaller")
     margin = min(record.get("top2_margins", [float("nan")]))

@@ -1,5 +1,7 @@
 //! Our outputs against the reference's, with the tolerances of `tests/oracle/README.md`.
 
+use std::path::Path;
+
 use burn::tensor::{DType, Tensor};
 use transformers_config::GenerationConfig;
 use transformers_generation::{Generate, Prompt};
@@ -8,7 +10,7 @@ use transformers_modeling::{
     ModelInputs, PreTrainedModel, Precision, Rows,
 };
 
-use crate::{Case, CaseError, Kind};
+use crate::{Case, CaseError, Kind, saved};
 
 /// One comparison.
 #[derive(Debug, Clone)]
@@ -29,6 +31,11 @@ pub enum Outcome {
         /// Largest one that passes.
         limit: f64,
     },
+    /// Files that are written again: the first that is not as it shall be.
+    Files {
+        /// Which, and what is wrong.
+        wrong: Option<String>,
+    },
     /// Ids: how many were compared, and the first that differs.
     Ids {
         /// Compared steps.
@@ -44,6 +51,7 @@ impl Outcome {
         match *self {
             // Written so that NaN fails.
             Self::Distance { found, limit } => found <= limit,
+            Self::Files { ref wrong } => wrong.is_none(),
             Self::Ids {
                 compared,
                 differs_at,
@@ -60,6 +68,8 @@ impl std::fmt::Display for Outcome {
                 format!("{found:.1e}")
             }
             Self::Distance { found, limit } => format!("{found:.1e} > {limit:.1e}"),
+            Self::Files { wrong: None } => "same".to_owned(),
+            Self::Files { wrong: Some(wrong) } => wrong.clone(),
             Self::Ids {
                 compared,
                 differs_at: None,
@@ -74,8 +84,8 @@ impl std::fmt::Display for Outcome {
 }
 
 /// The columns of the table, in order.
-pub const CHECKS: [&str; 8] = [
-    "logits", "hidden", "pooler", "padded", "bf16", "fast", "greedy", "no cache",
+pub const CHECKS: [&str; 9] = [
+    "logits", "hidden", "pooler", "padded", "bf16", "fast", "greedy", "no cache", "saved",
 ];
 
 /// Runs every comparison that the case has outputs for.
@@ -104,10 +114,12 @@ pub fn run(case: &Case, device: DeviceSpec) -> Result<Vec<Check>, CaseError> {
             checks.push(greedy_check(case, model.as_ref(), false)?);
         }
     }
+    checks.push(saved::check(case, device)?);
     Ok(checks)
 }
 
-fn load(
+/// The case's model, by the auto class of its kind.
+pub(crate) fn load(
     case: &Case,
     device: DeviceSpec,
     dtype: Dtype,
@@ -119,15 +131,23 @@ fn load(
         precision,
         ..LoadOptions::default()
     };
-    let dir = case.dir.as_path();
+    load_from(case, &case.dir, &options)
+}
+
+/// The model in the folder `dir`, by the auto class of the case's kind.
+pub(crate) fn load_from(
+    case: &Case,
+    dir: &Path,
+    options: &LoadOptions,
+) -> Result<Box<dyn PreTrainedModel>, CaseError> {
     Ok(match case.reference.kind {
-        Kind::Lm => AutoModelForCausalLM::from_pretrained_with(dir, &options)?.into_inner(),
-        Kind::Mlm => AutoModelForMaskedLM::from_pretrained_with(dir, &options)?.into_inner(),
-        Kind::Textenc => AutoModel::from_pretrained_with(dir, &options)?.into_inner(),
+        Kind::Lm => AutoModelForCausalLM::from_pretrained_with(dir, options)?.into_inner(),
+        Kind::Mlm => AutoModelForMaskedLM::from_pretrained_with(dir, options)?.into_inner(),
+        Kind::Textenc => AutoModel::from_pretrained_with(dir, options)?.into_inner(),
     })
 }
 
-fn inputs(case: &Case) -> Result<ModelInputs, CaseError> {
+pub(crate) fn inputs(case: &Case) -> Result<ModelInputs, CaseError> {
     Ok(ModelInputs {
         input_ids: case.tensors.ids("input_ids")?,
         attention_mask: case.tensors.optional_ids("attention_mask")?,

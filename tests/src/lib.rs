@@ -3,5 +3,6 @@
 
 mod case;
 pub mod conformance;
+pub mod saved;
 
 pub use case::{Case, CaseError, Kind, Reference, ReferenceTensors};

@@ -92,6 +92,25 @@ impl AutoConfig {
         Self::from_object(tree)
     }
 
+    /// The tree with every field that the reference would write, as far as the family is one of this crate's.
+    pub fn completed(&self) -> Result<Self> {
+        match models::family(&self.model_type) {
+            Some(Family::Plain { complete, .. }) => complete(self),
+            _ => Ok(self.clone()),
+        }
+    }
+
+    /// The configuration of the text model within a wrapper's; `None` where there is none.
+    pub fn text_config(&self) -> Result<Option<Self>> {
+        if !self.tree.get(TEXT_CONFIG).is_some_and(Value::is_object) {
+            return Ok(None);
+        }
+        let mut text = self.wrapped_text_config()?;
+        text.entry("model_type")
+            .or_insert_with(|| format!("{}_text", self.model_type).into());
+        Self::from_object(text).map(Some)
+    }
+
     fn from_object(mut tree: Map<String, Value>) -> Result<Self> {
         let model_type = match tree.get("model_type") {
             Some(Value::String(name)) if !name.is_empty() => name.clone(),

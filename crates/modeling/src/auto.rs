@@ -10,9 +10,8 @@ use transformers_config::AutoConfig;
 use transformers_hub::ModelSource;
 
 use crate::erased::Restore;
-use crate::load::{LoadOptions, from_pretrained};
-use crate::nn::Init;
-use crate::registry::{Head, family};
+use crate::load::{LoadOptions, from_config, from_pretrained};
+use crate::registry::Head;
 use crate::{ModelError, PreTrainedModel};
 
 macro_rules! auto_class {
@@ -51,8 +50,7 @@ macro_rules! auto_class {
             /// # Errors
             /// A model type that is not supported, or config values that do not fit together.
             pub fn from_config(config: &AutoConfig, device: &Device) -> Result<Self, ModelError> {
-                let builder = family(config)?.builder($head)?;
-                builder(config, &Init::new(device.clone())).map(Self)
+                from_config(config, $head, device).map(Self)
             }
 
             /// The model as an object.

@@ -49,6 +49,12 @@ pub enum ModelError {
     CheckpointMismatch {
         report: Box<transformers_weights::LoadReport>,
     },
+    #[error("{}: {operation} it failed: {source}", path.display())]
+    Io {
+        operation: &'static str,
+        path: std::path::PathBuf,
+        source: std::io::Error,
+    },
     #[error("loading was cancelled")]
     Cancelled,
     #[error("`{name}` has {found} dimensions in the checkpoint and {expected} in the model")]

@@ -20,7 +20,8 @@ use crate::{LoadProgress, ModelError, PreTrainedModel};
 /// in the dtype that they were rounded to, and with `auto` in blocks, or in a half type that a GGUF file has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LoadDtype {
-    stored: DType,
+    /// What parameters are rounded to.
+    pub stored: DType,
     pub compute: BurnDType,
     on_cpu: bool,
     auto: bool,

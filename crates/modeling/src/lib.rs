@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod auto;
+mod classes;
 mod device;
 mod erased;
 mod error;
@@ -15,10 +16,12 @@ pub mod loss;
 mod model;
 pub mod models;
 pub mod nn;
+mod origin;
 mod parameters;
 mod progress;
 mod registry;
 mod rows;
+mod save;
 
 pub use auto::{AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM};
 pub use device::{AvailableDevice, DeviceSpec, available_devices};
@@ -31,5 +34,7 @@ pub use parameters::ParameterPath;
 pub use progress::LoadProgress;
 pub use registry::{Builder, Family, Head, register, supported};
 pub use rows::Rows;
+pub use save::SaveOptions;
 pub use transformers_hub::CancelToken;
 pub use transformers_ops::Precision;
+pub use transformers_weights::ShardSize;

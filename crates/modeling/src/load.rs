@@ -4,16 +4,20 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use burn::tensor::Device;
 use transformers_config::{AutoConfig, GenerationConfig};
 use transformers_hub::{CancelToken, HubOptions, ModelFiles, ModelSource};
 use transformers_ops::Precision;
-use transformers_weights::conversion_mapping::{self, SubModel};
-use transformers_weights::{Checkpoint, LoadPlan, LoadRules, OpenOptions, plan};
+use transformers_weights::{
+    Checkpoint, LoadPlan, LoadRules, OpenOptions, conversion_mapping, plan,
+};
 
+use crate::classes::class_name;
 use crate::device::DeviceSpec;
 use crate::erased::Restore;
 use crate::fill::{Filling, LoadDtype};
 use crate::nn::Init;
+use crate::origin::{Origin, sub_models};
 use crate::parameters::Shapes;
 use crate::registry::{Family, Head, family};
 use crate::{LoadProgress, ModelError, PreTrainedModel};
@@ -127,6 +131,7 @@ pub(crate) fn from_pretrained(
         Some(config) => config.clone(),
         None => AutoConfig::from_files(&files)?,
     };
+    let config = text_only(config, head)?;
     // Before the weights are opened: what the config rules out needs no download.
     let family = family(&config)?;
     family.builder(head)?;
@@ -171,7 +176,39 @@ pub(crate) fn from_pretrained(
     let info = model.info_mut();
     info.generation_config = GenerationConfig::from_files(&files, &info.config)?;
     info.loading_info = plan.report;
+    info.origin = Origin {
+        head: Some(head),
+        dtype: dtype.stored,
+        transforms: Some(plan.used_transforms),
+        files: Some(Arc::new(files)),
+    };
     Ok(model)
+}
+
+/// A model with fresh weights and `head` on top.
+pub(crate) fn from_config(
+    config: &AutoConfig,
+    head: Head,
+    device: &Device,
+) -> Result<Box<dyn PreTrainedModel>, ModelError> {
+    let builder = family(config)?.builder(head)?;
+    let mut model = builder(config, &Init::new(device.clone()))?;
+    let info = model.info_mut();
+    info.generation_config = GenerationConfig::from_model_config(config)?;
+    info.origin.head = Some(head);
+    Ok(model)
+}
+
+/// The config of the text model within, where that is what the auto class makes of a wrapper.
+fn text_only(config: AutoConfig, head: Head) -> Result<AutoConfig, ModelError> {
+    let Some(text) = config.text_config()? else {
+        return Ok(config);
+    };
+    let class = |config: &AutoConfig| class_name(config.model_type(), head);
+    Ok(match class(&config).is_some() && class(&config) == class(&text) {
+        true => text,
+        false => config,
+    })
 }
 
 /// Says which file holds the config value that is wrong.
@@ -208,15 +245,10 @@ fn build(
         let model = family.builder(head)?(&config, init)?;
         let mut shapes = Shapes::default();
         model.visit_parameters(&mut Restore(&mut shapes));
-        let whole = SubModel {
-            path: "",
-            class: "",
-            model_type: family.model_type(),
-        };
         let raw = serde_json::Value::Object(config.tree().clone());
         let rules = LoadRules {
             base_model_prefix: family.base_model_prefix(),
-            transforms: &conversion_mapping::of_model(&[whole], family.base_model_prefix()),
+            transforms: &conversion_mapping::of_model(&sub_models(family, head), family.base_model_prefix()),
             key_mapping: &options.key_mapping,
             config: Some(&raw),
             tied: &tied,

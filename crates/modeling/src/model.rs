@@ -12,6 +12,7 @@ use transformers_weights::LoadReport;
 
 use crate::erased::{Erase, ParameterMapper, ParameterVisitor};
 use crate::nn::Cache;
+use crate::origin::Origin;
 use crate::{ModelError, ModelInputs, ModelOutput};
 
 /// The forward pass of a concrete model.
@@ -46,6 +47,8 @@ pub struct ModelInfo {
     pub generation_config: GenerationConfig,
     /// What the checkpoint lacked, had in excess, or had in another shape (`output_loading_info`).
     pub loading_info: LoadReport,
+    /// How it was made.
+    pub(crate) origin: Origin,
 }
 
 /// A model of any family: what auto classes, `generate` and the layers above hold.
@@ -119,6 +122,7 @@ impl<M: Module + Forward + Sync + 'static> Pretrained<M> {
             config: config.clone(),
             generation_config: GenerationConfig::default(),
             loading_info: LoadReport::default(),
+            origin: Origin::default(),
         };
         Box::new(Self { module, info })
     }

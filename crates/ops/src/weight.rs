@@ -38,7 +38,7 @@ impl Weight {
     }
 
     /// A dense matrix on `device`; blocks are decoded anew at each call.
-    pub(crate) fn dense(self, device: &Device, dtype: DType) -> Tensor<2> {
+    pub fn dense(self, device: &Device, dtype: DType) -> Tensor<2> {
         let dims = self.dims();
         match self {
             Self::Dense(weight, _) => weight.cast(dtype),

@@ -12,7 +12,7 @@ use clap::Parser;
 use serde_json::{Map, Value, json};
 use transformers_modeling::DeviceSpec;
 use transformers_tests::conformance::{CHECKS, Check, run};
-use transformers_tests::{Case, CaseError};
+use transformers_tests::{Case, CaseError, saved};
 
 /// Compare models with the reference's outputs, case by case.
 #[derive(Parser)]
@@ -23,6 +23,9 @@ struct Arguments {
     /// cpu, wgpu or cuda; other devices than the CPU run the first case of each family.
     #[arg(long, default_value = "cpu")]
     device: DeviceSpec,
+    /// Only save each model, in a folder of its case's name in this one.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "json")]
+    save: Option<PathBuf>,
     /// Write the result as JSON too.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -49,6 +52,14 @@ fn compare(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     }
     cases.sort();
 
+    if let Some(folder) = &arguments.save {
+        for dir in &cases {
+            let case = Case::open(dir)?;
+            saved::save(&case, arguments.device, &folder.join(&case.name))?;
+        }
+        println!("{} models saved", cases.len());
+        return Ok(ExitCode::SUCCESS);
+    }
     let width = cases.iter().map(|case| name(case).len()).max().unwrap_or(0);
     print!("{:<width$}", "case");
     CHECKS.iter().for_each(|check| print!("  {check:>12}"));

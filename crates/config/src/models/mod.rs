@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{ModelConfig, Result, json};
+use crate::{AutoConfig, ModelConfig, Result, json};
 
 /// Lists the families: each a file, with the configurations in it.
 macro_rules! families {
@@ -29,6 +29,7 @@ families! {
 }
 
 type Standardize = fn(&mut Map<String, Value>) -> Result<()>;
+type Complete = fn(&AutoConfig) -> Result<AutoConfig>;
 
 /// What is known of a model type before its configuration is typed.
 pub(crate) enum Family {
@@ -36,6 +37,8 @@ pub(crate) enum Family {
     Plain {
         /// [`ModelConfig::standardize`].
         standardize: Standardize,
+        /// The tree with every field.
+        complete: Complete,
         /// `tie_word_embeddings` where it is not stated.
         tied: bool,
     },
@@ -51,6 +54,7 @@ impl Family {
         if model_type == C::MODEL_TYPE {
             return Some(Self::Plain {
                 standardize: C::standardize,
+                complete: |config| AutoConfig::from_typed(&config.typed::<C>()?),
                 tied: tied_by_default::<C>(),
             });
         }
