@@ -70,9 +70,11 @@ fn a_large_error_is_missed_by_no_check() {
     let name = "model.layers.0.self_attn.q_proj.weight";
     let folder = damaged("llama", name, |weight| weight * 3.0);
     let checks = run(&Case::open(folder.path()).unwrap(), DeviceSpec::Cpu).unwrap();
-    // Fast arithmetic is held against our own exact one, of the same weights.
+    // Fast arithmetic is held against our own exact one, of the same weights, and what is saved against what was loaded.
     let names = checks.iter().map(|check| check.name);
-    let all: Vec<_> = names.filter(|name| *name != "fast").collect();
+    let all: Vec<_> = names
+        .filter(|name| !["fast", "saved"].contains(name))
+        .collect();
     assert_eq!(missed(&checks), all);
 }
 
@@ -81,6 +83,25 @@ fn not_a_number_is_missed() {
     let folder = damaged("bert_encoder", "pooler.dense.bias", |_| f32::NAN);
     let checks = run(&Case::open(folder.path()).unwrap(), DeviceSpec::Cpu).unwrap();
     assert_eq!(missed(&checks), ["pooler"]);
+}
+
+#[test]
+fn files_that_the_reference_would_not_write_are_missed() {
+    let folder = damaged("llama", "", |weight| weight);
+    let other = damaged("llama", "model.norm.weight", |weight| weight + 1e-6);
+    let saved = folder.path().join("saved");
+    fs::create_dir(&saved).unwrap();
+    let run = || run(&Case::open(folder.path()).unwrap(), DeviceSpec::Cpu).unwrap();
+    assert_eq!(missed(&run()), [""; 0]);
+    for file in ["config.json", "generation_config.json"] {
+        let text = fs::read_to_string(folder.path().join(file)).unwrap();
+        fs::write(saved.join(file), text.replace("true", "false")).unwrap();
+        assert_eq!(missed(&run()), ["saved"], "{file}");
+        fs::remove_file(saved.join(file)).unwrap();
+    }
+    let file = "model.safetensors";
+    fs::copy(other.path().join(file), saved.join(file)).unwrap();
+    assert_eq!(missed(&run()), ["saved"]);
 }
 
 #[test]

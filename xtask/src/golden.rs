@@ -20,6 +20,10 @@ const SCRIPTS: &[(&str, &[&str])] = &[
         &["crates/config/tests/golden/configs.json"],
     ),
     ("golden_rope.py", &["crates/config/tests/golden/rope.json"]),
+    (
+        "golden_model_classes.py",
+        &["crates/modeling/src/classes.txt"],
+    ),
     ("golden_gguf.py", &[]),
     ("golden_weights.py", &[]),
     ("golden_conversions.py", &[]),
