@@ -164,10 +164,7 @@ fn files_of_the_tokenizer_come_along() {
     let read = |name: &str| fs::read_to_string(target.path().join(name)).unwrap();
     assert_eq!(read("tokenizer.json"), "{}");
     assert_eq!(read("tokenizer_config.json"), "new");
-    assert_eq!(
-        read("additional_chat_templates/tool.jinja"),
-        "{{ tools }}"
-    );
+    assert_eq!(read("additional_chat_templates/tool.jinja"), "{{ tools }}");
     assert_eq!(
         files(target.path()),
         [
@@ -188,5 +185,8 @@ fn a_folder_that_cannot_be_made_is_an_error() {
     fs::write(&file, "").unwrap();
     let model = load(&case("llama"), Dtype::Auto);
     let error = model.save_pretrained(&file).unwrap_err().to_string();
-    assert!(error.contains("file") && error.contains("creating"), "{error}");
+    assert!(
+        error.contains("file") && error.contains("creating"),
+        "{error}"
+    );
 }

@@ -205,10 +205,12 @@ fn text_only(config: AutoConfig, head: Head) -> Result<AutoConfig, ModelError> {
         return Ok(config);
     };
     let class = |config: &AutoConfig| class_name(config.model_type(), head);
-    Ok(match class(&config).is_some() && class(&config) == class(&text) {
-        true => text,
-        false => config,
-    })
+    Ok(
+        match class(&config).is_some() && class(&config) == class(&text) {
+            true => text,
+            false => config,
+        },
+    )
 }
 
 /// Says which file holds the config value that is wrong.
@@ -248,7 +250,10 @@ fn build(
         let raw = serde_json::Value::Object(config.tree().clone());
         let rules = LoadRules {
             base_model_prefix: family.base_model_prefix(),
-            transforms: &conversion_mapping::of_model(&sub_models(family, head), family.base_model_prefix()),
+            transforms: &conversion_mapping::of_model(
+                &sub_models(family, head),
+                family.base_model_prefix(),
+            ),
             key_mapping: &options.key_mapping,
             config: Some(&raw),
             tied: &tied,

@@ -79,7 +79,10 @@ impl dyn PreTrainedModel {
         };
         save_checkpoint(folder, tensors, &weights)?;
         self.config_to_save()?.save_pretrained(folder)?;
-        if self.class_name().is_some_and(|class| facts(class).generates) {
+        if self
+            .class_name()
+            .is_some_and(|class| facts(class).generates)
+        {
             self.info().generation_config.save_pretrained(folder)?;
         }
         match &self.info().origin.files {

@@ -71,10 +71,7 @@ pub fn revert(
 }
 
 /// The tensors by the name that they get; those of conversions by their first target.
-fn gather<'a>(
-    tensors: Vec<LazyTensor>,
-    renamer: &mut Renamer<'a>,
-) -> Result<Vec<Target<'a>>> {
+fn gather<'a>(tensors: Vec<LazyTensor>, renamer: &mut Renamer<'a>) -> Result<Vec<Target<'a>>> {
     let mut targets = Vec::new();
     let mut positions = HashMap::new();
     for tensor in tensors {
