@@ -161,7 +161,7 @@ fn check_support_table(files: &[SourceFile]) -> Option<Complaint> {
         .map_or("", |file| &file.text);
     let cases = files
         .iter()
-        .filter_map(|file| file.path.strip_prefix(CASES)?.strip_suffix("/config.json"));
+        .filter_map(|file| file.path.strip_prefix(CASES)?.strip_suffix("/ref.json"));
     let missing: Vec<_> = cases
         .filter(|case| !table.contains(&format!("\n| {case} |")))
         .collect();
@@ -285,8 +285,8 @@ mod tests {
     fn the_support_table_lists_every_case() {
         let files = [
             file(support::FILE, "| case |\n|---|\n| llama | x |\n"),
-            file("tests/cases/llama/config.json", "{}"),
-            file("tests/cases/bert/config.json", "{}"),
+            file("tests/cases/llama/ref.json", "{}"),
+            file("tests/cases/bert/ref.json", "{}"),
         ];
         let expect =
             "docs/src/support.md: no row for bert; run `cargo xtask conformance --write-support`";
