@@ -21,7 +21,7 @@
 //! reference's classes are definitions ([`TokenizerClass`], [`LlamaTokenizer`], [`BertTokenizer`], …), blank to be
 //! trained or with a vocabulary. [`migration`] says where each name of the reference is.
 //!
-//! A model's files are untrusted: a chat template is a program, and runs with a budget (see [`ChatTemplateOptions`]).
+//! A model's files are untrusted: a chat template is a program, and runs with a budget (see [`chat_templates`]).
 #![forbid(unsafe_code)]
 
 mod added_tokens;
@@ -54,6 +54,10 @@ mod surround;
 mod tiktoken;
 mod tokenizer;
 mod training;
+
+pub mod chat_templates {
+    #![doc = include_str!("chat_templates.md")]
+}
 
 pub mod migration {
     #![doc = include_str!("migration.md")]
