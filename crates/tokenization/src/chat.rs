@@ -5,6 +5,7 @@ mod budget;
 mod control_tokens;
 mod filters;
 mod json;
+mod lists;
 mod message;
 mod methods;
 mod operators;

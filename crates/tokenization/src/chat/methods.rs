@@ -5,7 +5,7 @@ use minijinja::{Error, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
 use super::values::{equal, invalid, items, pay, pay_items};
-use super::{arithmetic, filters, operators};
+use super::{arithmetic, filters, lists, operators};
 
 pub(super) fn call(
     state: &mut State,
@@ -95,7 +95,7 @@ fn text_method(
             if let Some(other) = values.iter().find(|value| value.as_str().is_none()) {
                 return Err(invalid(format!("join: {} is no text", other.kind())));
             }
-            filters::joined(state, &Value::from(values), text, None).map(Value::from)
+            lists::joined(state, &Value::from(values), text, None).map(Value::from)
         }
         "format" => {
             filters::pay_width(state, text)?;
@@ -125,7 +125,12 @@ fn pay_parts(state: &State, text: &str, separator: Option<&str>) -> Result<(), E
     pay_items(state, parts)
 }
 
-fn padded(state: &State, text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
+pub(super) fn padded(
+    state: &State,
+    text: &str,
+    method: &str,
+    args: &[Value],
+) -> Result<Value, Error> {
     if method == "casefold" {
         return Ok(text.to_lowercase().into());
     }

@@ -212,6 +212,7 @@ impl<'a> Rewriter<'a> {
         self.makes = false;
         let is_tuple = self.tuple()?;
         if is_tuple {
+            self.makes = true;
             self.edits[start].before.push("(".to_owned());
             self.edits[self.at - 1].after.push(")");
         }
@@ -548,5 +549,107 @@ impl<'a> Rewriter<'a> {
         self.expect("]")?;
         self.edits[self.at - 1].instead = Some(if colons == 1 { ",none)" } else { ")" }.to_owned());
         (colons > 0).then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn check(template: &str, expect: &str) {
+        let found = rewrite(template, ["with", "endwith"]);
+        assert_eq!(found.as_deref(), Ok(expect), "{template}");
+    }
+
+    #[test]
+    fn operators_become_calls_by_their_rank() {
+        check("{{ a + b - c }}", "{{ _sum(a ,'+', b ,'-', c) }}");
+        check(
+            "{{ a ~ b + c * d }}",
+            "{{ _sum(_text(a ,'~', b) ,'+', _product(c ,'*', d)) }}",
+        );
+        check(
+            "{{ (a + b) * -c ** 2 }}",
+            "{{ _product((_sum(a ,'+', b)) ,'*', _power(-c ,'**', 2)) }}",
+        );
+        check(
+            "{% if not a == b and c not in d %}",
+            "{% if not _compare(a ,'==', b) and _compare(c  ,'not in', d) %}",
+        );
+        check(
+            "{{ a < b <= c if d != e else f > g }}",
+            "{{ _compare(a ,'<', b ,'<=', c) if _compare(d ,'!=', e) else _compare(f ,'>', g) }}",
+        );
+        check(
+            "{{ x | f(a + 1) is g(b ~ c) + d }}",
+            "{{ _sum(x | f(_sum(a ,'+', 1)) is g(_text(b ,'~', c)) ,'+', d) }}",
+        );
+        check("{{ '+' ~ \"a ~ b\" }}", "{{ _text('+' ,'~', \"a ~ b\") }}");
+    }
+
+    #[test]
+    fn slices_become_calls_and_keys_are_paid() {
+        check("{{ a[1:] }}", "{{ a._slice(1,none,none) }}");
+        check(
+            "{{ a[::-1][:b] }}",
+            "{{ a._slice(none,none,-1)._slice(none,b,none) }}",
+        );
+        check(
+            "{{ a[b + 1]['c'][0].d }}",
+            "{{ a[_paid(_sum(b ,'+', 1))]['c'][0].d }}",
+        );
+        check("{{ {a: 1, 'b': c} }}", "{{ {_paid(a): 1, 'b': c} }}");
+    }
+
+    #[test]
+    fn statements_keep_their_form() {
+        check(
+            "{%- for a, b in c + d if a in b recursive -%}",
+            "{%- for a, b in _sum(c ,'+', d) if _compare(a ,'in', b) recursive -%}",
+        );
+        check(
+            "{% set n.x = [a] %}{% set y = [a] %}",
+            "{% set n.x = _kept([a]) %}{% set y = _paid([a]) %}",
+        );
+        check(
+            "{% set a, b = 1, c + d %}",
+            "{% set a, b = _paid((1, _sum(c ,'+', d))) %}",
+        );
+        check(
+            "{% macro m(a, b=1 + 2) %}{% endmacro m %}",
+            "{% macro m(a, b=_sum(1 ,'+', 2)) %}{% endmacro m %}",
+        );
+        check(
+            "{% call(x) m(y ~ z) %}{% endcall %}",
+            "{% call(x) m(_text(y ,'~', z)) %}{% endcall %}",
+        );
+        check(
+            "{% with a = b * 2, c = 1 %}",
+            "{% with a = _product(b ,'*', 2), c = 1 %}",
+        );
+        check(
+            "{% generation %}{%- endgeneration -%}",
+            "{% with %}{%- endwith -%}",
+        );
+        check(
+            "{% raw %}{{ a + b }}{% endraw %}{# a + b #} a + b",
+            "{% raw %}{{ a + b }}{% endraw %}{# a + b #} a + b",
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        let refused = |template: &str| rewrite(template, ["", ""]).unwrap_err();
+        assert_eq!(
+            refused("\n{% include 'x' %}"),
+            Refused::Syntax("include".to_owned(), 2)
+        );
+        assert_eq!(refused("{{ a b }}"), Refused::Syntax("b".to_owned(), 1));
+        assert_eq!(refused("{{ a"), Refused::Tag);
+        assert_eq!(
+            refused(&format!("{{{{ a{} }}}}", " + 1".repeat(2_000))),
+            Refused::Length(1)
+        );
     }
 }

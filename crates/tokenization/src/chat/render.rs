@@ -16,7 +16,7 @@ use serde_json::Map;
 
 use super::budget::{self, LimitedText};
 use super::operators::{Refused, rewrite};
-use super::{arithmetic, filters, json, methods, values};
+use super::{arithmetic, filters, json, lists, methods, values};
 use crate::{Result, TokenizationError};
 
 /// How errors name the template.
@@ -125,6 +125,7 @@ fn environment(fuel: u64) -> Result<Environment<'static>, Error> {
     });
     environment.set_unknown_method_callback(methods::call);
     filters::add_to(&mut environment);
+    lists::add_to(&mut environment);
     arithmetic::add_to(&mut environment);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
