@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 class Case:
     """One tiny random model.
 
-    `kind` is `lm` (causal language model), `mlm` (masked language model) or `textenc` (the headless `AutoModel`).
+    `kind` is the head: `lm` (causal language model), `mlm` (masked language model), `seqcls` and `tokcls` (classes of
+    rows and of tokens), `qa` (question answering), `mc` (multiple choice), `nsp` (next sentence), `pretraining`, or
+    `textenc` (none).
     `config` overrides the model type's defaults; with `verbatim` it is the whole `config.json`, left as written, for
     spellings that the reference reads but no longer writes, and there is no `generation_config.json`.
     """
@@ -29,6 +31,17 @@ class Case:
     rename_on_disk: tuple = ()
     # the token that greedy decoding gives at this step becomes a second eos token
     stop_at_step: int | None = None
+    # whether the states between the layers are kept: in one case of each family
+    hidden_states: bool = True
+    # whether the gradients of the loss are kept
+    gradients: bool = False
+    # whether there are segment ids, and on which side the second text is padded
+    token_types: bool = True
+    pad_left: bool = False
+    # length of the prompt
+    tokens: int = 11
+    # whether classes of rows have shares instead of numbers
+    float_labels: bool = False
     # keyword arguments of the model's construction
     model_options: dict = field(default_factory=dict)
 
@@ -46,6 +59,9 @@ DECODER = dict(
     **SPECIAL_TOKENS,
 )
 
+# Small, for what stands on top.
+HEAD = dict(DECODER, hidden_size=16, num_hidden_layers=1)
+
 # Wide heads: eight frequencies, to see the rope well.
 ROPE = dict(DECODER, num_attention_heads=2, num_key_value_heads=1, head_dim=16, tie_word_embeddings=True)
 
@@ -60,6 +76,48 @@ BERT = dict(
     pad_token_id=0,
 )
 
+# Small, for what stands on top.
+ENCODER = dict(BERT, vocab_size=40, hidden_size=16, num_hidden_layers=1)
+FIRST = dict(BERT, vocab_size=40, hidden_size=20)
+ROBERTA = dict(FIRST, pad_token_id=1, bos_token_id=0, eos_token_id=2)
+ROBERTA_HEAD = dict(ROBERTA, vocab_size=40, hidden_size=16, num_hidden_layers=1)
+DISTILBERT = dict(vocab_size=40, dim=20, hidden_dim=20, n_layers=2, n_heads=4, max_position_embeddings=24)
+DISTILBERT_HEAD = dict(DISTILBERT, vocab_size=40, dim=16, n_layers=1)
+ALBERT = dict(FIRST, embedding_size=12)
+ALBERT_HEAD = dict(ENCODER, embedding_size=12)
+DEBERTA = {key: value for key, value in FIRST.items() if key != "type_vocab_size"}
+# as DeBERTa v3
+DEBERTA_V3 = dict(
+    DEBERTA,
+    relative_attention=True,
+    pos_att_type=["p2c", "c2p"],
+    position_buckets=8,
+    share_att_key=True,
+    norm_rel_ebd="layer_norm",
+    position_biased_input=False,
+)
+DEBERTA_HEAD = dict(DEBERTA_V3, vocab_size=40, hidden_size=16, num_hidden_layers=1)
+# Three layers: one that sees everything, two with a window.
+MODERNBERT = dict(
+    vocab_size=40,
+    hidden_size=16,
+    intermediate_size=12,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    max_position_embeddings=64,
+    local_attention=6,
+    pad_token_id=0,
+    bos_token_id=1,
+    eos_token_id=2,
+    cls_token_id=1,
+    sep_token_id=2,
+)
+MODERNBERT_HEAD = dict(MODERNBERT, vocab_size=40, hidden_size=16, num_hidden_layers=2)
+NOMIC = dict(FIRST, hidden_size=18, num_attention_heads=3, max_position_embeddings=64)
+NOMIC_HEAD = dict(ENCODER, max_position_embeddings=64)
+EUROBERT = dict(DECODER, vocab_size=40, hidden_size=16, intermediate_size=20, mask_token_id=4)
+EUROBERT_HEAD = dict(EUROBERT, vocab_size=40, hidden_size=16, num_hidden_layers=1)
+
 # Three layers: two with a window, one without.
 GEMMA = dict(
     DECODER,
@@ -72,6 +130,21 @@ GEMMA = dict(
     sliding_window=6,
     layer_types=["sliding_attention", "sliding_attention", "full_attention"],
 )
+
+
+def heads(model_type, config, kinds=("seqcls", "tokcls", "qa", "mc")):
+    """One case for each head of an encoder."""
+    names = dict(seqcls="classes", tokcls="token_classes", qa="answers", mc="choices")
+    labels = dict(seqcls=3, tokcls=5)
+    return {
+        f"{model_type.replace('-', '_')}_{names[kind]}": Case(
+            model_type,
+            dict(config, num_labels=labels[kind]) if kind in labels else config,
+            kind=kind,
+            hidden_states=False,
+        )
+        for kind in kinds
+    }
 
 
 def rope(rope_type, **parameters):
@@ -120,6 +193,15 @@ CASES = {
     "llama_sharded": Case("llama", DECODER, shards="30KB"),
     "llama_bf16": Case("llama", dict(DECODER, tie_word_embeddings=True), dtype="bfloat16"),
     "llama_headless": Case("llama", DECODER, kind="textenc"),
+    # decoders: the heads that they share; the last token is found from either side
+    "llama_classes": Case("llama", dict(HEAD, num_labels=3), kind="seqcls", hidden_states=False, gradients=True),
+    "llama_regression": Case("llama", dict(HEAD, num_labels=1), kind="seqcls", hidden_states=False, pad_left=True),
+    "llama_multi_label": Case(
+        "llama", dict(HEAD, num_labels=5, problem_type="multi_label_classification"), kind="seqcls", hidden_states=False
+    ),
+    "llama_token_classes": Case("llama", dict(HEAD, num_labels=5), kind="tokcls", hidden_states=False),
+    "llama_answers": Case("llama", HEAD, kind="qa", hidden_states=False),
+    "mistral_answers": Case("mistral", dict(HEAD, sliding_window=6), kind="qa", hidden_states=False),
     # a config.json of transformers 4.3x: rope keys at the top and `type`, `torch_dtype`, generation parameters inside
     "llama_v4": Case(
         "llama",
@@ -237,6 +319,12 @@ CASES = {
             ),
         ),
     ),
+    "gemma3_text_classes": Case(
+        "gemma3_text",
+        dict(GEMMA, hidden_size=16, num_hidden_layers=2, layer_types=GEMMA["layer_types"][1:], num_labels=3),
+        kind="seqcls",
+        hidden_states=False,
+    ),
     "gemma3_text_untied": Case("gemma3_text", dict(GEMMA, tie_word_embeddings=False)),
     # as Gemma 3 was published: two top-level bases, scaling for the full layers, a window pattern
     "gemma3_text_v4": Case(
@@ -289,4 +377,168 @@ CASES = {
         kind="mlm",
         rename_on_disk=((r"LayerNorm\.weight$", "LayerNorm.gamma"), (r"LayerNorm\.bias$", "LayerNorm.beta")),
     ),
+    "bert_no_segments": Case("bert", ENCODER, kind="textenc", token_types=False, hidden_states=False),
+    "bert_pretraining": Case("bert", ENCODER, kind="pretraining", hidden_states=False, gradients=True),
+    "bert_next_sentence": Case("bert", ENCODER, kind="nsp", hidden_states=False),
+    "bert_multi_label": Case(
+        "bert",
+        dict(ENCODER, num_labels=5, problem_type="multi_label_classification"),
+        kind="seqcls",
+        hidden_states=False,
+    ),
+    "bert_regression": Case(
+        "bert", dict(ENCODER, num_labels=2, problem_type="regression"), kind="seqcls", hidden_states=False
+    ),
+    **heads("bert", ENCODER),
+    # roberta: positions after the padding's id
+    "roberta": Case("roberta", ROBERTA, kind="mlm"),
+    "roberta_left": Case("roberta", dict(ROBERTA_HEAD, pad_token_id=3), kind="textenc", pad_left=True),
+    "roberta_untied": Case("roberta", dict(ROBERTA_HEAD, tie_word_embeddings=False), kind="mlm", hidden_states=False),
+    "roberta_pretraining": Case("roberta", ROBERTA_HEAD, kind="pretraining", hidden_states=False),
+    **heads("roberta", ROBERTA_HEAD),
+    "xlm_roberta": Case("xlm-roberta", dict(ROBERTA, type_vocab_size=1), kind="mlm"),
+    "xlm_roberta_encoder": Case("xlm-roberta", dict(ROBERTA_HEAD, type_vocab_size=1), kind="textenc", hidden_states=False),
+    **heads("xlm-roberta", ROBERTA_HEAD),
+    "camembert": Case("camembert", dict(ROBERTA, type_vocab_size=1), kind="mlm"),
+    "camembert_encoder": Case("camembert", ROBERTA_HEAD, kind="textenc", hidden_states=False),
+    **heads("camembert", ROBERTA_HEAD),
+    # distilbert
+    "distilbert": Case("distilbert", DISTILBERT, kind="mlm"),
+    "distilbert_encoder": Case("distilbert", dict(DISTILBERT_HEAD, activation="relu"), kind="textenc", hidden_states=False),
+    "distilbert_untied": Case(
+        "distilbert", dict(DISTILBERT_HEAD, tie_word_embeddings=False), kind="mlm", hidden_states=False
+    ),
+    **heads("distilbert", DISTILBERT_HEAD),
+    # albert: layers that are used again, two groups of two
+    "albert": Case("albert", ALBERT, kind="mlm"),
+    "albert_groups": Case(
+        "albert", dict(ALBERT_HEAD, num_hidden_layers=5, num_hidden_groups=2, inner_group_num=2), kind="textenc", hidden_states=False
+    ),
+    "albert_untied": Case("albert", dict(ALBERT_HEAD, tie_word_embeddings=False), kind="mlm", hidden_states=False),
+    "albert_pretraining": Case("albert", ALBERT_HEAD, kind="pretraining", hidden_states=False, gradients=True),
+    **heads("albert", ALBERT_HEAD),
+    # electra: embeddings of another width, a generator and a discriminator
+    "electra": Case("electra", ALBERT, kind="mlm"),
+    "electra_encoder": Case("electra", dict(ALBERT_HEAD, embedding_size=16), kind="textenc", hidden_states=False),
+    "electra_untied": Case("electra", dict(ALBERT_HEAD, tie_word_embeddings=False), kind="mlm", hidden_states=False),
+    "electra_discriminator": Case("electra", ALBERT_HEAD, kind="pretraining", hidden_states=False),
+    "electra_mean_choices": Case(
+        "electra",
+        dict(ALBERT_HEAD, summary_type="mean", summary_use_proj=False, summary_activation=""),
+        kind="mc",
+        hidden_states=False,
+    ),
+    **heads("electra", ALBERT_HEAD),
+    # deberta-v2: relative positions of every kind
+    "deberta_v2": Case("deberta-v2", DEBERTA_V3, kind="mlm"),
+    "deberta_v2_own_projections": Case(
+        "deberta-v2",
+        dict(DEBERTA, relative_attention=True, pos_att_type="c2p|p2c", type_vocab_size=2, max_relative_positions=7),
+        kind="textenc",
+        hidden_states=False,
+    ),
+    "deberta_v2_contents_to_positions": Case(
+        "deberta-v2",
+        dict(DEBERTA_HEAD, share_att_key=False, pos_att_type=["c2p"], norm_rel_ebd="none"),
+        kind="textenc",
+        hidden_states=False,
+        gradients=False,
+    ),
+    "deberta_v2_positions_to_contents": Case(
+        "deberta-v2",
+        dict(DEBERTA_HEAD, share_att_key=False, pos_att_type=["p2c"], position_biased_input=True),
+        kind="textenc",
+        hidden_states=False,
+    ),
+    "deberta_v2_absolute": Case("deberta-v2", dict(DEBERTA, num_hidden_layers=1), kind="textenc", hidden_states=False),
+    "deberta_v2_convolution": Case(
+        "deberta-v2", dict(DEBERTA_HEAD, num_hidden_layers=2, conv_kernel_size=3, conv_act="gelu"), kind="textenc"
+    ),
+    "deberta_v2_convolution_groups": Case(
+        "deberta-v2", dict(DEBERTA_HEAD, conv_kernel_size=5, conv_groups=2), kind="textenc", hidden_states=False
+    ),
+    "deberta_v2_not_legacy": Case(
+        "deberta-v2", dict(DEBERTA_HEAD, legacy=False), kind="mlm", hidden_states=False, gradients=True
+    ),
+    "deberta_v2_narrow_embeddings": Case(
+        "deberta-v2", dict(DEBERTA_HEAD, embedding_size=12), kind="mlm", hidden_states=False
+    ),
+    "deberta_v2_shares": Case(
+        "deberta-v2", dict(DEBERTA_HEAD, num_labels=3), kind="seqcls", hidden_states=False, float_labels=True
+    ),
+    **heads("deberta-v2", DEBERTA_HEAD),
+    # modernbert: windows, a rope for each type of layer
+    "modernbert": Case("modernbert", MODERNBERT, kind="mlm"),
+    "modernbert_left": Case("modernbert", MODERNBERT, kind="textenc", pad_left=True, hidden_states=False),
+    "modernbert_biases": Case(
+        "modernbert",
+        dict(
+            MODERNBERT_HEAD,
+            norm_bias=True,
+            attention_bias=True,
+            mlp_bias=True,
+            classifier_bias=True,
+            decoder_bias=False,
+            tie_word_embeddings=False,
+            layer_types=["sliding_attention", "full_attention"],
+            hidden_activation="silu",
+            classifier_activation="relu",
+        ),
+        kind="mlm",
+        hidden_states=False,
+    ),
+    "modernbert_mean": Case(
+        "modernbert", dict(MODERNBERT_HEAD, classifier_pooling="mean", num_labels=3), kind="seqcls", hidden_states=False
+    ),
+    "modernbert_left_choices": Case("modernbert", MODERNBERT_HEAD, kind="mc", hidden_states=False, pad_left=True),
+    # as ModernBERT was published
+    "modernbert_v4": Case(
+        "modernbert",
+        dict(
+            MODERNBERT_HEAD,
+            architectures=["ModernBertForMaskedLM"],
+            model_type="modernbert",
+            num_hidden_layers=3,
+            global_attn_every_n_layers=2,
+            global_rope_theta=500.0,
+            local_rope_theta=100.0,
+            position_embedding_type="absolute",
+            reference_compile=False,
+            torch_dtype="float32",
+            transformers_version="4.48.0",
+        ),
+        kind="mlm",
+        verbatim=True,
+        hidden_states=False,
+    ),
+    **heads("modernbert", MODERNBERT_HEAD),
+    # nomic_bert and gte: rotary positions in BERT's order of norms
+    "nomic_bert": Case("nomic_bert", NOMIC, kind="mlm"),
+    "nomic_bert_encoder": Case(
+        "nomic_bert", dict(NOMIC_HEAD, head_dim=6, rope_parameters=dict(rope_type="linear", factor=2.0, rope_theta=50.0)),
+        kind="textenc",
+        hidden_states=False,
+    ),
+    "nomic_bert_untied": Case("nomic_bert", dict(NOMIC_HEAD, tie_word_embeddings=False), kind="mlm", hidden_states=False),
+    **heads("nomic_bert", NOMIC_HEAD, ("seqcls", "tokcls")),
+    "gte": Case("gte", dict(NOMIC, pad_token_id=1), kind="mlm"),
+    "gte_no_segments": Case("gte", dict(NOMIC_HEAD, type_vocab_size=0), kind="textenc", hidden_states=False, pad_left=True),
+    "gte_untied": Case("gte", dict(NOMIC_HEAD, tie_word_embeddings=False), kind="mlm", hidden_states=False),
+    **heads("gte", NOMIC_HEAD, ("seqcls", "tokcls")),
+    # eurobert: llama's layers in both directions
+    "eurobert": Case("eurobert", EUROBERT, kind="mlm"),
+    "eurobert_biases": Case(
+        "eurobert",
+        dict(EUROBERT_HEAD, attention_bias=True, mlp_bias=True, tie_word_embeddings=True, head_dim=6),
+        kind="mlm",
+        hidden_states=False,
+    ),
+    "eurobert_left": Case("eurobert", EUROBERT_HEAD, kind="textenc", hidden_states=False, pad_left=True),
+    "eurobert_bos": Case(
+        "eurobert", dict(EUROBERT_HEAD, classifier_pooling="bos", num_labels=3), kind="seqcls", hidden_states=False
+    ),
+    "eurobert_mean": Case(
+        "eurobert", dict(EUROBERT_HEAD, classifier_pooling="mean", num_labels=3), kind="seqcls", hidden_states=False
+    ),
+    **heads("eurobert", EUROBERT_HEAD, ("seqcls", "tokcls")),
 }

@@ -20,13 +20,32 @@ from pathlib import Path
 from tiny import VERSIONS, randomise, torch  # first: it sets the environment of the reference
 
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, GenerationConfig
+import transformers
+from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, GenerationConfig
 
 from cases import CASES
 
-AUTO_CLASSES = dict(lm=AutoModelForCausalLM, mlm=AutoModelForMaskedLM, textenc=AutoModel)
+AUTO_CLASSES = {
+    kind: getattr(transformers, f"AutoModelFor{head}")
+    for kind, head in dict(
+        lm="CausalLM",
+        mlm="MaskedLM",
+        textenc="TextEncoding",
+        seqcls="SequenceClassification",
+        tokcls="TokenClassification",
+        qa="QuestionAnswering",
+        mc="MultipleChoice",
+        nsp="NextSentencePrediction",
+        pretraining="PreTraining",
+    ).items()
+}
+# outputs in the order of which stands for a model
+MAIN = ("logits", "last_hidden_state", "start_logits", "prediction_logits")
+# further outputs, kept where a model has them
+OTHERS = ("loss", "pooler_output", "end_logits", "seq_relationship_logits", "sop_logits")
+# of these no position is padding
+BY_ROW = ("seqcls", "mc", "nsp")
 
-PROMPT_TOKENS = 11
 NEW_TOKENS = 16
 LEFT_PADDING = 3
 # ids below are kept for special tokens
@@ -36,6 +55,14 @@ SMALLEST_MARGIN = 0.01
 FEWEST_DISTINCT_IDS = 4
 SEEDS = 50
 LARGEST_FOLDER = 100_000
+NUM_CHOICES = 3
+
+
+def auto_class(case, config):
+    """The auto class of the case's kind; of families without one for texts, `AutoModel`."""
+    if case.kind == "textenc" and type(config) not in AutoModelForTextEncoding._model_mapping:
+        return AutoModel
+    return AUTO_CLASSES[case.kind]
 
 
 def save_model(case, folder, generator):
@@ -48,14 +75,14 @@ def save_model(case, folder, generator):
     else:
         config = AutoConfig.for_model(case.model_type, **json.loads(json.dumps(case.config)))
 
-    model = AUTO_CLASSES[case.kind].from_config(config, dtype=torch.float32, **case.model_options).eval()
+    model = auto_class(case, config).from_config(config, dtype=torch.float32, **case.model_options).eval()
     randomise(model, generator)
     model = model.to(getattr(torch, case.dtype))
     model.save_pretrained(folder, **({"max_shard_size": case.shards} if case.shards else {}))
 
     if case.verbatim:
         config_file.write_text(config_text)
-        (folder / "generation_config.json").unlink()
+        (folder / "generation_config.json").unlink(missing_ok=True)
     if case.rename_on_disk:
         file = folder / "model.safetensors"
         save_file({rename(case, name): tensor for name, tensor in load_file(file).items()}, file, {"format": "pt"})
@@ -69,35 +96,95 @@ def rename(case, name):
 
 
 def load(case, folder, attention, dtype=torch.float32):
-    auto_class = AUTO_CLASSES[case.kind]
-    return auto_class.from_pretrained(folder, attn_implementation=attention, dtype=dtype, **case.model_options).eval()
+    """The model as loaded from the folder; `None` if it has no attention of this kind."""
+    model = auto_class(case, AutoConfig.from_pretrained(folder))
+    try:
+        return model.from_pretrained(folder, attn_implementation=attention, dtype=dtype, **case.model_options).eval()
+    except ValueError as error:
+        if attention == "sdpa" and "scaled_dot_product_attention" in str(error):
+            return None
+        raise
 
 
 def model_inputs(case, model, generator):
-    """A single prompt for `lm`; else two texts, the second one padded on the right."""
-    vocabulary = model.config.vocab_size
+    """A single prompt for `lm`; else two texts, the second one padded, or for `mc` so many choices for each of two."""
+    config = model.config
+    vocabulary = config.vocab_size
     if case.kind == "lm":
-        return dict(input_ids=torch.randint(FIRST_ORDINARY_ID, vocabulary, (1, PROMPT_TOKENS), generator=generator))
-    ids = torch.randint(FIRST_ORDINARY_ID, vocabulary, (2, PROMPT_TOKENS), generator=generator)
+        return dict(input_ids=torch.randint(FIRST_ORDINARY_ID, vocabulary, (1, case.tokens), generator=generator))
+    shape = (2, NUM_CHOICES, case.tokens) if case.kind == "mc" else (2, case.tokens)
+    ids = torch.randint(FIRST_ORDINARY_ID, vocabulary, shape, generator=generator)
     mask = torch.ones_like(ids)
-    mask[1, 7:] = 0
-    ids[1, 7:] = model.config.pad_token_id
+    padded = slice(0, LEFT_PADDING) if case.pad_left else slice(7, None)
+    mask[1, ..., padded] = 0
+    ids[1, ..., padded] = config.pad_token_id
     inputs = dict(input_ids=ids, attention_mask=mask)
-    if types := getattr(model.config, "type_vocab_size", 0):
+    if (types := getattr(config, "type_vocab_size", 0)) and case.token_types:
         inputs["token_type_ids"] = torch.randint(0, types, ids.shape, generator=generator)
-    return inputs
+    return inputs | labels(case, config, ids, mask, generator)
+
+
+def labels(case, config, ids, mask, generator):
+    """What the case's head is scored against; without labels where there is nothing to score."""
+
+    def draw(bound, *shape):
+        return torch.randint(0, bound, shape, generator=generator)
+
+    def ignoring(targets):
+        return targets.masked_fill(mask == 0, -100)
+
+    rows, seq = ids.shape[0], ids.shape[-1]
+    if case.kind == "mlm":
+        return dict(labels=ignoring(ids).masked_fill(draw(2, *ids.shape) == 0, -100))
+    if case.kind == "tokcls":
+        return dict(labels=ignoring(draw(config.num_labels, *ids.shape)))
+    if case.kind == "seqcls" and case.float_labels:
+        return dict(labels=torch.rand(rows, config.num_labels, generator=generator).softmax(-1))
+    if case.kind == "seqcls":
+        problem = config.problem_type or ("regression" if config.num_labels == 1 else "single_label_classification")
+        if problem == "single_label_classification":
+            return dict(labels=draw(config.num_labels, rows))
+        values = torch.randn(rows, config.num_labels, generator=generator)
+        values = values if problem == "regression" else (values > 0).float()
+        return dict(labels=values.squeeze(1) if config.num_labels == 1 else values)
+    if case.kind == "qa":
+        # the second answer ends beyond the row, which then does not count
+        return dict(start_positions=draw(seq, rows), end_positions=torch.tensor([seq - 1, seq + 5]))
+    if case.kind == "mc":
+        return dict(labels=draw(ids.shape[1], rows))
+    if case.kind == "nsp":
+        return dict(labels=draw(2, rows))
+    if case.kind == "pretraining":
+        if config.model_type == "electra":
+            return dict(labels=draw(2, *ids.shape))
+        sentence = "sentence_order_label" if config.model_type == "albert" else "next_sentence_label"
+        return dict(labels=ignoring(ids)) | {sentence: draw(2, rows)}
+    return {}
 
 
 @torch.no_grad()
 def forward(case, model, inputs):
     """(name of the main output, main output, all outputs by their names in `ref.safetensors`)."""
-    output = model(**inputs, output_hidden_states=True)
-    main = "last_hidden_state" if case.kind == "textenc" else "logits"
-    tensors = {main: output[main]}
-    if output.get("pooler_output") is not None:
-        tensors["pooler_output"] = output.pooler_output
-    tensors |= {f"hidden_states.{i}": state for i, state in enumerate(output.hidden_states)}
+    output = model(**inputs, output_hidden_states=case.hidden_states)
+    main = next(name for name in MAIN if output.get(name) is not None)
+    tensors = {name: output[name] for name in (main, *OTHERS) if output.get(name) is not None}
+    if case.hidden_states:
+        tensors |= {f"hidden_states.{i}": state for i, state in enumerate(output.hidden_states)}
     return main, output[main], tensors
+
+
+def gradients(case, folder, inputs):
+    """The gradient of the loss for every parameter, by its name."""
+    model = load(case, folder, "eager")
+    model(**inputs).loss.backward()
+    none = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    if none:
+        print(f"  no gradient: {', '.join(none)}")
+    return {
+        f"grad.{name}": parameter.grad
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
 
 
 @torch.no_grad()
@@ -149,9 +236,10 @@ def make(name, case, folder, seed):
     # The reference is the model as loaded from the folder, with eager attention, in f32.
     eager = load(case, folder, "eager")
     inputs = model_inputs(case, eager, generator)
-    mask = inputs.get("attention_mask")
+    mask = None if case.kind in BY_ROW else inputs.get("attention_mask")
     main, reference, outputs = forward(case, eager, inputs)
-    _, sdpa, _ = forward(case, load(case, folder, "sdpa"), inputs)
+    with_sdpa = load(case, folder, "sdpa")
+    sdpa = forward(case, with_sdpa, inputs)[1] if with_sdpa else None
     _, bf16, _ = forward(case, load(case, folder, "eager", torch.bfloat16), inputs)
     outputs[f"{main}_bf16"] = bf16
 
@@ -164,10 +252,12 @@ def make(name, case, folder, seed):
         seed=seed,
         **VERSIONS,
         absmax=reference.abs().max().item(),
-        sdpa_vs_eager_maxdiff=distance(sdpa, reference, mask),
+        sdpa_vs_eager_maxdiff=None if sdpa is None else distance(sdpa, reference, mask),
         bf16_vs_f32_maxdiff=distance(bf16, reference, mask),
         bf16_weights_vs_f32_maxdiff=rounded_weights_distance(case, folder, inputs, reference, mask),
     )
+    if case.gradients:
+        outputs |= gradients(case, folder, inputs)
     if case.kind == "lm":
         prompt = inputs["input_ids"]
         padded = left_padded(eager, prompt)
@@ -175,7 +265,7 @@ def make(name, case, folder, seed):
         record["padded_vs_plain_maxdiff"] = distance(padded["logits_padded"][1, LEFT_PADDING:], short, None)
         ids, margins, cache_equals_nocache = greedy(case, folder, prompt)
         if case.stop_at_step is not None:
-            add_eos(folder, ids[0, PROMPT_TOKENS + case.stop_at_step].item())
+            add_eos(folder, ids[0, case.tokens + case.stop_at_step].item())
             ids, margins, cache_equals_nocache = greedy(case, folder, prompt)
         record |= dict(
             greedy_ids=ids.tolist(),
@@ -232,7 +322,7 @@ def tells_something(case, record):
         return False
     if case.kind != "lm":
         return True
-    new_ids = record["greedy_ids"][0][PROMPT_TOKENS:]
+    new_ids = record["greedy_ids"][0][case.tokens:]
     steps = NEW_TOKENS if case.stop_at_step is None else case.stop_at_step + 1
     return (
         len(new_ids) == steps
@@ -256,7 +346,7 @@ def generate(name, folder):
         raise SystemExit(f"{name}: {size} bytes, more than {LARGEST_FOLDER}: make the model smaller")
     margin = min(record.get("top2_margins", [float("nan")]))
     print(
-        f"{name:26} {size:6} B  |out| {record['absmax']:6.2f}  sdpa {record['sdpa_vs_eager_maxdiff']:.1e}"
+        f"{name:26} {size:6} B  |out| {record['absmax']:6.2f}  sdpa {record['sdpa_vs_eager_maxdiff'] or float('nan'):.1e}"
         f"  bf16 {record['bf16_vs_f32_maxdiff']:.1e}  padded {record.get('padded_vs_plain_maxdiff', float('nan')):.1e}"
         f"  margin {margin:.3f}  cache=nocache {record.get('cache_equals_nocache')}  seed +{seed - first_seed}",
         flush=True,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use transformers_modeling::{ModelError, Rows};
+use transformers_modeling::{Labels, ModelError, Rows};
 use transformers_weights::{Checkpoint, DType, HostTensor, OpenOptions, WeightsError};
 
 /// Why a case cannot be run.
@@ -23,8 +23,14 @@ pub enum CaseError {
     },
     #[error("ref.safetensors: {0}")]
     Weights(#[from] WeightsError),
-    #[error("ref.safetensors: `{0}` is not a matrix of ids")]
+    #[error("ref.safetensors: `{0}` is not a matrix of ids, nor labels")]
     NotIds(String),
+    #[error("ref.safetensors: `{0}` is neither an input nor an output that is known")]
+    UnknownTensor(String),
+    #[error("ref.safetensors: there is no output to compare with")]
+    NoOutput,
+    #[error("`{0}` has a gradient in the reference and is no parameter here")]
+    NoParameter(String),
     #[error(transparent)]
     Model(#[from] ModelError),
     #[error(transparent)]
@@ -45,8 +51,20 @@ pub enum Kind {
     Lm,
     /// `AutoModelForMaskedLM`.
     Mlm,
-    /// `AutoModel`.
+    /// `AutoModelForTextEncoding`, or `AutoModel` of a family without one.
     Textenc,
+    /// `AutoModelForSequenceClassification`.
+    Seqcls,
+    /// `AutoModelForTokenClassification`.
+    Tokcls,
+    /// `AutoModelForQuestionAnswering`.
+    Qa,
+    /// `AutoModelForMultipleChoice`.
+    Mc,
+    /// `AutoModelForNextSentencePrediction`.
+    Nsp,
+    /// `AutoModelForPreTraining`.
+    Pretraining,
 }
 
 /// `ref.json`: what is known of the reference's own noise.
@@ -103,22 +121,17 @@ impl ReferenceTensors {
         Ok(tensor.as_slice::<f32>().unwrap_or_default().to_vec())
     }
 
-    /// An input of ids or of a mask, `[batch, seq]`.
+    /// All names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.names()
+    }
+
+    /// An input of ids or of a mask, `[batch, seq]`; of `[batch, choices, seq]`, all rows.
     ///
     /// # Errors
     /// There is no such tensor, or it holds something else.
     pub fn ids(&self, name: &str) -> Result<Rows<u32>, CaseError> {
-        let rows: Vec<Vec<u32>> = self.integers(name)?;
-        Ok(Rows::new(&rows)?)
-    }
-
-    /// Targets, `[batch, seq]`; -100 does not count.
-    ///
-    /// # Errors
-    /// As [`Self::ids`].
-    pub fn labels(&self, name: &str) -> Result<Rows<i64>, CaseError> {
-        let rows: Vec<Vec<i64>> = self.integers(name)?;
-        Ok(Rows::new(&rows)?)
+        self.integers(name, |id| u32::try_from(id).ok())
     }
 
     /// An input that only some cases have.
@@ -129,18 +142,102 @@ impl ReferenceTensors {
         self.has(name).then(|| self.ids(name)).transpose()
     }
 
-    fn integers<T: TryFrom<i64>>(&self, name: &str) -> Result<Vec<Vec<T>>, CaseError> {
+    /// One whole number for each row, if there are some.
+    ///
+    /// # Errors
+    /// As [`Self::optional_ids`].
+    pub fn optional_numbers(&self, name: &str) -> Result<Option<Vec<i64>>, CaseError> {
+        let numbers = |name| Ok(self.integers(name, Some)?.values().to_vec());
+        self.has(name).then(|| numbers(name)).transpose()
+    }
+
+    /// Targets, if there are some: ids, of which -100 does not count, or numbers; for each token or for each row.
+    ///
+    /// # Errors
+    /// As [`Self::optional_ids`].
+    pub fn labels(&self) -> Result<Option<Labels>, CaseError> {
+        let name = "labels";
+        if !self.has(name) {
+            return Ok(None);
+        }
+        let tensor = self.0.tensor(name)?.aligned();
+        let Some(values) = tensor.as_slice::<f32>() else {
+            return Ok(Some(self.integers(name, Some)?.into()));
+        };
+        Ok(Some(rows(name, tensor.shape(), values.to_vec())?.into()))
+    }
+
+    /// The number of choices, where rows are choices.
+    ///
+    /// # Errors
+    /// There are no ids.
+    pub fn num_choices(&self) -> Result<Option<usize>, CaseError> {
+        let tensor = self.0.tensor("input_ids")?;
+        Ok(match tensor.shape() {
+            &[_, choices, _] => Some(choices),
+            _ => None,
+        })
+    }
+
+    fn integers<T: Copy>(
+        &self,
+        name: &str,
+        convert: fn(i64) -> Option<T>,
+    ) -> Result<Rows<T>, CaseError> {
         let tensor: HostTensor = self.0.tensor(name)?.aligned();
         let wrong = || CaseError::NotIds(name.to_owned());
-        let (&[_, seq], Some(values)) = (tensor.shape(), tensor.as_slice::<i64>()) else {
-            return Err(wrong());
-        };
-        let convert = |value: &i64| T::try_from(*value).map_err(|_| wrong());
-        values
-            .chunks(seq)
-            .map(|row| row.iter().map(convert).collect())
-            .collect()
+        let values = tensor.as_slice::<i64>().ok_or_else(wrong)?;
+        let values: Option<Vec<T>> = values.iter().map(|value| convert(*value)).collect();
+        rows(name, tensor.shape(), values.ok_or_else(wrong)?)
     }
+}
+
+/// One number for each row, a matrix, or matrices one below the other.
+fn rows<T: Copy>(name: &str, shape: &[usize], values: Vec<T>) -> Result<Rows<T>, CaseError> {
+    match *shape {
+        [_] => Ok(Rows::column_of(values)),
+        [_, width] | [_, _, width] if width > 0 => {
+            Ok(Rows::new(&values.chunks(width).collect::<Vec<_>>())?)
+        }
+        _ => Err(CaseError::NotIds(name.to_owned())),
+    }
+}
+
+/// Inputs by their argument names.
+const INPUTS: &[&str] = &[
+    "input_ids",
+    "attention_mask",
+    "token_type_ids",
+    "position_ids",
+    "labels",
+    "start_positions",
+    "end_positions",
+    "next_sentence_label",
+    "sentence_order_label",
+    "padded_input_ids",
+    "padded_attention_mask",
+];
+
+/// Outputs by their fields.
+const OUTPUTS: &[&str] = &[
+    "loss",
+    "logits",
+    "logits_padded",
+    "greedy_ids",
+    "last_hidden_state",
+    "pooler_output",
+    "start_logits",
+    "end_logits",
+    "prediction_logits",
+    "seq_relationship_logits",
+    "sop_logits",
+];
+
+/// Whether something is done with a tensor of this name: nothing in a case is passed over.
+fn is_known(name: &str) -> bool {
+    let plain = name.strip_suffix("_bf16").unwrap_or(name);
+    let known = |name| INPUTS.contains(&name) || OUTPUTS.contains(&name);
+    known(plain) || name.starts_with("hidden_states.") || name.starts_with("grad.")
 }
 
 /// A folder with a case.
@@ -168,6 +265,10 @@ impl Case {
         })?;
         let reference =
             serde_json::from_str(&text).map_err(|source| CaseError::Json { path, source })?;
+        let tensors = ReferenceTensors::open(&dir.join("ref.safetensors"))?;
+        if let Some(unknown) = tensors.names().find(|name| !is_known(name)) {
+            return Err(CaseError::UnknownTensor(unknown.to_owned()));
+        }
         Ok(Self {
             dir: dir.to_owned(),
             name: dir
@@ -176,7 +277,7 @@ impl Case {
                 .to_string_lossy()
                 .into_owned(),
             reference,
-            tensors: ReferenceTensors::open(&dir.join("ref.safetensors"))?,
+            tensors,
         })
     }
 }

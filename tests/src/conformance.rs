@@ -6,11 +6,14 @@ use burn::tensor::{DType, Tensor};
 use transformers_config::GenerationConfig;
 use transformers_generation::{Generate, Prompt};
 use transformers_modeling::{
-    AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, DeviceSpec, Dtype, LoadOptions,
-    ModelInputs, PreTrainedModel, Precision, Rows,
+    AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForMultipleChoice,
+    AutoModelForNextSentencePrediction, AutoModelForPreTraining, AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification, AutoModelForTextEncoding, AutoModelForTokenClassification,
+    DeviceSpec, Dtype, LoadOptions, ModelError, ModelInputs, ModelOutput, PreTrainedModel,
+    Precision, Rows,
 };
 
-use crate::{Case, CaseError, Kind, saved};
+use crate::{Case, CaseError, Kind, gradients, saved};
 
 /// One comparison.
 #[derive(Debug, Clone)]
@@ -84,8 +87,18 @@ impl std::fmt::Display for Outcome {
 }
 
 /// The columns of the table, in order.
-pub const CHECKS: [&str; 9] = [
-    "logits", "hidden", "pooler", "padded", "bf16", "fast", "greedy", "no cache", "saved",
+pub const CHECKS: [&str; 11] = [
+    "logits",
+    "hidden",
+    "pooler",
+    "loss",
+    "gradients",
+    "padded",
+    "bf16",
+    "fast",
+    "greedy",
+    "no cache",
+    "saved",
 ];
 
 /// Runs every comparison that the case has outputs for.
@@ -96,6 +109,12 @@ pub fn run(case: &Case, device: DeviceSpec) -> Result<Vec<Check>, CaseError> {
     let load = |dtype, precision| load(case, device, dtype, precision);
     let model = load(Dtype::Float32, Precision::Exact)?;
     let mut checks = forward_checks(case, model.as_ref())?;
+    let grads = case.tensors.names_after("grad.");
+    if !grads.is_empty() {
+        let (found, limit) =
+            gradients::farthest(case, &grads, model.boxed_clone(), &inputs(case)?)?;
+        checks.push(distance("gradients", found, limit));
+    }
     if case.tensors.has("logits_padded") {
         checks.push(padded_check(case, model.as_ref())?);
     }
@@ -140,41 +159,150 @@ pub(crate) fn load_from(
     dir: &Path,
     options: &LoadOptions,
 ) -> Result<Box<dyn PreTrainedModel>, CaseError> {
+    macro_rules! load {
+        ($auto_class:ident) => {
+            $auto_class::from_pretrained_with(dir, options)?.into_inner()
+        };
+    }
     Ok(match case.reference.kind {
-        Kind::Lm => AutoModelForCausalLM::from_pretrained_with(dir, options)?.into_inner(),
-        Kind::Mlm => AutoModelForMaskedLM::from_pretrained_with(dir, options)?.into_inner(),
-        Kind::Textenc => AutoModel::from_pretrained_with(dir, options)?.into_inner(),
+        Kind::Lm => load!(AutoModelForCausalLM),
+        Kind::Mlm => load!(AutoModelForMaskedLM),
+        Kind::Textenc => match AutoModelForTextEncoding::from_pretrained_with(dir, options) {
+            Err(ModelError::NoHead { .. }) => load!(AutoModel),
+            model => model?.into_inner(),
+        },
+        Kind::Seqcls => load!(AutoModelForSequenceClassification),
+        Kind::Tokcls => load!(AutoModelForTokenClassification),
+        Kind::Qa => load!(AutoModelForQuestionAnswering),
+        Kind::Mc => load!(AutoModelForMultipleChoice),
+        Kind::Nsp => load!(AutoModelForNextSentencePrediction),
+        Kind::Pretraining => load!(AutoModelForPreTraining),
     })
 }
 
-pub(crate) fn inputs(case: &Case) -> Result<ModelInputs, CaseError> {
+fn inputs(case: &Case) -> Result<ModelInputs, CaseError> {
+    let tensors = &case.tensors;
+    let next_sentence = tensors.optional_numbers("next_sentence_label")?;
     Ok(ModelInputs {
-        input_ids: case.tensors.ids("input_ids")?,
-        attention_mask: case.tensors.optional_ids("attention_mask")?,
-        token_type_ids: case.tensors.optional_ids("token_type_ids")?,
-        output_hidden_states: true,
+        input_ids: tensors.ids("input_ids")?,
+        attention_mask: tensors.optional_ids("attention_mask")?,
+        token_type_ids: tensors.optional_ids("token_type_ids")?,
+        position_ids: tensors.optional_ids("position_ids")?,
+        labels: tensors.labels()?,
+        start_positions: tensors.optional_numbers("start_positions")?,
+        end_positions: tensors.optional_numbers("end_positions")?,
+        next_sentence_label: match next_sentence {
+            None => tensors.optional_numbers("sentence_order_label")?,
+            label => label,
+        },
+        num_choices: tensors.num_choices()?,
+        output_hidden_states: tensors.has("hidden_states.0"),
         ..ModelInputs::default()
     })
 }
 
-fn main_output(case: &Case) -> &'static str {
-    match case.reference.kind {
-        Kind::Lm | Kind::Mlm => "logits",
-        Kind::Textenc => "last_hidden_state",
+/// Our output of a name, as rows of features: of tokens, `[batch, seq, features]`, or of whole rows of the batch,
+/// `[batch, 1, features]`.
+fn named(output: &ModelOutput, name: &str) -> Option<(Tensor<3>, Of)> {
+    let tokens = |x: &Option<Tensor<3>>| Some((x.clone()?, Of::Tokens));
+    let flat_tokens = |x: &Option<Tensor<2>>| Some((x.clone()?.unsqueeze_dim(2), Of::Tokens));
+    let whole = |x: &Option<Tensor<2>>| Some((x.clone()?.unsqueeze_dim(1), Of::Rows));
+    match name {
+        "logits" => tokens(&output.logits).or_else(|| whole(&output.pooled_logits)),
+        "last_hidden_state" => tokens(&output.last_hidden_state),
+        "pooler_output" => whole(&output.pooler_output),
+        "start_logits" => flat_tokens(&output.start_logits),
+        "end_logits" => flat_tokens(&output.end_logits),
+        "prediction_logits" => tokens(&output.prediction_logits),
+        "seq_relationship_logits" | "sop_logits" => whole(&output.seq_relationship_logits),
+        "loss" => {
+            let loss = output.loss.clone()?;
+            Some((loss.unsqueeze_dims(&[0, 1]), Of::Rows))
+        }
+        _ => None,
     }
+}
+
+/// What the rows of an output belong to.
+#[derive(Clone, Copy, PartialEq)]
+enum Of {
+    Tokens,
+    Rows,
+}
+
+/// The outputs that stand for a model, the first of them for its rounding.
+const MAIN: [&str; 7] = [
+    "logits",
+    "last_hidden_state",
+    "start_logits",
+    "end_logits",
+    "prediction_logits",
+    "seq_relationship_logits",
+    "sop_logits",
+];
+
+fn main_name(case: &Case) -> Result<&'static str, CaseError> {
+    let mut names = MAIN.into_iter();
+    names
+        .find(|name| case.tensors.has(name))
+        .ok_or_else(|| CaseError::NoOutput)
+}
+
+/// The first of them that `model` gives for the case.
+pub(crate) fn main_output(
+    case: &Case,
+    model: &dyn PreTrainedModel,
+) -> Result<Tensor<3>, CaseError> {
+    let output = model.forward(&inputs(case)?, None)?;
+    let name = main_name(case)?;
+    let (main, _) = named(&output, name).ok_or(ModelError::NoOutput { name })?;
+    Ok(main)
+}
+
+/// The distance of our output `name` from the reference's, and its limit.
+fn compare_named(
+    case: &Case,
+    inputs: &ModelInputs,
+    output: &ModelOutput,
+    name: &'static str,
+) -> Result<(f64, f64), CaseError> {
+    let (ours, of) = named(output, name).ok_or(ModelError::NoOutput { name })?;
+    let mask = inputs.attention_mask.as_ref();
+    compare(case, name, ours, mask.filter(|_| of == Of::Tokens))
+}
+
+/// Of distances with limits, the one that is farthest beyond, or nearest to, its own; NaN is the farthest.
+pub(crate) fn worst(distances: impl IntoIterator<Item = (f64, f64)>) -> (f64, f64) {
+    let share = |(found, limit): &(f64, f64)| found / limit;
+    let worst = distances
+        .into_iter()
+        .max_by(|a, b| share(a).total_cmp(&share(b)));
+    worst.unwrap_or((0.0, f64::INFINITY))
 }
 
 fn forward_checks(case: &Case, model: &dyn PreTrainedModel) -> Result<Vec<Check>, CaseError> {
     let inputs = inputs(case)?;
-    let mask = inputs.attention_mask.clone();
     let output = model.forward(&inputs, None)?;
+    let of = |names: &[&'static str]| -> Result<Vec<(f64, f64)>, CaseError> {
+        let names = names.iter().filter(|name| case.tensors.has(name));
+        names
+            .map(|name| compare_named(case, &inputs, &output, name))
+            .collect()
+    };
+    main_name(case)?;
     let mut checks = Vec::new();
-
-    let main = output.logits.or(output.last_hidden_state);
-    if let Some(main) = main {
-        let (found, limit) = compare(case, main_output(case), main, mask.as_ref())?;
-        checks.push(distance("logits", found, limit));
+    for (check, names) in [
+        ("logits", &MAIN[..]),
+        ("pooler", &["pooler_output"]),
+        ("loss", &["loss"]),
+    ] {
+        let distances = of(names)?;
+        if !distances.is_empty() {
+            let (found, limit) = worst(distances);
+            checks.push(distance(check, found, limit));
+        }
     }
+
     let states = output.hidden_states.unwrap_or_default();
     let reference = (0..)
         .take_while(|i| case.tensors.has(&format!("hidden_states.{i}")))
@@ -186,25 +314,14 @@ fn forward_checks(case: &Case, model: &dyn PreTrainedModel) -> Result<Vec<Check>
             ours: states.len(),
         });
     }
-    // The state that is farthest beyond, or nearest to, its own limit; NaN is the farthest.
-    let mut worst = (0.0, f64::INFINITY);
-    for (index, state) in states.into_iter().enumerate() {
-        let name = format!("hidden_states.{index}");
-        let (found, limit) = compare(case, &name, state, mask.as_ref())?;
-        if (found / limit).total_cmp(&(worst.0 / worst.1)).is_gt() {
-            worst = (found, limit);
-        }
-    }
-    checks.push(distance("hidden", worst.0, worst.1));
-    if case.tensors.has("pooler_output") {
-        let ours = output
-            .pooler_output
-            .map(|pooled| pooled.unsqueeze_dim::<3>(1));
-        let ours = ours.ok_or(transformers_modeling::ModelError::NoOutput {
-            name: "pooler_output",
-        })?;
-        let (found, limit) = compare(case, "pooler_output", ours, None)?;
-        checks.push(distance("pooler", found, limit));
+    if reference > 0 {
+        let mask = inputs.attention_mask.as_ref();
+        let states = states.into_iter().enumerate();
+        let distances = states
+            .map(|(index, state)| compare(case, &format!("hidden_states.{index}"), state, mask))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (found, limit) = worst(distances);
+        checks.push(distance("hidden", found, limit));
     }
     Ok(checks)
 }
@@ -224,13 +341,7 @@ fn padded_check(case: &Case, model: &dyn PreTrainedModel) -> Result<Check, CaseE
 fn main_output_distance(case: &Case, model: &dyn PreTrainedModel) -> Result<f64, CaseError> {
     let inputs = inputs(case)?;
     let output = model.forward(&inputs, None)?;
-    match output.logits.or(output.last_hidden_state) {
-        Some(ours) => {
-            let mask = inputs.attention_mask.as_ref();
-            Ok(compare(case, main_output(case), ours, mask)?.0)
-        }
-        None => Ok(f64::NAN),
-    }
+    Ok(compare_named(case, &inputs, &output, main_name(case)?)?.0)
 }
 
 /// How far [`Precision::Fast`] may be from exact arithmetic: see [`relative_distance`].
@@ -243,9 +354,8 @@ fn relative_distance(
     fast: &dyn PreTrainedModel,
 ) -> Result<f64, CaseError> {
     let values = |model: &dyn PreTrainedModel| -> Result<Vec<f64>, CaseError> {
-        let output = model.forward(&inputs(case)?, None)?;
-        let main = output.logits.or(output.last_hidden_state);
-        Ok(main.map_or_else(Vec::new, |main| main.into_data().iter::<f64>().collect()))
+        let main = main_output(case, model)?;
+        Ok(main.into_data().iter::<f64>().collect())
     };
     let (exact, fast) = (values(exact)?, values(fast)?);
     let length = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();

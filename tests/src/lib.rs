@@ -3,6 +3,7 @@
 
 mod case;
 pub mod conformance;
+mod gradients;
 pub mod saved;
 
 pub use case::{Case, CaseError, Kind, Reference, ReferenceTensors};

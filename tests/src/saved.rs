@@ -12,7 +12,7 @@ use transformers_hub::{HubOptions, ModelFiles};
 use transformers_modeling::{DeviceSpec, Dtype, LoadOptions, PreTrainedModel, Precision};
 use transformers_weights::{Checkpoint, OpenOptions};
 
-use crate::conformance::{Check, Outcome, inputs, load_from};
+use crate::conformance::{Check, Outcome, load_from, main_output};
 use crate::{Case, CaseError};
 
 /// Traces of how Python made a config, which say nothing about the model.
@@ -138,9 +138,8 @@ fn differing_output(
     folder: &Path,
 ) -> Result<Option<String>, CaseError> {
     let output = |model: &dyn PreTrainedModel| -> Result<Vec<f32>, CaseError> {
-        let output = model.forward(&inputs(case)?, None)?;
-        let main = output.logits.or(output.last_hidden_state);
-        Ok(main.map_or_else(Vec::new, |main| main.into_data().iter::<f32>().collect()))
+        let main = main_output(case, model)?;
+        Ok(main.into_data().iter::<f32>().collect())
     };
     let again = load_from(case, folder, &options(device))?;
     let (first, second) = (output(model)?, output(again.as_ref())?);

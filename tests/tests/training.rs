@@ -34,7 +34,7 @@ fn load(dir: &Path) -> AutoModelForCausalLM {
 fn inputs(tensors: &ReferenceTensors) -> ModelInputs {
     ModelInputs {
         input_ids: tensors.ids("input_ids").unwrap(),
-        labels: Some(tensors.labels("labels").unwrap()),
+        labels: tensors.labels().unwrap(),
         ..ModelInputs::default()
     }
 }

@@ -9,7 +9,10 @@ use crate::base::{PRIVATE_KEYS, dtype_name};
 use crate::generation::GENERATION_KEYS;
 use crate::gguf::GgufHeader;
 use crate::models::{self, Family};
-use crate::{ConfigError, ModelConfig, REFERENCE_VERSION, Result, gguf_config, json, layer_types};
+use crate::{
+    BaseConfig, ConfigError, ModelConfig, ProblemType, REFERENCE_VERSION, Result, checks,
+    gguf_config, json, layer_types,
+};
 
 /// The file that a model's configuration is in.
 const FILE_NAME: &str = "config.json";
@@ -238,6 +241,20 @@ impl AutoConfig {
             }
             other => other,
         })
+    }
+
+    /// What every configuration has, a classifier's labels among it.
+    pub fn base(&self) -> Result<BaseConfig> {
+        let base: BaseConfig = json::typed(Value::Object(self.tree.clone()))?;
+        let labels = base.num_labels();
+        checks::sizes(&[("num_labels", labels)])?;
+        if labels == 1 && base.problem_type == Some(ProblemType::SingleLabelClassification) {
+            return Err(ConfigError::invalid(
+                "problem_type",
+                "one label is no choice: use `regression`, or more labels",
+            ));
+        }
+        Ok(base)
     }
 
     /// `text_config` with the dtype of the whole where it states none.

@@ -65,9 +65,24 @@ pub struct BaseConfig {
     /// The numbers of a classifier's labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label2id: Option<BTreeMap<String, usize>>,
+    /// What a classifier's labels are; if null, the labels say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem_type: Option<ProblemType>,
     /// Keys that this library does not know, kept as they are and written back.
     #[serde(flatten, deserialize_with = "unknown_keys")]
     pub extra: Map<String, Value>,
+}
+
+/// What a classifier's labels are, and so its loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemType {
+    /// Numbers: mean squared error.
+    Regression,
+    /// One of several classes: cross-entropy.
+    SingleLabelClassification,
+    /// Several of several classes: binary cross-entropy for each.
+    MultiLabelClassification,
 }
 
 impl BaseConfig {

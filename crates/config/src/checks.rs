@@ -67,6 +67,11 @@ pub fn attention(
     Ok(())
 }
 
+/// Checks the shapes of attention whose heads divide `hidden_size` among them and have keys of their own.
+pub fn self_attention(hidden_size: usize, heads: usize) -> Result<()> {
+    attention(hidden_size, heads, heads, None)
+}
+
 /// Checks that `hidden_size` is a multiple of `num_attention_heads`.
 pub fn heads_divide(hidden_size: usize, heads: usize) -> Result<()> {
     if heads > 0 && hidden_size.is_multiple_of(heads) {

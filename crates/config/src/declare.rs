@@ -65,6 +65,7 @@ macro_rules! field_doc {
     (head_dim) => { "The size of a head." };
     (hidden_act) => { "The MLP's activation." };
     (max_position_embeddings) => { "The longest text in tokens." };
+    (embedding_size) => { "The width of the embeddings." };
     (type_vocab_size) => { "Rows of the segment embedding." };
     (initializer_range) => { "The standard deviation of fresh weights." };
     (rms_norm_eps) => { "Added to the mean square in norms." };

@@ -34,7 +34,7 @@ mod models;
 pub mod rope;
 
 pub use auto::AutoConfig;
-pub use base::{BaseConfig, ModelConfig, TokenIds, token_id, token_ids};
+pub use base::{BaseConfig, ModelConfig, ProblemType, TokenIds, token_id, token_ids};
 pub use dtypes::{DTYPES, parse_dtype};
 pub use error::{ConfigError, Result};
 pub use generation::{EarlyStopping, GenerationConfig, Never, StopStrings};

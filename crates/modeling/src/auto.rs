@@ -131,3 +131,43 @@ auto_class!(
     AutoModelForMaskedLM,
     Head::MaskedLM
 );
+auto_class!(
+    /// An encoder and a decoder with its language-model head: logits `[batch, target_seq, vocab]`.
+    AutoModelForSeq2SeqLM,
+    Head::Seq2SeqLM
+);
+auto_class!(
+    /// A model that puts each row into a class, or gives it numbers: pooled logits `[batch, num_labels]`.
+    AutoModelForSequenceClassification,
+    Head::SequenceClassification
+);
+auto_class!(
+    /// A model that puts each token into a class: logits `[batch, seq, num_labels]`.
+    AutoModelForTokenClassification,
+    Head::TokenClassification
+);
+auto_class!(
+    /// A model that finds where the answer is in a text: start and end logits `[batch, seq]`.
+    AutoModelForQuestionAnswering,
+    Head::QuestionAnswering
+);
+auto_class!(
+    /// A model that chooses one of several rows: pooled logits `[batch, num_choices]`.
+    AutoModelForMultipleChoice,
+    Head::MultipleChoice
+);
+auto_class!(
+    /// A model that says whether a row's second text follows its first: pooled logits `[batch, 2]`.
+    AutoModelForNextSentencePrediction,
+    Head::NextSentencePrediction
+);
+auto_class!(
+    /// A model with the heads that it was first trained with.
+    AutoModelForPreTraining,
+    Head::PreTraining
+);
+auto_class!(
+    /// The text encoder of a model, without a head: states `[batch, seq, hidden]`.
+    AutoModelForTextEncoding,
+    Head::TextEncoding
+);

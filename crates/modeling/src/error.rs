@@ -100,6 +100,20 @@ pub enum ModelError {
     TooLong { len: usize, max: usize },
     #[error("no label counts: every one is -100, or the rows are too short")]
     NoLabels,
+    #[error("these labels are numbers where ids are wanted: check `problem_type` in config.json")]
+    LabelsAreNumbers,
+    #[error("{found} labels for {expected} rows")]
+    LabelCount { found: usize, expected: usize },
+    #[error(
+        "label {label} is not below {num_labels}: does `id2label` in config.json have all classes?"
+    )]
+    UnknownLabel { label: i64, num_labels: usize },
+    #[error(
+        "more than one row needs `pad_token_id` in config.json, to find the last token of each"
+    )]
+    NoPadToken,
+    #[error("{rows} rows are no questions of {choices} choices each")]
+    Choices { rows: usize, choices: usize },
     #[error("this model gives no `{name}`: load it through the auto class that has it")]
     NoOutput { name: &'static str },
 }

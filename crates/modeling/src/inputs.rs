@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 
+use crate::loss::IGNORE_INDEX;
 use crate::{ModelError, Rows};
 
 /// Arguments of a forward pass, by the reference's names.
@@ -15,15 +16,96 @@ pub struct ModelInputs {
     pub token_type_ids: Option<Rows<u32>>,
     /// Positions, `[batch or 1, seq]`. `None`: counted from the attention mask, so that left padding changes nothing.
     pub position_ids: Option<Rows<u32>>,
-    /// Target ids, `[batch, seq]`; -100 is ignored. Given, the output has a loss.
-    pub labels: Option<Rows<i64>>,
+    /// Targets. Given, the output has a loss.
+    pub labels: Option<Labels>,
+    /// Where answers begin, `[batch]`; a position beyond the row is ignored. With `end_positions` the output has a loss.
+    pub start_positions: Option<Vec<i64>>,
+    /// Where they end, `[batch]`.
+    pub end_positions: Option<Vec<i64>>,
+    /// Whether the second text of a row is another one's (1) or follows the first (0), `[batch]`; ALBERT's
+    /// `sentence_order_label`.
+    pub next_sentence_label: Option<Vec<i64>>,
+    /// How many neighbouring rows are the choices of one question. `None`: all.
+    pub num_choices: Option<usize>,
     /// Keep the states between the layers.
     pub output_hidden_states: bool,
+    /// Compute the states of padding too, which are otherwise zeros where that saves work.
+    pub states_of_padding: bool,
     /// Compute logits for the last so many positions only. `None`: for all.
     pub logits_to_keep: Option<usize>,
 }
 
+/// The targets of a loss.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Labels {
+    /// Ids: of tokens or of their classes, `[batch, seq]`, or of the rows' classes, `[batch, 1]`. -100 is ignored.
+    Ids(Rows<i64>),
+    /// Numbers, or for several classes at once 1 and 0: `[batch, num_labels]`.
+    Values(Rows<f32>),
+}
+
+impl Labels {
+    /// One class for each row.
+    pub fn classes(classes: Vec<i64>) -> Self {
+        Self::Ids(Rows::column_of(classes))
+    }
+
+    /// One number for each row.
+    pub fn numbers(numbers: Vec<f32>) -> Self {
+        Self::Values(Rows::column_of(numbers))
+    }
+}
+
+impl From<Rows<i64>> for Labels {
+    fn from(ids: Rows<i64>) -> Self {
+        Self::Ids(ids)
+    }
+}
+
+impl From<Vec<i64>> for Labels {
+    /// The ids of one row.
+    fn from(ids: Vec<i64>) -> Self {
+        Self::Ids(ids.into())
+    }
+}
+
+impl From<Rows<f32>> for Labels {
+    fn from(values: Rows<f32>) -> Self {
+        Self::Values(values)
+    }
+}
+
 impl ModelInputs {
+    /// The labels of a model whose labels are ids.
+    ///
+    /// # Errors
+    /// [`ModelError::LabelsAreNumbers`].
+    pub fn label_ids(&self) -> Result<Option<&Rows<i64>>, ModelError> {
+        match &self.labels {
+            None => Ok(None),
+            Some(Labels::Ids(ids)) => Ok(Some(ids)),
+            Some(Labels::Values(_)) => Err(ModelError::LabelsAreNumbers),
+        }
+    }
+
+    /// Whether something is made of the states of padding: a loss, or what the caller says.
+    pub(crate) fn reads_padding(&self) -> bool {
+        let Some(mask) = &self.attention_mask else {
+            return false;
+        };
+        let labelled = |labels: &Labels| match labels {
+            Labels::Ids(ids) if ids.dims() == mask.dims() => {
+                let mut pairs = ids.values().iter().zip(mask.values());
+                pairs.any(|(label, token)| *token == 0 && *label != IGNORE_INDEX)
+            }
+            _ => false,
+        };
+        // Every column competes to be an answer's first and last.
+        self.states_of_padding
+            || self.start_positions.is_some()
+            || self.labels.as_ref().is_some_and(labelled)
+    }
+
     /// For each row, which keys are tokens and not padding; the first `dropped` columns of the mask have no key.
     pub(crate) fn tokens(&self, dropped: usize) -> Option<Vec<Vec<bool>>> {
         let mask = self.attention_mask.as_ref()?;
@@ -71,11 +153,16 @@ impl ModelInputs {
             [batch, past + seq],
         )?;
         expect("token_type_ids", dims(&self.token_type_ids), [batch, seq])?;
-        expect("labels", self.labels.as_ref().map(Rows::dims), [batch, seq])?;
         match dims(&self.position_ids) {
             Some([1, found]) if found == seq => Ok(()),
             found => expect("position_ids", found, [batch, seq]),
         }
+    }
+
+    /// Zeros in the shape of the ids.
+    pub(crate) fn zeros(&self) -> Rows<u32> {
+        let [batch, seq] = self.input_ids.dims();
+        Rows::new(&vec![vec![0; seq]; batch]).expect("equal rows")
     }
 
     /// The positions of the new tokens: as given, else counted over the tokens that the mask lets count.
@@ -95,12 +182,14 @@ impl ModelInputs {
     }
 }
 
-/// `cumsum(mask) - 1`, at least zero, without the first `past` entries.
+/// `cumsum(mask) - 1`, at least zero, without the first `past` entries; padding after the last token is counted on.
 fn positions_of(mask: &[u32], past: usize) -> Vec<u32> {
+    let last = mask.iter().rposition(|real| *real != 0);
     let mut count = 0u32;
     mask.iter()
-        .map(|real| {
-            count += u32::from(*real != 0);
+        .enumerate()
+        .map(|(column, real)| {
+            count += u32::from(*real != 0 || Some(column) > last);
             count.saturating_sub(1)
         })
         .skip(past)
@@ -112,8 +201,19 @@ fn positions_of(mask: &[u32], past: usize) -> Vec<u32> {
 pub struct ModelOutput {
     /// `[1]`, when labels were given.
     pub loss: Option<Tensor<1>>,
-    /// `[batch, seq or logits_to_keep, vocab]`.
+    /// `[batch, seq or logits_to_keep, vocab]`, or `[batch, seq, num_labels]` of token classes.
     pub logits: Option<Tensor<3>>,
+    /// `[batch, num_labels]` of models that give each row one answer; `[batch, num_choices]` of multiple choice. The
+    /// reference calls these `logits` too.
+    pub pooled_logits: Option<Tensor<2>>,
+    /// `[batch, seq]`: where an answer begins.
+    pub start_logits: Option<Tensor<2>>,
+    /// `[batch, seq]`: where it ends.
+    pub end_logits: Option<Tensor<2>>,
+    /// `[batch, seq, vocab]`, of models with the heads that they were first trained with.
+    pub prediction_logits: Option<Tensor<3>>,
+    /// `[batch, 2]`, of the same: whether the second text follows the first. ALBERT's `sop_logits`.
+    pub seq_relationship_logits: Option<Tensor<2>>,
     /// `[batch, seq, hidden]`, of models without a head.
     pub last_hidden_state: Option<Tensor<3>>,
     /// `[batch, hidden]`.
@@ -123,12 +223,31 @@ pub struct ModelOutput {
 }
 
 impl ModelOutput {
+    /// The output of a headless model: its last states, and those between its layers.
+    pub fn of_states((last, all): (Tensor<3>, Option<Vec<Tensor<3>>>)) -> Self {
+        Self {
+            last_hidden_state: Some(last),
+            hidden_states: all,
+            ..Self::default()
+        }
+    }
+
     /// The logits of a model that has a head.
     ///
     /// # Errors
     /// [`ModelError::NoOutput`] for a model without one.
     pub fn logits(self) -> Result<Tensor<3>, ModelError> {
         self.logits.ok_or(ModelError::NoOutput { name: "logits" })
+    }
+
+    /// The logits of a model that gives each row one answer.
+    ///
+    /// # Errors
+    /// [`ModelError::NoOutput`] for any other.
+    pub fn pooled_logits(self) -> Result<Tensor<2>, ModelError> {
+        self.pooled_logits.ok_or(ModelError::NoOutput {
+            name: "pooled_logits",
+        })
     }
 
     /// The last states of a model without a head.

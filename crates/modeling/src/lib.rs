@@ -23,11 +23,16 @@ mod registry;
 mod rows;
 mod save;
 
-pub use auto::{AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM};
+pub use auto::{
+    AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForMultipleChoice,
+    AutoModelForNextSentencePrediction, AutoModelForPreTraining, AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM, AutoModelForSequenceClassification, AutoModelForTextEncoding,
+    AutoModelForTokenClassification,
+};
 pub use device::{AvailableDevice, DeviceSpec, available_devices};
 pub use erased::{Blocks, Parameter, ParameterMapper, ParameterRef, ParameterVisitor};
 pub use error::ModelError;
-pub use inputs::{ModelInputs, ModelOutput};
+pub use inputs::{Labels, ModelInputs, ModelOutput};
 pub use load::{Dtype, LoadOptions};
 pub use model::{Forward, ModelInfo, PreTrainedModel, Pretrained};
 pub use parameters::ParameterPath;

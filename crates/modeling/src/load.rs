@@ -238,6 +238,7 @@ fn build(
     checkpoint: &Checkpoint,
     options: &LoadOptions,
 ) -> Result<(Box<dyn PreTrainedModel>, LoadPlan), ModelError> {
+    let prefix = family.base_model_prefix(head);
     let owned = |(target, source): &(&str, &str)| ((*target).to_owned(), (*source).to_owned());
     loop {
         let tied: Vec<(String, String)> = match config.tie_word_embeddings() {
@@ -249,11 +250,8 @@ fn build(
         model.visit_parameters(&mut Restore(&mut shapes));
         let raw = serde_json::Value::Object(config.tree().clone());
         let rules = LoadRules {
-            base_model_prefix: family.base_model_prefix(),
-            transforms: &conversion_mapping::of_model(
-                &sub_models(family, head),
-                family.base_model_prefix(),
-            ),
+            base_model_prefix: prefix,
+            transforms: &conversion_mapping::of_model(&sub_models(family, head), prefix),
             key_mapping: &options.key_mapping,
             config: Some(&raw),
             tied: &tied,

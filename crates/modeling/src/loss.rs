@@ -1,8 +1,9 @@
-//! Losses: mean cross-entropy in f32 over the labels that are not -100.
+//! Losses, computed in f32. Labels of [`IGNORE_INDEX`] do not count.
 
 use burn::tensor::{DType, Int, Tensor, TensorData, activation::log_softmax};
+use transformers_config::ProblemType;
 
-use crate::{ModelError, Rows};
+use crate::{Labels, ModelError, Rows};
 
 /// A label that does not count.
 pub const IGNORE_INDEX: i64 = -100;
@@ -10,38 +11,103 @@ pub const IGNORE_INDEX: i64 = -100;
 /// Next-token loss: position `i` of `logits` (`[batch, seq, vocab]`) is scored against label `i + 1`.
 ///
 /// # Errors
-/// A label that is neither [`IGNORE_INDEX`] nor an id, or no label that counts.
+/// Labels of another shape, one that is neither [`IGNORE_INDEX`] nor an id, or none that counts.
 pub fn causal_lm_loss(logits: Tensor<3>, labels: &Rows<i64>) -> Result<Tensor<1>, ModelError> {
+    same_shape(&logits, labels)?;
     let seq = logits.dims()[1];
     if seq < 2 {
         return Err(ModelError::NoLabels);
     }
     let shifted: Vec<Vec<i64>> = labels.iter().map(|row| row[1..].to_vec()).collect();
-    cross_entropy(logits.narrow(1, 0, seq - 1), shifted.concat())
+    cross_entropy(rows(logits.narrow(1, 0, seq - 1)), &shifted.concat())
 }
 
-/// Masked-token loss: position `i` of `logits` (`[batch, seq, vocab]`) is scored against label `i`.
+/// Loss of tokens: position `i` of `logits` (`[batch, seq, classes]`) is scored against label `i`. Masked tokens, classes
+/// of tokens, and the targets of an encoder with a decoder have it.
 ///
 /// # Errors
 /// As [`causal_lm_loss`].
-pub fn masked_lm_loss(logits: Tensor<3>, labels: &Rows<i64>) -> Result<Tensor<1>, ModelError> {
-    cross_entropy(logits, labels.values().to_vec())
+pub fn token_loss(logits: Tensor<3>, labels: &Rows<i64>) -> Result<Tensor<1>, ModelError> {
+    same_shape(&logits, labels)?;
+    cross_entropy(rows(logits), labels.values())
 }
 
-fn cross_entropy(logits: Tensor<3>, labels: Vec<i64>) -> Result<Tensor<1>, ModelError> {
-    let [batch, seq, vocab] = logits.dims();
+/// Loss of a classifier or a regression: `logits` is `[batch, num_labels]`. What is not stated is told by the labels: one
+/// number, one class, or several classes for each row.
+///
+/// # Errors
+/// Labels of another number or kind, unknown ones, or none that counts.
+pub fn sequence_classification_loss(
+    logits: Tensor<2>,
+    labels: &Labels,
+    problem: Option<ProblemType>,
+) -> Result<Tensor<1>, ModelError> {
+    let told = match labels {
+        _ if logits.dims()[1] == 1 => ProblemType::Regression,
+        Labels::Ids(_) => ProblemType::SingleLabelClassification,
+        Labels::Values(_) => ProblemType::MultiLabelClassification,
+    };
+    match (problem.unwrap_or(told), labels) {
+        (ProblemType::SingleLabelClassification, Labels::Ids(ids)) => {
+            cross_entropy(logits, ids.values())
+        }
+        (ProblemType::SingleLabelClassification, Labels::Values(_)) => {
+            Err(ModelError::LabelsAreNumbers)
+        }
+        (ProblemType::Regression, labels) => {
+            let labels = numbers(&logits, labels)?;
+            Ok((logits.cast(DType::F32) - labels).square().mean())
+        }
+        (ProblemType::MultiLabelClassification, labels) => {
+            let labels = numbers(&logits, labels)?;
+            Ok(binary_cross_entropy(logits, labels).mean())
+        }
+    }
+}
+
+/// Loss of an answer's first and last position, whose logits are `[batch, seq]`. A position beyond the row does not count.
+///
+/// # Errors
+/// Another number of positions, or none that counts.
+pub fn question_answering_loss(
+    [start_logits, end_logits]: [Tensor<2>; 2],
+    [start_positions, end_positions]: [&[i64]; 2],
+) -> Result<Tensor<1>, ModelError> {
+    let one = |logits: Tensor<2>, positions: &[i64]| {
+        let seq = logits.dims()[1] as i64;
+        let clamped = positions.iter().map(|position| match position.max(&0) {
+            position if *position < seq => *position,
+            _ => IGNORE_INDEX,
+        });
+        cross_entropy(logits, &clamped.collect::<Vec<_>>())
+    };
+    Ok((one(start_logits, start_positions)? + one(end_logits, end_positions)?) / 2.0)
+}
+
+/// Mean cross-entropy of `logits` (`[rows, classes]`) against one label for each row.
+///
+/// # Errors
+/// Another number of labels, unknown ones, or none that counts.
+pub fn cross_entropy(logits: Tensor<2>, labels: &[i64]) -> Result<Tensor<1>, ModelError> {
+    let [rows, classes] = logits.dims();
+    if labels.len() != rows {
+        return Err(ModelError::LabelCount {
+            found: labels.len(),
+            expected: rows,
+        });
+    }
     let (mut picked, mut targets) = (Vec::new(), Vec::new());
-    for (row, label) in labels.into_iter().enumerate() {
+    for (row, &label) in labels.iter().enumerate() {
         match label {
             IGNORE_INDEX => {}
-            id if (0..vocab as i64).contains(&id) => {
+            id if (0..classes as i64).contains(&id) => {
                 picked.push(row as i64);
                 targets.push(id);
             }
-            id => {
-                return Err(ModelError::IdBeyondVocabulary {
-                    id,
-                    vocab_size: vocab,
+            label => {
+                return Err(ModelError::UnknownLabel {
+                    label,
+                    num_labels: classes,
                 });
             }
         }
@@ -54,12 +120,65 @@ fn cross_entropy(logits: Tensor<3>, labels: Vec<i64>) -> Result<Tensor<1>, Model
         let len = values.len();
         Tensor::<1, Int>::from_data(TensorData::new(values, [len]), &device)
     };
-    let rows = logits
-        .reshape([batch * seq, vocab])
-        .select(0, index(picked));
-    let log_probs = log_softmax(rows.cast(DType::F32), 1);
+    let logits = match picked.len() == rows {
+        true => logits,
+        false => logits.select(0, index(picked)),
+    };
+    let log_probs = log_softmax(logits.cast(DType::F32), 1);
     Ok(log_probs
         .gather(1, index(targets).unsqueeze_dim(1))
         .mean()
         .neg())
+}
+
+/// Mean cross-entropy of `logits` against the shares of all classes; both are `[rows, classes]`.
+///
+/// # Errors
+/// Shares of another shape.
+pub fn soft_cross_entropy(logits: Tensor<2>, shares: &Rows<f32>) -> Result<Tensor<1>, ModelError> {
+    let shares = numbers(&logits, &Labels::Values(shares.clone()))?;
+    let log_probs = log_softmax(logits.cast(DType::F32), 1);
+    Ok((log_probs * shares).sum_dim(1).mean().neg())
+}
+
+/// `-y log σ(x) - (1 - y) log(1 - σ(x))`, element by element and without overflow.
+pub fn binary_cross_entropy<const D: usize>(logits: Tensor<D>, labels: Tensor<D>) -> Tensor<D> {
+    let x = logits.cast(DType::F32);
+    let log = (x.clone().abs().neg().exp() + 1.0).log();
+    x.clone().clamp_min(0.0) - x * labels + log
+}
+
+fn rows(logits: Tensor<3>) -> Tensor<2> {
+    let [batch, seq, classes] = logits.dims();
+    logits.reshape([batch * seq, classes])
+}
+
+fn same_shape(logits: &Tensor<3>, labels: &Rows<i64>) -> Result<(), ModelError> {
+    let [batch, seq, _] = logits.dims();
+    match labels.dims() {
+        found if found == [batch, seq] => Ok(()),
+        found => Err(ModelError::InputShape {
+            name: "labels",
+            found,
+            expected: [batch, seq],
+        }),
+    }
+}
+
+/// Labels as numbers in the shape of `logits`.
+fn numbers(logits: &Tensor<2>, labels: &Labels) -> Result<Tensor<2>, ModelError> {
+    let dims = logits.dims();
+    let values: Vec<f32> = match labels {
+        Labels::Ids(ids) => ids.values().iter().map(|id| *id as f32).collect(),
+        Labels::Values(values) => values.values().to_vec(),
+    };
+    let expected = dims[0] * dims[1];
+    if values.len() != expected {
+        let found = values.len();
+        return Err(ModelError::LabelCount { found, expected });
+    }
+    Ok(Tensor::from_data(
+        TensorData::new(values, dims),
+        (&logits.device(), DType::F32),
+    ))
 }

@@ -42,8 +42,9 @@ pub(crate) fn sub_models(family: &Family, head: Head) -> Vec<SubModel<'static>> 
         model_type: family.model_type(),
     };
     let mut models = vec![model("", head)];
-    if head != Head::Base && !family.base_model_prefix().is_empty() {
-        models.push(model(family.base_model_prefix(), Head::Base));
+    let prefix = family.base_model_prefix(head);
+    if head != Head::Base && !prefix.is_empty() {
+        models.push(model(prefix, Head::Base));
     }
     models
 }

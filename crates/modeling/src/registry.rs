@@ -2,43 +2,60 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{LazyLock, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use transformers_config::{AutoConfig, ModelConfig};
 
-use crate::nn::{CausalLM, Decoder, DecoderFamily, Init};
+use crate::classes::class_name;
+use crate::nn::{BaseFamily, CausalLM, DecoderFamily, Headed, Init, OnDecoder, TaskHead, heads};
 use crate::{ModelError, PreTrainedModel, Pretrained, models};
 
-/// What stands on top of a model: one per auto class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Head {
-    /// `AutoModel`: none.
-    Base,
-    /// `AutoModelForCausalLM`.
-    CausalLM,
-    /// `AutoModelForMaskedLM`.
-    MaskedLM,
+/// Lists the heads with their auto classes.
+macro_rules! heads {
+    ($($name:ident = $auto_class:literal,)+) => {
+        /// What stands on top of a model: one per auto class.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Head {
+            $(#[doc = concat!("`", $auto_class, "`.")] $name,)+
+        }
+
+        impl Head {
+            /// The auto class of this head.
+            pub fn auto_class(self) -> &'static str {
+                match self {
+                    $(Self::$name => $auto_class,)+
+                }
+            }
+        }
+    };
 }
 
-impl Head {
-    /// The auto class of this head.
-    pub fn auto_class(self) -> &'static str {
-        match self {
-            Self::Base => "AutoModel",
-            Self::CausalLM => "AutoModelForCausalLM",
-            Self::MaskedLM => "AutoModelForMaskedLM",
-        }
-    }
+heads! {
+    Base = "AutoModel",
+    CausalLM = "AutoModelForCausalLM",
+    MaskedLM = "AutoModelForMaskedLM",
+    Seq2SeqLM = "AutoModelForSeq2SeqLM",
+    SequenceClassification = "AutoModelForSequenceClassification",
+    TokenClassification = "AutoModelForTokenClassification",
+    QuestionAnswering = "AutoModelForQuestionAnswering",
+    MultipleChoice = "AutoModelForMultipleChoice",
+    NextSentencePrediction = "AutoModelForNextSentencePrediction",
+    PreTraining = "AutoModelForPreTraining",
+    TextEncoding = "AutoModelForTextEncoding",
 }
 
 /// Makes a model with empty parameters from a config.
-pub type Builder = fn(&AutoConfig, &Init) -> Result<Box<dyn PreTrainedModel>, ModelError>;
+pub type Builder =
+    Arc<dyn Fn(&AutoConfig, &Init) -> Result<Box<dyn PreTrainedModel>, ModelError> + Send + Sync>;
 
 /// A family of models: its type, its heads, and how its checkpoints are named.
 #[derive(Clone)]
 pub struct Family {
     model_type: &'static str,
     base_model_prefix: &'static str,
+    /// Heads under which the headless model has another name.
+    prefixes: BTreeMap<Head, &'static str>,
     tied: &'static [(&'static str, &'static str)],
     builders: BTreeMap<Head, Builder>,
 }
@@ -49,14 +66,45 @@ impl Family {
         Self {
             model_type,
             base_model_prefix,
+            prefixes: BTreeMap::new(),
             tied: &[],
             builders: BTreeMap::new(),
         }
     }
 
     /// Adds a head.
-    pub fn head(mut self, head: Head, builder: Builder) -> Self {
-        self.builders.insert(head, builder);
+    pub fn head(
+        mut self,
+        head: Head,
+        builder: impl Fn(&AutoConfig, &Init) -> Result<Box<dyn PreTrainedModel>, ModelError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.builders.insert(head, Arc::new(builder));
+        self
+    }
+
+    /// Adds a head that is a headless model as it is.
+    pub fn headless<F: BaseFamily>(self, head: Head) -> Self {
+        self.head(head, |config, init| {
+            let model = F::model(&config.typed()?, F::HEADLESS_POOLER, init)?;
+            Ok(Pretrained::boxed(model, config))
+        })
+    }
+
+    /// Adds head `H`.
+    pub fn with<F: BaseFamily, H: TaskHead<F>>(self, head: Head) -> Self {
+        let prefix = self.base_model_prefix(head);
+        self.head(head, move |config, init| {
+            let model = Headed::<F, H>::new(prefix, head, config, init)?;
+            Ok(Pretrained::boxed(model, config))
+        })
+    }
+
+    /// Under `head`, which is added after this, the headless model is the field `base_model_prefix`.
+    pub fn prefix(mut self, head: Head, base_model_prefix: &'static str) -> Self {
+        self.prefixes.insert(head, base_model_prefix);
         self
     }
 
@@ -66,30 +114,42 @@ impl Family {
         self
     }
 
-    /// A decoder-only family with its two heads.
+    /// A decoder-only family: headless, as a language model, and with those of the heads that all decoders share which
+    /// the reference has for its type; for a type that it does not know, with all of them.
     pub fn decoder<F: DecoderFamily>() -> Self {
-        Self::new(F::Config::MODEL_TYPE, "model")
+        type On<F> = OnDecoder<F>;
+        let model_type = F::Config::MODEL_TYPE;
+        let known = class_name(model_type, Head::Base).is_some();
+        let has = |head| !known || class_name(model_type, head).is_some();
+        let mut family = Self::new(model_type, "model")
             .tied(&[("lm_head.weight", "model.embed_tokens.weight")])
-            .head(Head::Base, |config, init| {
-                Ok(Pretrained::boxed(
-                    Decoder::new::<F>(&config.typed()?, init)?,
-                    config,
-                ))
-            })
+            .prefix(Head::QuestionAnswering, F::QUESTION_ANSWERING_PREFIX)
+            .headless::<On<F>>(Head::Base)
             .head(Head::CausalLM, |config, init| {
                 Ok(Pretrained::boxed(
                     CausalLM::new::<F>(&config.typed()?, init)?,
                     config,
                 ))
-            })
+            });
+        if has(Head::SequenceClassification) {
+            family = family.with::<On<F>, heads::LastTokenScore>(Head::SequenceClassification);
+        }
+        if has(Head::TokenClassification) {
+            family = family.with::<On<F>, heads::TokenScore>(Head::TokenClassification);
+        }
+        if has(Head::QuestionAnswering) {
+            family = family.with::<On<F>, heads::SpanHead>(Head::QuestionAnswering);
+        }
+        family
     }
 
     pub(crate) fn model_type(&self) -> &'static str {
         self.model_type
     }
 
-    pub(crate) fn base_model_prefix(&self) -> &'static str {
-        self.base_model_prefix
+    pub(crate) fn base_model_prefix(&self, head: Head) -> &'static str {
+        let own = self.prefixes.get(&head);
+        own.copied().unwrap_or(self.base_model_prefix)
     }
 
     pub(crate) fn tied_weights(&self) -> &'static [(&'static str, &'static str)] {
@@ -97,7 +157,7 @@ impl Family {
     }
 
     pub(crate) fn builder(&self, head: Head) -> Result<Builder, ModelError> {
-        self.builders.get(&head).copied().ok_or_else(|| {
+        self.builders.get(&head).cloned().ok_or_else(|| {
             let names: Vec<_> = self.builders.keys().map(|head| head.auto_class()).collect();
             ModelError::NoHead {
                 model_type: self.model_type.to_owned(),

@@ -20,6 +20,12 @@ impl<T: Copy> Rows<T> {
         Self { values, dims }
     }
 
+    /// Rows of one value each.
+    pub fn column_of(values: Vec<T>) -> Self {
+        let dims = [values.len(), 1];
+        Self { values, dims }
+    }
+
     /// Rows of one length.
     ///
     /// # Errors

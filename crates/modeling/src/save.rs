@@ -124,7 +124,7 @@ impl dyn PreTrainedModel {
             (None, Some(head)) => {
                 let family = family(&info.config)?;
                 let models = sub_models(&family, head);
-                conversion_mapping::of_new_model(&models, family.base_model_prefix())
+                conversion_mapping::of_new_model(&models, family.base_model_prefix(head))
             }
             (None, None) => Vec::new(),
         };

@@ -37,7 +37,8 @@ impl AttentionOptions {
 ///   share a key head are neighbours
 ///
 /// Any view will do, as long as the features of a head lie next to each other. Gives `[batch, q_len, heads * head_dim]`.
-/// Of a query that sees no key the result is zero on the CPU and the mean of the values elsewhere; nothing should read it.
+/// Of a query that sees no key the result is zero on the CPU and the mean of the values elsewhere; nothing should read it,
+/// unless the mask is [with means](Mask::with_means).
 pub fn attention(
     q: Tensor<4>,
     k: Tensor<4>,
@@ -49,7 +50,8 @@ pub fn attention(
     let extras = sinks.as_ref().is_none_or(on_host) && bias.as_ref().is_none_or(on_host);
     // Padding between tokens takes the place of a bias in the kernel.
     let both = bias.is_some() && mask.scattered_padding().is_some();
-    if on_host(&q) && on_host(&k) && on_host(&v) && extras && !both {
+    let plain = extras && !both && !mask.needs_matrix();
+    if on_host(&q) && on_host(&k) && on_host(&v) && plain {
         let padding = mask.scattered_padding();
         let kv_len = k.dims()[2];
         let seen = kernels::AttentionOptions {

@@ -14,6 +14,8 @@ pub struct Mask {
     query_offset: usize,
     padding: Option<Padding>,
     segments: Option<Vec<usize>>,
+    blind_padding: bool,
+    means: bool,
     additive: OnceLock<Option<Tensor<4>>>,
 }
 
@@ -61,6 +63,22 @@ impl Mask {
         Self { segments, ..self }
     }
 
+    /// Padding sees nothing, where queries are keys too.
+    #[must_use]
+    pub fn with_blind_padding(self, blind_padding: bool) -> Self {
+        Self {
+            blind_padding,
+            ..self
+        }
+    }
+
+    /// A query that sees no key gets the mean of all values, as it does where the mask is added to scores, and not
+    /// whatever is fastest.
+    #[must_use]
+    pub fn with_means(self, means: bool) -> Self {
+        Self { means, ..self }
+    }
+
     fn sees(&self, entry: usize, query: usize, key: usize) -> bool {
         let position = self.query_offset + query;
         let near = self
@@ -70,10 +88,10 @@ impl Mask {
             let segment = |row| starts.partition_point(|&start| start <= row);
             segment(query) == segment(key)
         });
-        let token = self
-            .padding
-            .as_ref()
-            .is_none_or(|padding| padding.tokens[entry][key]);
+        let token = self.padding.as_ref().is_none_or(|padding| {
+            let tokens = &padding.tokens[entry];
+            tokens[key] && (tokens[position] || !self.blind_padding)
+        });
         (!self.causal || key <= position) && near && together && token
     }
 
@@ -103,6 +121,11 @@ impl Mask {
 
     pub(crate) fn is_causal(&self) -> bool {
         self.causal
+    }
+
+    /// Whether only the matrix says what a query gets.
+    pub(crate) fn needs_matrix(&self) -> bool {
+        self.padding.is_some() && (self.means || self.blind_padding)
     }
 
     pub(crate) fn window(&self) -> Option<usize> {
@@ -205,6 +228,21 @@ mod tests {
         check(&mask, 3, 3, &expect);
         assert_eq!(mask.visible(), Some(&[1..3, 0..3][..]));
         assert_eq!(mask.scattered_padding(), None);
+    }
+
+    #[test]
+    fn padding_may_see_nothing() {
+        let tokens = Some(vec![vec![true, true, false]]);
+        let mask = Mask::bidirectional().with_padding(tokens);
+        assert!(!mask.needs_matrix());
+        check(&mask, 3, 3, &["xx.", "xx.", "xx."]);
+        let blind = mask.with_blind_padding(true);
+        assert!(blind.needs_matrix());
+        let blind = Mask {
+            additive: OnceLock::new(),
+            ..blind
+        };
+        check(&blind, 3, 3, &["xx.", "xx.", "..."]);
     }
 
     #[test]

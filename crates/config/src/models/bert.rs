@@ -47,12 +47,7 @@ impl ModelConfig for BertConfig {
             ("max_position_embeddings", self.max_position_embeddings),
             ("type_vocab_size", self.type_vocab_size),
         ])?;
-        checks::attention(
-            self.hidden_size,
-            self.num_attention_heads,
-            self.num_attention_heads,
-            None,
-        )?;
+        checks::self_attention(self.hidden_size, self.num_attention_heads)?;
         checks::not_negative("layer_norm_eps", self.layer_norm_eps)?;
         checks::not_negative("initializer_range", self.initializer_range)
     }

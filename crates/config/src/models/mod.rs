@@ -20,12 +20,21 @@ macro_rules! families {
 }
 
 families! {
+    albert: AlbertConfig;
     bert: BertConfig;
+    deberta_v2: DebertaV2Config;
+    distilbert: DistilBertConfig;
+    electra: ElectraConfig;
+    eurobert: EuroBertConfig;
     gemma3: Gemma3TextConfig;
+    gte: GteConfig;
     llama: LlamaConfig;
     mistral: MistralConfig;
+    modernbert: ModernBertConfig, ModernBertDecoderConfig;
+    nomic_bert: NomicBertConfig;
     qwen2: Qwen2Config;
     qwen3: Qwen3Config;
+    roberta: CamembertConfig, RobertaConfig, XLMRobertaConfig;
 }
 
 type Standardize = fn(&mut Map<String, Value>) -> Result<()>;

@@ -1,21 +1,30 @@
-//! BERT (Devlin et al. 2019): post-norm encoder with learned positions; plain, and with the masked-token head.
+//! BERT (Devlin et al. 2019): post-norm encoder with learned positions.
 //!
+//! RoBERTa, its two namesakes and ELECTRA have the same layers: what differs is in [`BertOptions`] and in the heads.
 //! Field names are the checkpoint's, hence `LayerNorm`, `self_` and `output`.
 #![allow(non_snake_case)]
 
+use std::marker::PhantomData;
+
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use transformers_config::{BertConfig, ModelConfig};
+use transformers_config::{BertConfig, ModelConfig, ProblemType};
 use transformers_ops as ops;
 
-use crate::loss::masked_lm_loss;
-use crate::nn::{
-    Activation, Cache, Embedding, Init, LayerNorm, Linear, Mask, Packing, activation, linears,
+use crate::loss::{cross_entropy, token_loss};
+use crate::nn::heads::{
+    PooledClassifier, SpanHead, TokenClassifier, by_row, by_token, pooled, states, to_vocabulary,
 };
-use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput, Pretrained, Rows};
+use crate::nn::{
+    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear, Mask, Pooler,
+    PositionCount, RowScores, States, TaskHead, TextEmbeddings, TextEmbeddingsOptions, Tokens,
+    self_attention,
+};
+use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput};
 
-/// The family with its two heads.
+/// The family.
 pub(crate) fn family() -> Family {
+    type Bert = OnBert<BertConfig>;
     Family::new(BertConfig::MODEL_TYPE, "bert")
         .tied(&[
             (
@@ -24,68 +33,111 @@ pub(crate) fn family() -> Family {
             ),
             ("cls.predictions.decoder.bias", "cls.predictions.bias"),
         ])
-        .head(Head::Base, |config, init| {
-            let typed = config.typed()?;
-            let model = BertModel::new(&typed, true, &with_std(&typed, init))?;
-            Ok(Pretrained::boxed(model, config))
-        })
-        .head(Head::MaskedLM, |config, init| {
-            let typed = config.typed()?;
-            let model = BertForMaskedLM::new(&typed, &with_std(&typed, init))?;
-            Ok(Pretrained::boxed(model, config))
-        })
+        .headless::<Bert>(Head::Base)
+        .headless::<Bert>(Head::TextEncoding)
+        .with::<Bert, BertOnlyMLMHead>(Head::MaskedLM)
+        .with::<Bert, PooledClassifier>(Head::SequenceClassification)
+        .with::<Bert, TokenClassifier>(Head::TokenClassification)
+        .with::<Bert, SpanHead>(Head::QuestionAnswering)
+        .with::<Bert, PooledClassifier>(Head::MultipleChoice)
+        .with::<Bert, BertOnlyNSPHead>(Head::NextSentencePrediction)
+        .with::<Bert, BertPreTrainingHeads>(Head::PreTraining)
 }
 
-fn with_std(config: &BertConfig, init: &Init) -> Init {
-    Init {
-        std: config.initializer_range,
-        ..init.clone()
-    }
+/// The numbers of a BERT.
+#[derive(Debug, Clone)]
+pub struct BertOptions {
+    /// Its tables.
+    pub embeddings: TextEmbeddingsOptions,
+    /// Features of the states.
+    pub hidden_size: usize,
+    /// Layers.
+    pub num_hidden_layers: usize,
+    /// Heads of each.
+    pub num_attention_heads: usize,
+    /// Features inside of the feed-forward blocks.
+    pub intermediate_size: usize,
+    /// The activation of heads and layers.
+    pub activation: Activation,
+    /// Whether the output layer shares the table of words.
+    pub tie_word_embeddings: bool,
 }
 
-/// Words, positions and segments, summed and normed.
-#[derive(Module, Debug)]
-struct BertEmbeddings {
-    word_embeddings: Embedding,
-    position_embeddings: Embedding,
-    token_type_embeddings: Embedding,
-    LayerNorm: LayerNorm,
+/// A config of a family whose layers are BERT's.
+pub(crate) trait BertLike: ModelConfig {
+    /// Whether the family has a pooler.
+    const POOLER: bool = true;
+    /// See [`BaseFamily::CLASSIFIER_ACTIVATION`].
+    const CLASSIFIER_ACTIVATION: Activation = Activation::Tanh;
+
+    /// Features of the states.
+    fn hidden_size(&self) -> usize;
+
+    /// # Errors
+    /// An activation that is not known.
+    fn options(&self) -> Result<BertOptions, ModelError>;
 }
 
-impl BertEmbeddings {
-    fn new(config: &BertConfig, init: &Init) -> Self {
-        let table = |rows| Embedding::new(rows, config.hidden_size, init);
-        Self {
-            word_embeddings: table(config.vocab_size),
-            position_embeddings: table(config.max_position_embeddings),
-            token_type_embeddings: table(config.type_vocab_size),
-            LayerNorm: norm(config, init),
+/// [`BertLike`] for a config with BERT's names.
+macro_rules! bert_like {
+    ($config:ty { width: $width:ident, count: $count:expr } $($constant:item)*) => {
+        impl $crate::models::bert::BertLike for $config {
+            $($constant)*
+
+            fn hidden_size(&self) -> usize {
+                self.hidden_size
+            }
+
+            fn options(&self) -> Result<$crate::models::bert::BertOptions, $crate::ModelError> {
+                let count: fn(&Self) -> $crate::nn::PositionCount = $count;
+                Ok($crate::models::bert::BertOptions {
+                    embeddings: $crate::nn::TextEmbeddingsOptions {
+                        vocab_size: self.vocab_size,
+                        width: self.$width,
+                        normed_width: self.$width,
+                        positions: self.max_position_embeddings,
+                        segments: self.type_vocab_size,
+                        norm_eps: self.layer_norm_eps,
+                        count: count(self),
+                    },
+                    hidden_size: self.hidden_size,
+                    num_hidden_layers: self.num_hidden_layers,
+                    num_attention_heads: self.num_attention_heads,
+                    intermediate_size: self.intermediate_size,
+                    activation: $crate::nn::activation("hidden_act", &self.hidden_act)?,
+                    tie_word_embeddings: self.tie_word_embeddings,
+                })
+            }
         }
+    };
+}
+pub(crate) use bert_like;
+
+bert_like!(BertConfig {
+    width: hidden_size,
+    count: |_| PositionCount::Columns
+});
+
+/// The headless model of a config.
+#[derive(Debug)]
+pub(crate) struct OnBert<C>(PhantomData<C>);
+
+impl<C: BertLike> BaseFamily for OnBert<C> {
+    type Config = C;
+    type Model = BertModel;
+
+    const CLASSIFIER_ACTIVATION: Activation = C::CLASSIFIER_ACTIVATION;
+
+    fn model(config: &C, pooler: bool, init: &Init) -> Result<BertModel, ModelError> {
+        Ok(BertModel::new(
+            &config.options()?,
+            pooler && C::POOLER,
+            init,
+        ))
     }
 
-    /// `[batch, seq, hidden]`, or `[1, tokens, hidden]` of a packed batch.
-    fn forward(&self, inputs: &ModelInputs, packing: Option<&Packing>) -> Tensor<3> {
-        let device = self.word_embeddings.weight.device();
-        let [batch, seq] = inputs.input_ids.dims();
-        let look_up = |table: &Embedding, columns: &Rows<u32>| match packing {
-            Some(packing) => table.forward(packing.pack(columns).to_tensor(&device)),
-            None => table.forward(columns.to_tensor(&device)),
-        };
-        let every_row = |row: Vec<u32>| Rows::new(&vec![row; batch]).expect("equal rows");
-        // Learned positions count columns, padding included.
-        let positions = match &inputs.position_ids {
-            Some(positions) if positions.dims()[0] == batch => positions.clone(),
-            Some(positions) => every_row(positions.row(0).to_vec()),
-            None => every_row((0..seq as u32).collect()),
-        };
-        let segments = match &inputs.token_type_ids {
-            Some(segments) => segments.clone(),
-            None => every_row(vec![0; seq]),
-        };
-        let sum = look_up(&self.word_embeddings, &inputs.input_ids)
-            + look_up(&self.token_type_embeddings, &segments)
-            + look_up(&self.position_embeddings, &positions);
-        self.LayerNorm.forward(sum)
+    fn hidden_size(config: &C) -> usize {
+        config.hidden_size()
     }
 }
 
@@ -99,34 +151,29 @@ struct BertSelfAttention {
 
 impl BertSelfAttention {
     fn forward(&self, x: Tensor<3>, mask: &Mask) -> Tensor<3> {
-        let [batch, seq, hidden] = x.dims();
-        let head_dim = hidden / self.heads;
-        let split = |x: Tensor<3>| {
-            x.reshape([batch, seq, self.heads, head_dim])
-                .swap_dims(1, 2)
-        };
-        let [q, k, v] = linears(x, [&self.query, &self.key, &self.value]);
-        let options = ops::AttentionOptions::new((head_dim as f64).powf(-0.5));
-        ops::attention(split(q), split(k), split(v), mask, &options)
+        let head_dim = x.dims()[2] / self.heads;
+        let scores = ops::AttentionOptions::new((head_dim as f64).powf(-0.5));
+        let projections = [&self.query, &self.key, &self.value];
+        self_attention(x, projections, self.heads, mask, &scores)
     }
 }
 
 /// `norm(residual + dense(x))`: the end of both halves of a block.
 #[derive(Module, Debug)]
-struct BertOutput {
+pub(crate) struct BertOutput {
     dense: Linear,
     LayerNorm: LayerNorm,
 }
 
 impl BertOutput {
-    fn new(input: usize, config: &BertConfig, init: &Init) -> Self {
+    pub fn new(input: usize, hidden: usize, norm_eps: f64, init: &Init) -> Self {
         Self {
-            dense: Linear::new(input, config.hidden_size, true, init),
-            LayerNorm: norm(config, init),
+            dense: Linear::new(input, hidden, true, init),
+            LayerNorm: LayerNorm::new(hidden, norm_eps, true, init),
         }
     }
 
-    fn forward(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+    pub fn forward(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
         self.LayerNorm.add(self.dense.forward(x), residual)
     }
 }
@@ -137,9 +184,22 @@ struct BertAttention {
     output: BertOutput,
 }
 
+/// `activation(dense(x))`.
 #[derive(Module, Debug)]
-struct BertIntermediate {
+pub(crate) struct BertIntermediate {
     dense: Linear,
+}
+
+impl BertIntermediate {
+    pub fn new(hidden: usize, inner: usize, init: &Init) -> Self {
+        Self {
+            dense: Linear::new(hidden, inner, true, init),
+        }
+    }
+
+    pub fn forward(&self, x: Tensor<3>, activation: Activation) -> Tensor<3> {
+        ops::activate(self.dense.forward(x), activation)
+    }
 }
 
 #[derive(Module, Debug)]
@@ -152,32 +212,30 @@ struct BertLayer {
 }
 
 impl BertLayer {
-    fn new(config: &BertConfig, init: &Init) -> Result<Self, ModelError> {
-        let hidden = config.hidden_size;
+    fn new(options: &BertOptions, init: &Init) -> Self {
+        let (hidden, inner) = (options.hidden_size, options.intermediate_size);
         let project = || Linear::new(hidden, hidden, true, init);
-        Ok(Self {
+        let output = |input| BertOutput::new(input, hidden, options.embeddings.norm_eps, init);
+        Self {
             attention: BertAttention {
                 self_: BertSelfAttention {
                     query: project(),
                     key: project(),
                     value: project(),
-                    heads: config.num_attention_heads,
+                    heads: options.num_attention_heads,
                 },
-                output: BertOutput::new(hidden, config, init),
+                output: output(hidden),
             },
-            intermediate: BertIntermediate {
-                dense: Linear::new(hidden, config.intermediate_size, true, init),
-            },
-            output: BertOutput::new(config.intermediate_size, config, init),
-            activation: activation("hidden_act", &config.hidden_act)?,
-        })
+            intermediate: BertIntermediate::new(hidden, inner, init),
+            output: output(inner),
+            activation: options.activation,
+        }
     }
 
     fn forward(&self, x: Tensor<3>, mask: &Mask) -> Tensor<3> {
         let attended = self.attention.self_.forward(x.clone(), mask);
         let x = self.attention.output.forward(attended, x);
-        let inner = self.intermediate.dense.forward(x.clone());
-        let inner = ops::activate(inner, self.activation);
+        let inner = self.intermediate.forward(x.clone(), self.activation);
         self.output.forward(inner, x)
     }
 }
@@ -187,88 +245,45 @@ struct BertEncoder {
     layer: Vec<BertLayer>,
 }
 
-#[derive(Module, Debug)]
-struct BertPooler {
-    dense: Linear,
-}
-
 /// The encoder: states `[batch, seq, hidden]`, and with the pooler the first state through a dense layer.
 #[derive(Module, Debug)]
 pub struct BertModel {
-    embeddings: BertEmbeddings,
+    embeddings: TextEmbeddings,
+    /// From the width of the embeddings to that of the states, where they differ.
+    embeddings_project: Option<Linear>,
     encoder: BertEncoder,
-    pooler: Option<BertPooler>,
-    vocab_size: usize,
-    type_vocab_size: usize,
-    max_position_embeddings: usize,
+    pooler: Option<Pooler>,
 }
 
 impl BertModel {
-    /// # Errors
-    /// An activation that is not known.
-    pub fn new(config: &BertConfig, pooler: bool, init: &Init) -> Result<Self, ModelError> {
-        let layers = (0..config.num_hidden_layers).map(|_| BertLayer::new(config, init));
-        Ok(Self {
-            embeddings: BertEmbeddings::new(config, init),
+    /// A model with the given numbers, with or without a pooler.
+    pub fn new(options: &BertOptions, pooler: bool, init: &Init) -> Self {
+        let (width, hidden) = (options.embeddings.width, options.hidden_size);
+        let layers = (0..options.num_hidden_layers).map(|_| BertLayer::new(options, init));
+        Self {
+            embeddings: TextEmbeddings::new(&options.embeddings, init),
+            embeddings_project: (width != hidden).then(|| Linear::new(width, hidden, true, init)),
             encoder: BertEncoder {
-                layer: layers.collect::<Result<_, _>>()?,
+                layer: layers.collect(),
             },
-            pooler: pooler.then(|| BertPooler {
-                dense: Linear::new(config.hidden_size, config.hidden_size, true, init),
-            }),
-            vocab_size: config.vocab_size,
-            type_vocab_size: config.type_vocab_size,
-            max_position_embeddings: config.max_position_embeddings,
-        })
+            pooler: pooler.then(|| Pooler::new(hidden, init)),
+        }
     }
 
-    fn encode(
-        &self,
-        inputs: &ModelInputs,
-    ) -> Result<(Tensor<3>, Option<Vec<Tensor<3>>>), ModelError> {
-        self.check(inputs)?;
-        let packing = Packing::new(inputs, &self.embeddings.word_embeddings.weight);
-        let mut hidden = self.embeddings.forward(inputs, packing.as_ref());
-        let mask = match &packing {
-            Some(packing) => packing.mask(),
-            None => Mask::bidirectional().with_padding(inputs.tokens(0)),
-        };
-        let unpack = |hidden| match &packing {
-            Some(packing) => packing.unpack(hidden),
-            None => hidden,
-        };
-        let mut record = inputs
-            .output_hidden_states
-            .then(|| vec![unpack(hidden.clone())]);
-        for layer in &self.encoder.layer {
-            hidden = layer.forward(hidden, &mask);
-            if let Some(record) = &mut record {
-                record.push(unpack(hidden.clone()));
-            }
-        }
-        let hidden = unpack(hidden);
-        Ok((hidden, record))
+    /// The table of words, which heads may share.
+    pub(crate) fn words(&self) -> &Embedding {
+        &self.embeddings.word_embeddings
     }
 
-    fn check(&self, inputs: &ModelInputs) -> Result<(), ModelError> {
-        inputs.check(self.vocab_size, 0)?;
-        let max = self.max_position_embeddings;
-        let last = |rows: &Rows<u32>| rows.values().iter().max().map_or(0, |id| *id as usize + 1);
-        let len = match &inputs.position_ids {
-            Some(positions) => last(positions),
-            None => inputs.input_ids.dims()[1],
-        };
-        if len > max {
-            return Err(ModelError::TooLong { len, max });
+    fn encode(&self, inputs: &ModelInputs) -> Result<States, ModelError> {
+        let tokens = Tokens::new(inputs, self.words())?;
+        let mut hidden = self.embeddings.forward(&tokens)?;
+        if let Some(project) = &self.embeddings_project {
+            hidden = project.forward(hidden);
         }
-        let segments = inputs.token_type_ids.as_ref().map_or(0, last);
-        if segments > self.type_vocab_size {
-            return Err(ModelError::IdBeyondVocabulary {
-                id: segments as i64 - 1,
-                vocab_size: self.type_vocab_size,
-            });
-        }
-        Ok(())
+        let mask = tokens.mask(None);
+        let layer = |layer: &BertLayer, hidden| layer.forward(hidden, &mask);
+        Ok(tokens.through(hidden, &self.encoder.layer, layer, |hidden| hidden))
     }
 }
 
@@ -278,21 +293,16 @@ impl Forward for BertModel {
         inputs: &ModelInputs,
         _cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = self.encode(inputs)?;
-        let pooler_output = self.pooler.as_ref().map(|pooler| {
-            let first = hidden.clone().narrow(1, 0, 1).squeeze_dim::<2>(1);
-            pooler.dense.forward(first).tanh()
-        });
+        let states = self.encode(inputs)?;
+        let pooler = self.pooler.as_ref();
         Ok(ModelOutput {
-            last_hidden_state: Some(hidden),
-            pooler_output,
-            hidden_states,
-            ..ModelOutput::default()
+            pooler_output: pooler.map(|pooler| pooler.forward(states.0.clone())),
+            ..ModelOutput::of_states(states)
         })
     }
 
     fn context_length(&self) -> Option<usize> {
-        Some(self.max_position_embeddings)
+        self.embeddings.context_length()
     }
 }
 
@@ -313,79 +323,150 @@ struct BertLMPredictionHead {
     activation: Activation,
 }
 
+impl BertLMPredictionHead {
+    fn new(options: &BertOptions, init: &Init) -> Self {
+        let (hidden, vocab) = (options.hidden_size, options.embeddings.vocab_size);
+        let decoder = || Linear::new(hidden, vocab, true, init);
+        Self {
+            transform: BertPredictionHeadTransform {
+                dense: Linear::new(hidden, hidden, true, init),
+                LayerNorm: LayerNorm::new(hidden, options.embeddings.norm_eps, true, init),
+            },
+            bias: init.zeros([vocab]),
+            decoder: (!options.tie_word_embeddings).then(decoder),
+            activation: options.activation,
+        }
+    }
+
+    fn logits(&self, hidden: Tensor<3>, words: &Embedding) -> Tensor<3> {
+        let hidden = ops::activate(self.transform.dense.forward(hidden), self.activation);
+        let hidden = self.transform.LayerNorm.forward(hidden);
+        to_vocabulary(hidden, self.decoder.as_ref(), words, &self.bias)
+    }
+}
+
+/// The fields of a head that are below `cls`.
+#[derive(Module, Debug)]
+struct Cls<P> {
+    predictions: P,
+}
+
+/// The masked-token head: logits `[batch, seq, vocab]`.
 #[derive(Module, Debug)]
 struct BertOnlyMLMHead {
-    predictions: BertLMPredictionHead,
+    cls: Cls<BertLMPredictionHead>,
 }
 
-/// The encoder with the masked-token head: logits `[batch, seq, vocab]`.
-#[derive(Module, Debug)]
-pub struct BertForMaskedLM {
-    bert: BertModel,
-    cls: BertOnlyMLMHead,
-}
-
-impl BertForMaskedLM {
-    /// # Errors
-    /// An activation that is not known.
-    pub fn new(config: &BertConfig, init: &Init) -> Result<Self, ModelError> {
-        let (hidden, vocab) = (config.hidden_size, config.vocab_size);
-        let decoder = || Linear::new(hidden, vocab, true, init);
+impl<C: BertLike> TaskHead<OnBert<C>> for BertOnlyMLMHead {
+    fn new(config: &C, _: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
+        let predictions = BertLMPredictionHead::new(&config.options()?, init);
         Ok(Self {
-            bert: BertModel::new(config, false, init)?,
-            cls: BertOnlyMLMHead {
-                predictions: BertLMPredictionHead {
-                    transform: BertPredictionHeadTransform {
-                        dense: Linear::new(hidden, hidden, true, init),
-                        LayerNorm: norm(config, init),
-                    },
-                    bias: init.zeros([vocab]),
-                    decoder: (!config.tie_word_embeddings).then(decoder),
-                    activation: activation("hidden_act", &config.hidden_act)?,
-                },
+            cls: Cls { predictions },
+        })
+    }
+
+    fn forward(
+        &self,
+        base: &BertModel,
+        output: ModelOutput,
+        inputs: &ModelInputs,
+    ) -> Result<ModelOutput, ModelError> {
+        let (hidden, hidden_states) = states(output)?;
+        let logits = self.cls.predictions.logits(hidden, base.words());
+        by_token(logits, hidden_states, inputs)
+    }
+}
+
+#[derive(Module, Debug)]
+struct Relationship {
+    seq_relationship: Linear,
+}
+
+/// Whether the second text follows the first: pooled logits `[batch, 2]`.
+#[derive(Module, Debug)]
+struct BertOnlyNSPHead {
+    cls: Relationship,
+}
+
+impl<C: BertLike> TaskHead<OnBert<C>> for BertOnlyNSPHead {
+    const POOLER: bool = true;
+
+    fn new(_: &C, options: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
+        Ok(Self {
+            cls: Relationship {
+                seq_relationship: Linear::new(options.hidden_size, 2, true, init),
             },
         })
     }
 
-    fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let head = &self.cls.predictions;
-        let hidden = ops::activate(head.transform.dense.forward(hidden), head.activation);
-        let hidden = head.transform.LayerNorm.forward(hidden);
-        match &head.decoder {
-            Some(decoder) => decoder.forward(hidden),
-            None => {
-                let weight = self.bert.embeddings.word_embeddings.weight.val();
-                ops::linear(hidden, weight, Some(head.bias.val()))
-            }
-        }
+    fn forward(
+        &self,
+        _base: &BertModel,
+        output: ModelOutput,
+        inputs: &ModelInputs,
+    ) -> Result<ModelOutput, ModelError> {
+        let logits = self.cls.seq_relationship.forward(pooled(&output)?);
+        let scores = RowScores::Labels(Some(ProblemType::SingleLabelClassification));
+        by_row(logits, output.hidden_states, inputs, scores)
     }
 }
 
-impl Forward for BertForMaskedLM {
-    fn forward(
-        &self,
-        inputs: &ModelInputs,
-        _cache: Option<&mut dyn Cache>,
-    ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = self.bert.encode(inputs)?;
-        let logits = self.logits(hidden);
-        let loss = match &inputs.labels {
-            Some(labels) => Some(masked_lm_loss(logits.clone(), labels)?),
-            None => None,
-        };
-        Ok(ModelOutput {
-            loss,
-            logits: Some(logits),
-            hidden_states,
-            ..ModelOutput::default()
+#[derive(Module, Debug)]
+struct PredictionsAndRelationship {
+    predictions: BertLMPredictionHead,
+    seq_relationship: Linear,
+}
+
+/// Both of the heads that BERT was first trained with.
+#[derive(Module, Debug)]
+struct BertPreTrainingHeads {
+    cls: PredictionsAndRelationship,
+}
+
+impl<C: BertLike> TaskHead<OnBert<C>> for BertPreTrainingHeads {
+    const POOLER: bool = true;
+
+    fn new(config: &C, options: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
+        Ok(Self {
+            cls: PredictionsAndRelationship {
+                predictions: BertLMPredictionHead::new(&config.options()?, init),
+                seq_relationship: Linear::new(options.hidden_size, 2, true, init),
+            },
         })
     }
 
-    fn context_length(&self) -> Option<usize> {
-        Some(self.bert.max_position_embeddings)
+    fn forward(
+        &self,
+        base: &BertModel,
+        output: ModelOutput,
+        inputs: &ModelInputs,
+    ) -> Result<ModelOutput, ModelError> {
+        let follows = self.cls.seq_relationship.forward(pooled(&output)?);
+        let (hidden, hidden_states) = states(output)?;
+        let logits = self.cls.predictions.logits(hidden, base.words());
+        pretraining(logits, follows, hidden_states, inputs)
     }
 }
 
-fn norm(config: &BertConfig, init: &Init) -> LayerNorm {
-    LayerNorm::new(config.hidden_size, config.layer_norm_eps, true, init)
+/// The output of a model with a head for masked tokens and one for the order of sentences, with the sum of their losses.
+pub(crate) fn pretraining(
+    prediction_logits: Tensor<3>,
+    seq_relationship_logits: Tensor<2>,
+    hidden_states: Option<Vec<Tensor<3>>>,
+    inputs: &ModelInputs,
+) -> Result<ModelOutput, ModelError> {
+    let loss = match (inputs.label_ids()?, &inputs.next_sentence_label) {
+        (Some(labels), Some(follows)) => Some(
+            token_loss(prediction_logits.clone(), labels)?
+                + cross_entropy(seq_relationship_logits.clone(), follows)?,
+        ),
+        _ => None,
+    };
+    Ok(ModelOutput {
+        loss,
+        prediction_logits: Some(prediction_logits),
+        seq_relationship_logits: Some(seq_relationship_logits),
+        hidden_states,
+        ..ModelOutput::default()
+    })
 }

@@ -71,6 +71,8 @@ impl DecoderFamily for Llama {
     type Config = LlamaConfig;
     type Layer = LlamaDecoderLayer;
 
+    const QUESTION_ANSWERING_PREFIX: &'static str = "transformer";
+
     fn options(config: &LlamaConfig) -> DecoderOptions {
         decoder_options!(config {
             head_dim: config.head_dim(),

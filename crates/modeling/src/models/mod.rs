@@ -24,14 +24,22 @@ macro_rules! decoder_options {
     };
 }
 
+mod albert;
 mod bert;
+mod deberta_v2;
+mod distilbert;
+mod electra;
+mod eurobert;
 mod gemma3;
 mod llama;
 mod mistral;
+mod modernbert;
+mod nomic_bert;
 mod qwen2;
 mod qwen3;
+mod roberta;
 
-pub use bert::{BertForMaskedLM, BertModel};
+pub use bert::{BertModel, BertOptions};
 pub use gemma3::Gemma3DecoderLayer;
 pub use llama::{LlamaBlock, LlamaDecoderLayer};
 
@@ -40,11 +48,22 @@ use crate::Family;
 /// Everything that is built in.
 pub(crate) fn families() -> Vec<Family> {
     vec![
+        albert::family(),
         bert::family(),
+        deberta_v2::family(),
+        distilbert::family(),
+        electra::family(),
+        eurobert::family(),
         Family::decoder::<gemma3::Gemma3Text>(),
         Family::decoder::<llama::Llama>(),
         Family::decoder::<mistral::Mistral>(),
+        modernbert::family(),
+        nomic_bert::family(),
+        nomic_bert::gte(),
         Family::decoder::<qwen2::Qwen2>(),
         Family::decoder::<qwen3::Qwen3>(),
+        roberta::camembert(),
+        roberta::family(),
+        roberta::xlm_roberta(),
     ]
 }

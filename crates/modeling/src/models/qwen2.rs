@@ -14,6 +14,8 @@ impl DecoderFamily for Qwen2 {
     type Config = Qwen2Config;
     type Layer = LlamaDecoderLayer;
 
+    const QUESTION_ANSWERING_PREFIX: &'static str = "transformer";
+
     fn options(config: &Qwen2Config) -> DecoderOptions {
         decoder_options!(config {
             head_dim: config.head_dim(),

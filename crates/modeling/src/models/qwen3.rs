@@ -14,6 +14,8 @@ impl DecoderFamily for Qwen3 {
     type Config = Qwen3Config;
     type Layer = LlamaDecoderLayer;
 
+    const QUESTION_ANSWERING_PREFIX: &'static str = "transformer";
+
     fn options(config: &Qwen3Config) -> DecoderOptions {
         decoder_options!(config {
             head_dim: config.head_dim,

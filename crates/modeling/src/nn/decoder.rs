@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::marker::PhantomData;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 use transformers_config::{LayerType, ModelConfig, RopeParameters, RopeType};
 
 use super::{
-    Cache, DynamicCache, Embedding, Init, Linear, Mask, RmsNorm, RotaryEmbedding, RotaryTables,
+    BaseFamily, Cache, DynamicCache, Embedding, Init, Linear, Mask, RmsNorm, RotaryEmbedding,
+    RotaryTables,
 };
 use crate::loss::causal_lm_loss;
 use crate::{Forward, ModelError, ModelInputs, ModelOutput, Rows};
@@ -35,11 +37,14 @@ pub trait DecoderLayer: Module + ModuleDisplay + Debug + Sync + 'static {
 }
 
 /// A decoder-only family: its config, its layer, and how the one makes the other.
-pub trait DecoderFamily: 'static {
+pub trait DecoderFamily: Debug + 'static {
     /// The family's typed config.
     type Config: ModelConfig;
     /// The family's block.
     type Layer: DecoderLayer;
+
+    /// The name of the decoder under the head for question answering; some families kept an older one.
+    const QUESTION_ANSWERING_PREFIX: &'static str = "model";
 
     /// What surrounds the layers.
     fn options(config: &Self::Config) -> DecoderOptions;
@@ -98,6 +103,7 @@ impl DecoderOptions {
         mask.after(past - dropped)
             .with_window(self.window(kind))
             .with_padding(inputs.tokens(dropped))
+            .with_means(inputs.reads_padding())
     }
 
     /// A dynamic rotation stretches with the sequence; every other one was made for a length.
@@ -164,6 +170,11 @@ impl<L: DecoderLayer> Decoder<L> {
             rotary: options.rotary()?,
             options,
         })
+    }
+
+    /// The table of words, which heads may share.
+    pub(crate) fn words(&self) -> &Embedding {
+        &self.embed_tokens
     }
 
     /// The states after the final norm, `[batch, seq, hidden]`, and with `inputs.output_hidden_states` those between
@@ -268,6 +279,23 @@ impl<L: DecoderLayer> Forward for Decoder<L> {
     }
 }
 
+/// The headless decoder of family `F`, for heads.
+#[derive(Debug)]
+pub struct OnDecoder<F>(PhantomData<F>);
+
+impl<F: DecoderFamily> BaseFamily for OnDecoder<F> {
+    type Config = F::Config;
+    type Model = Decoder<F::Layer>;
+
+    fn model(config: &F::Config, _pooler: bool, init: &Init) -> Result<Self::Model, ModelError> {
+        Decoder::new::<F>(config, init)
+    }
+
+    fn hidden_size(config: &F::Config) -> usize {
+        F::options(config).hidden_size
+    }
+}
+
 /// A decoder with an output head.
 #[derive(Module, Debug)]
 pub struct CausalLM<L: DecoderLayer> {
@@ -324,10 +352,9 @@ impl<L: DecoderLayer> Forward for CausalLM<L> {
             None => inputs.logits_to_keep.unwrap_or(seq).clamp(1, seq),
         };
         let logits = self.logits(hidden.narrow(1, seq - keep, keep));
-        let loss = match &inputs.labels {
-            Some(labels) => Some(causal_lm_loss(logits.clone(), labels)?),
-            None => None,
-        };
+        let labels = inputs.label_ids()?;
+        let loss = labels.map(|labels| causal_lm_loss(logits.clone(), labels));
+        let loss = loss.transpose()?;
         Ok(ModelOutput {
             loss,
             logits: Some(logits),

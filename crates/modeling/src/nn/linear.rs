@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use transformers_ops as ops;
 
-use super::{Init, Weight};
+use super::{Embedding, Init, Weight};
 
 /// `x Wᵀ + b` with the weight as checkpoints store it.
 #[derive(Module, Debug)]
@@ -28,6 +28,30 @@ impl Linear {
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let [y] = linears(x, [self]);
         y
+    }
+}
+
+/// The layer that gives logits of the vocabulary; its weight is its own, or that of the table of words.
+#[derive(Module, Debug)]
+pub struct OutputLayer {
+    weight: Option<Weight>,
+    /// `[vocab]`.
+    bias: Option<Param<Tensor<1>>>,
+}
+
+impl OutputLayer {
+    /// A layer from `hidden` features to `vocab` logits; a tied one has no weight.
+    pub fn new(hidden: usize, vocab: usize, bias: bool, tied: bool, init: &Init) -> Self {
+        Self {
+            weight: (!tied).then(|| Weight::new([vocab, hidden], init)),
+            bias: bias.then(|| init.zeros([vocab])),
+        }
+    }
+
+    /// `[batch, seq, hidden]` to `[batch, seq, vocab]`; `words` is the table that a tied layer shares.
+    pub fn forward(&self, hidden: Tensor<3>, words: &Embedding) -> Tensor<3> {
+        let weight = self.weight.as_ref().unwrap_or(&words.weight);
+        ops::linear(hidden, weight.val(), self.bias.as_ref().map(Param::val))
     }
 }
 

@@ -5,6 +5,9 @@ mod attention;
 mod cache;
 mod decoder;
 mod embedding;
+mod encoder;
+mod headed;
+pub mod heads;
 mod init;
 mod linear;
 mod mlp;
@@ -16,10 +19,16 @@ mod weight;
 pub use activation::{Activation, activation};
 pub use attention::{Attention, AttentionOptions};
 pub use cache::{Cache, DynamicCache};
-pub use decoder::{CausalLM, Decoder, DecoderFamily, DecoderLayer, DecoderOptions, LayerContext};
+pub use decoder::{
+    CausalLM, Decoder, DecoderFamily, DecoderLayer, DecoderOptions, LayerContext, OnDecoder,
+};
 pub use embedding::Embedding;
+pub use encoder::{
+    Pooler, PositionCount, States, TextEmbeddings, TextEmbeddingsOptions, Tokens, self_attention,
+};
+pub use headed::{BaseFamily, HeadOptions, Headed, RowScores, TaskHead};
 pub use init::Init;
-pub use linear::{Linear, linears};
+pub use linear::{Linear, OutputLayer, linears};
 pub use mlp::GatedMlp;
 pub use norm::{LayerNorm, NormForm, RmsNorm};
 pub use packing::Packing;

@@ -16,12 +16,13 @@ pub struct Packing {
 }
 
 impl Packing {
-    /// `None` where there is no padding to leave out, and where attention over packed rows would cost more than it saves:
+    /// `None` where there is no padding to leave out, where some of it is not at the end of its row (windows look at the
+    /// distance of columns, and heads at the first state), where a state of padding is wanted, and where attention over packed rows would cost more than it saves:
     /// on devices without a kernel for it, and under autodiff. `weight` is any of the model's.
     pub fn new(inputs: &ModelInputs, weight: &Weight) -> Option<Self> {
         let mask = inputs.attention_mask.as_ref()?;
-        let padded = mask.values().contains(&0) && mask.iter().all(|row| row.contains(&1));
-        if !padded || !weight.val().in_memory() {
+        let padded = mask.values().contains(&0) && mask.iter().all(ends_with_padding);
+        if !padded || inputs.reads_padding() || !weight.val().in_memory() {
             return None;
         }
         let tokens = mask.values().iter().filter(|token| **token != 0).count();
@@ -67,6 +68,12 @@ impl Packing {
     }
 }
 
+/// Whether a row begins with a token, and has none after its first padding.
+fn ends_with_padding(row: &[u32]) -> bool {
+    let tokens = row.iter().take_while(|token| **token != 0).count();
+    tokens > 0 && row[tokens..].iter().all(|token| *token == 0)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -83,17 +90,43 @@ mod tests {
             attention_mask: Some(rows(mask)),
             ..ModelInputs::new(rows(&[[5, 6, 7], [8, 9, 10]]))
         };
-        let padded = inputs(&[[1, 1, 0], [0, 1, 1]]);
+        let padded = inputs(&[[1, 1, 0], [1, 1, 1]]);
         let packing = Packing::new(&padded, &weight).unwrap();
         let ids = packing.pack(&padded.input_ids);
-        assert_eq!((ids.values(), ids.dims()), (&[5, 6, 9, 10][..], [1, 4]));
-        assert_eq!(packing.starts, [0, 2, 4]);
-        let hidden = TensorData::new(vec![5.0_f32, 6.0, 9.0, 10.0], [1, 4, 1]);
+        assert_eq!((ids.values(), ids.dims()), (&[5, 6, 8, 9, 10][..], [1, 5]));
+        assert_eq!(packing.starts, [0, 2, 5]);
+        let hidden = TensorData::new(vec![5.0_f32, 6.0, 8.0, 9.0, 10.0], [1, 5, 1]);
         let hidden = packing.unpack(Tensor::from_data(hidden, &Device::flex()));
         let values: Vec<f32> = hidden.into_data().iter().collect();
-        assert_eq!(values, [5.0, 6.0, 0.0, 0.0, 9.0, 10.0]);
+        assert_eq!(values, [5.0, 6.0, 0.0, 8.0, 9.0, 10.0]);
 
         assert!(Packing::new(&inputs(&[[1; 3]; 2]), &weight).is_none());
         assert!(Packing::new(&inputs(&[[1; 3], [0; 3]]), &weight).is_none());
+        assert!(Packing::new(&inputs(&[[1; 3], [1, 0, 1]]), &weight).is_none());
+        assert!(Packing::new(&inputs(&[[1; 3], [0, 1, 1]]), &weight).is_none());
+    }
+
+    #[test]
+    fn padding_stays_where_something_is_made_of_it() {
+        let weight = Weight::new([1, 1], &Init::new(Device::flex()));
+        let mask = Rows::new(&[[1, 1, 0]]).unwrap();
+        let inputs = ModelInputs {
+            attention_mask: Some(mask),
+            ..ModelInputs::new(vec![5, 6, 7])
+        };
+        let packs = |inputs: &ModelInputs| Packing::new(inputs, &weight).is_some();
+        let labelled = |labels: [i64; 3]| ModelInputs {
+            labels: Some(labels.to_vec().into()),
+            ..inputs.clone()
+        };
+        assert!(packs(&labelled([1, -100, -100])) && !packs(&labelled([1, -100, 2])));
+        assert!(!packs(&ModelInputs {
+            start_positions: Some(vec![0]),
+            ..inputs.clone()
+        }));
+        assert!(!packs(&ModelInputs {
+            states_of_padding: true,
+            ..inputs
+        }));
     }
 }

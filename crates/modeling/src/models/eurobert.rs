@@ -1,0 +1,168 @@
+//! EuroBERT (Boizard et al. 2025): Llama's layers, which see both ways.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use transformers_config::{EuroBertConfig, ModelConfig};
+use transformers_ops as ops;
+
+use super::llama::{LlamaBlock, LlamaDecoderLayer};
+use crate::nn::heads::{TokenClassifier, by_row, by_token, first, mean_of_tokens, states};
+use crate::nn::{
+    Activation, AttentionOptions, Decoder, DecoderFamily, DecoderOptions, HeadOptions, Init,
+    Linear, NormForm, OnDecoder, OutputLayer, RmsNorm, RowScores, TaskHead,
+};
+use crate::{Family, Head, ModelError, ModelInputs, ModelOutput};
+
+/// The family.
+pub(crate) fn family() -> Family {
+    type EuroBert = OnDecoder<EuroBertLayers>;
+    Family::new(EuroBertConfig::MODEL_TYPE, "model")
+        .tied(&[("lm_head.weight", "model.embed_tokens.weight")])
+        .headless::<EuroBert>(Head::Base)
+        .with::<EuroBert, EuroBertMaskedLM>(Head::MaskedLM)
+        .with::<EuroBert, EuroBertClassifier>(Head::SequenceClassification)
+        .with::<EuroBert, TokenClassifier>(Head::TokenClassification)
+}
+
+#[derive(Debug)]
+struct EuroBertLayers;
+
+impl DecoderFamily for EuroBertLayers {
+    type Config = EuroBertConfig;
+    type Layer = LlamaDecoderLayer;
+
+    fn options(config: &EuroBertConfig) -> DecoderOptions {
+        decoder_options!(config {
+            head_dim: config.head_dim(),
+            bidirectional: true,
+        })
+    }
+
+    fn layer(
+        config: &EuroBertConfig,
+        _index: usize,
+        init: &Init,
+    ) -> Result<LlamaDecoderLayer, ModelError> {
+        let block = LlamaBlock {
+            attention: AttentionOptions {
+                qkv_bias: config.attention_bias,
+                output_bias: config.attention_bias,
+                ..AttentionOptions::new(
+                    config.hidden_size,
+                    config.num_attention_heads,
+                    config.num_key_value_heads(),
+                    config.head_dim(),
+                )
+            },
+            intermediate_size: config.intermediate_size,
+            mlp_bias: config.mlp_bias,
+            hidden_act: &config.hidden_act,
+            rms_norm_eps: config.rms_norm_eps,
+        };
+        LlamaDecoderLayer::new(&block, init)
+    }
+
+    fn norm(config: &EuroBertConfig, init: &Init) -> RmsNorm {
+        RmsNorm::new(
+            config.hidden_size,
+            config.rms_norm_eps,
+            NormForm::Plain,
+            init,
+        )
+    }
+}
+
+/// The masked-token head: logits `[batch, seq, vocab]`.
+#[derive(Module, Debug)]
+struct EuroBertMaskedLM {
+    lm_head: OutputLayer,
+}
+
+impl TaskHead<OnDecoder<EuroBertLayers>> for EuroBertMaskedLM {
+    fn new(config: &EuroBertConfig, _: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
+        let (hidden, vocab) = (config.hidden_size, config.vocab_size);
+        let (bias, tied) = (config.mlp_bias, config.tie_word_embeddings);
+        Ok(Self {
+            lm_head: OutputLayer::new(hidden, vocab, bias, tied, init),
+        })
+    }
+
+    fn forward(
+        &self,
+        base: &Decoder<LlamaDecoderLayer>,
+        output: ModelOutput,
+        inputs: &ModelInputs,
+    ) -> Result<ModelOutput, ModelError> {
+        let (hidden, hidden_states) = states(output)?;
+        by_token(
+            self.lm_head.forward(hidden, base.words()),
+            hidden_states,
+            inputs,
+        )
+    }
+}
+
+/// What a classifier sees of a row.
+#[derive(Debug, Clone, Copy)]
+enum Pooling {
+    /// The first state.
+    Bos,
+    /// The mean of the tokens' states.
+    Mean,
+    /// Every token's state; the mean is that of the scores.
+    Late,
+}
+
+/// The class of a row.
+#[derive(Module, Debug)]
+struct EuroBertClassifier {
+    dense: Linear,
+    classifier: Linear,
+    #[module(skip)]
+    pooling: Pooling,
+    #[module(skip)]
+    scores: RowScores,
+}
+
+impl EuroBertClassifier {
+    fn logits<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
+        let inner = ops::activate(self.dense.forward(hidden), Activation::Gelu);
+        self.classifier.forward(inner)
+    }
+}
+
+impl TaskHead<OnDecoder<EuroBertLayers>> for EuroBertClassifier {
+    fn new(
+        config: &EuroBertConfig,
+        options: &HeadOptions,
+        init: &Init,
+    ) -> Result<Self, ModelError> {
+        let hidden = config.hidden_size;
+        Ok(Self {
+            dense: Linear::new(hidden, hidden, true, init),
+            classifier: Linear::new(hidden, options.num_labels, true, init),
+            // The config has checked the name.
+            pooling: match config.classifier_pooling.as_str() {
+                "bos" => Pooling::Bos,
+                "mean" => Pooling::Mean,
+                _ => Pooling::Late,
+            },
+            scores: options.scores,
+        })
+    }
+
+    fn forward(
+        &self,
+        _base: &Decoder<LlamaDecoderLayer>,
+        output: ModelOutput,
+        inputs: &ModelInputs,
+    ) -> Result<ModelOutput, ModelError> {
+        let (hidden, hidden_states) = states(output)?;
+        let logits = match self.pooling {
+            Pooling::Bos => self.logits(first(hidden)),
+            Pooling::Mean => self.logits(mean_of_tokens(hidden, inputs)),
+            Pooling::Late => mean_of_tokens(self.logits(hidden), inputs),
+        };
+        by_row(logits, hidden_states, inputs, self.scores)
+    }
+}

@@ -1,0 +1,330 @@
+//! What encoders do around their layers: tokens without their padding, positions, embeddings, the record of states.
+#![allow(non_snake_case, reason = "fields are named as in checkpoints")]
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
+use transformers_ops as ops;
+
+use super::{
+    Embedding, Init, LayerNorm, Linear, Mask, Packing, RotaryEmbedding, RotaryTables, Weight,
+    linears,
+};
+use crate::{ModelError, ModelInputs, Rows};
+
+/// The tokens of a batch on their way through an encoder: packed into one row where that saves work, else in their columns.
+#[derive(Debug)]
+pub struct Tokens<'a> {
+    inputs: &'a ModelInputs,
+    packing: Option<Packing>,
+    device: Device,
+}
+
+/// States `[batch, seq, hidden]`: the last, and those before and between the layers if they are wanted.
+pub type States = (Tensor<3>, Option<Vec<Tensor<3>>>);
+
+impl<'a> Tokens<'a> {
+    /// Packed if that saves work. `words` is the table of the tokens' ids.
+    ///
+    /// # Errors
+    /// Inputs that do not fit the table or each other.
+    pub fn new(inputs: &'a ModelInputs, words: &Embedding) -> Result<Self, ModelError> {
+        let columns = Self::in_columns(inputs, words)?;
+        let packing = Packing::new(inputs, &words.weight);
+        Ok(Self { packing, ..columns })
+    }
+
+    /// Never packed: for layers that look at the distance of columns.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn in_columns(inputs: &'a ModelInputs, words: &Embedding) -> Result<Self, ModelError> {
+        inputs.check(rows(&words.weight), 0)?;
+        Ok(Self {
+            inputs,
+            packing: None,
+            device: words.weight.device(),
+        })
+    }
+
+    /// The values of all columns, `[batch, seq]`, where the tokens are.
+    pub fn place(&self, columns: &Rows<u32>) -> Rows<u32> {
+        match &self.packing {
+            Some(packing) => packing.pack(columns),
+            None => columns.clone(),
+        }
+    }
+
+    /// The ids where the tokens are.
+    pub fn ids(&self) -> Tensor<2, Int> {
+        self.place(&self.inputs.input_ids).to_tensor(&self.device)
+    }
+
+    /// Positions as given, else by `count`; `[batch, seq]`.
+    pub fn positions(&self, count: PositionCount) -> Rows<u32> {
+        let [batch, seq] = self.inputs.input_ids.dims();
+        let every_row = |row: Vec<u32>| Rows::new(&vec![row; batch]).expect("equal rows");
+        match (&self.inputs.position_ids, count) {
+            (Some(given), _) if given.dims()[0] == batch => given.clone(),
+            (Some(given), _) => every_row(given.row(0).to_vec()),
+            (None, PositionCount::Columns) => every_row((0..seq as u32).collect()),
+            (None, PositionCount::After(padding)) => {
+                let ids = self.inputs.input_ids.iter();
+                let rows: Vec<Vec<u32>> = ids.map(|row| count_after(row, padding)).collect();
+                Rows::new(&rows).expect("as the ids")
+            }
+        }
+    }
+
+    /// The angles of positions that count columns, where the tokens are; `hidden` says in which dtype.
+    ///
+    /// # Errors
+    /// What the rotation's parameters find wrong with the length.
+    pub fn rotary(
+        &self,
+        rotary: &RotaryEmbedding,
+        hidden: &Tensor<3>,
+    ) -> Result<RotaryTables, ModelError> {
+        let positions = match (&self.packing, &self.inputs.position_ids) {
+            (None, None) => {
+                let seq = self.inputs.input_ids.dims()[1];
+                Rows::row_of((0..seq as u32).collect())
+            }
+            _ => self.place(&self.positions(PositionCount::Columns)),
+        };
+        Ok(rotary.tables(&positions, &self.device, hidden.dtype())?)
+    }
+
+    /// Who sees whom: every token of its row, or those less than `window` away.
+    pub fn mask(&self, window: Option<usize>) -> Mask {
+        let mask = match &self.packing {
+            Some(packing) => packing.mask(),
+            None => Mask::bidirectional().with_padding(self.inputs.tokens(0)),
+        };
+        mask.with_window(window)
+            .with_means(self.inputs.reads_padding())
+    }
+
+    /// States back in their columns, `[batch, seq, hidden]`.
+    pub fn unpack(&self, hidden: Tensor<3>) -> Tensor<3> {
+        match &self.packing {
+            Some(packing) => packing.unpack(hidden),
+            None => hidden,
+        }
+    }
+
+    /// Runs `hidden` through the layers and then through `last`.
+    pub fn through<L>(
+        &self,
+        mut hidden: Tensor<3>,
+        layers: impl IntoIterator<Item = L>,
+        layer: impl Fn(L, Tensor<3>) -> Tensor<3>,
+        last: impl FnOnce(Tensor<3>) -> Tensor<3>,
+    ) -> States {
+        let mut record = self.inputs.output_hidden_states.then(Vec::new);
+        for next in layers {
+            if let Some(record) = &mut record {
+                record.push(self.unpack(hidden.clone()));
+            }
+            hidden = layer(next, hidden);
+        }
+        let hidden = self.unpack(last(hidden));
+        if let Some(record) = &mut record {
+            record.push(hidden.clone());
+        }
+        (hidden, record)
+    }
+
+    /// The inputs as they came.
+    pub fn inputs(&self) -> &ModelInputs {
+        self.inputs
+    }
+}
+
+/// How positions are counted where none are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PositionCount {
+    /// Columns from 0 on, padding included (BERT).
+    Columns,
+    /// Tokens other than this one, from the number after it on; this one itself has its own number (RoBERTa).
+    After(u32),
+}
+
+impl PositionCount {
+    /// How many of a table's `rows` stand for tokens.
+    pub fn longest(self, rows: usize) -> usize {
+        match self {
+            Self::Columns => rows,
+            Self::After(padding) => rows.saturating_sub(padding as usize + 1),
+        }
+    }
+}
+
+fn count_after(ids: &[u32], padding: u32) -> Vec<u32> {
+    let mut position = padding;
+    let mut next = |id: &u32| match *id == padding {
+        true => padding,
+        false => {
+            position += 1;
+            position
+        }
+    };
+    ids.iter().map(&mut next).collect()
+}
+
+fn rows(weight: &Weight) -> usize {
+    weight.val().dims()[0]
+}
+
+/// Tables of words, positions and segments, whose vectors are summed and normed.
+#[derive(Module, Debug)]
+pub struct TextEmbeddings {
+    /// `[vocab, width]`.
+    pub word_embeddings: Embedding,
+    position_embeddings: Option<Embedding>,
+    token_type_embeddings: Option<Embedding>,
+    /// From the tables' width to another one, before the norm.
+    embed_proj: Option<Linear>,
+    LayerNorm: LayerNorm,
+    #[module(skip)]
+    count: PositionCount,
+}
+
+/// The sizes of [`TextEmbeddings`].
+#[derive(Debug, Clone)]
+pub struct TextEmbeddingsOptions {
+    /// Rows of the table of words.
+    pub vocab_size: usize,
+    /// Features of a vector in the tables.
+    pub width: usize,
+    /// Features of the normed sum; where they are not as many, a projection is between.
+    pub normed_width: usize,
+    /// Rows of the table of positions; 0 without one.
+    pub positions: usize,
+    /// Rows of the table of segments; 0 without one.
+    pub segments: usize,
+    /// Added to the variance in the norm.
+    pub norm_eps: f64,
+    /// How positions are counted.
+    pub count: PositionCount,
+}
+
+impl TextEmbeddings {
+    /// Tables of the given sizes.
+    pub fn new(options: &TextEmbeddingsOptions, init: &Init) -> Self {
+        let table = |rows| Embedding::new(rows, options.width, init);
+        let optional = |rows| (rows > 0).then(|| table(rows));
+        Self {
+            word_embeddings: table(options.vocab_size),
+            position_embeddings: optional(options.positions),
+            token_type_embeddings: optional(options.segments),
+            embed_proj: (options.width != options.normed_width)
+                .then(|| Linear::new(options.width, options.normed_width, false, init)),
+            LayerNorm: LayerNorm::new(options.normed_width, options.norm_eps, true, init),
+            count: options.count,
+        }
+    }
+
+    /// The vectors of `tokens`, where they are: `[batch, seq, normed_width]` or `[1, tokens, normed_width]`.
+    ///
+    /// # Errors
+    /// Positions or segments that have no vector.
+    pub fn forward(&self, tokens: &Tokens<'_>) -> Result<Tensor<3>, ModelError> {
+        let mut sum = self.word_embeddings.forward(tokens.ids());
+        let look_up = |table: &Embedding, columns: &Rows<u32>| {
+            table.forward(tokens.place(columns).to_tensor(&tokens.device))
+        };
+        if let Some(table) = &self.token_type_embeddings {
+            let segments = tokens.inputs.token_type_ids.clone();
+            let segments = segments.unwrap_or_else(|| tokens.inputs.zeros());
+            check_segments(&segments, rows(&table.weight))?;
+            sum = sum + look_up(table, &segments);
+        }
+        if let Some(table) = &self.position_embeddings {
+            let positions = tokens.positions(self.count);
+            self.check_positions(&positions, rows(&table.weight))?;
+            sum = sum + look_up(table, &positions);
+        }
+        if let Some(projection) = &self.embed_proj {
+            sum = projection.forward(sum);
+        }
+        Ok(self.LayerNorm.forward(sum))
+    }
+
+    /// The most tokens that have a position; `None` where positions are not embedded.
+    pub fn context_length(&self) -> Option<usize> {
+        let table = self.position_embeddings.as_ref()?;
+        Some(self.count.longest(rows(&table.weight)))
+    }
+
+    fn check_positions(&self, positions: &Rows<u32>, rows: usize) -> Result<(), ModelError> {
+        let last = positions.values().iter().max().map_or(0, |p| *p as usize);
+        match last < rows {
+            true => Ok(()),
+            false => Err(ModelError::TooLong {
+                len: self.count.longest(last + 1),
+                max: self.count.longest(rows),
+            }),
+        }
+    }
+}
+
+fn check_segments(segments: &Rows<u32>, rows: usize) -> Result<(), ModelError> {
+    match segments.values().iter().find(|id| **id as usize >= rows) {
+        None => Ok(()),
+        Some(id) => Err(ModelError::IdBeyondVocabulary {
+            id: i64::from(*id),
+            vocab_size: rows,
+        }),
+    }
+}
+
+/// The first state of each row through a dense layer with tanh.
+#[derive(Module, Debug)]
+pub struct Pooler {
+    dense: Linear,
+}
+
+impl Pooler {
+    /// A layer of `hidden` features.
+    pub fn new(hidden: usize, init: &Init) -> Self {
+        Self {
+            dense: Linear::new(hidden, hidden, true, init),
+        }
+    }
+
+    /// `[batch, seq, hidden]` to `[batch, hidden]`.
+    pub fn forward(&self, hidden: Tensor<3>) -> Tensor<2> {
+        self.dense.forward(super::heads::first(hidden)).tanh()
+    }
+}
+
+/// Self-attention with three projections and as many heads for keys as for queries: `[batch, seq, hidden]` to the same
+/// shape, before the projection of the output.
+pub fn self_attention(
+    x: Tensor<3>,
+    projections: [&Linear; 3],
+    heads: usize,
+    mask: &Mask,
+    scores: &ops::AttentionOptions,
+) -> Tensor<3> {
+    let [batch, seq, _] = x.dims();
+    let [q, k, v] = linears(x, projections).map(|x| {
+        let head_dim = x.dims()[2] / heads;
+        x.reshape([batch, seq, heads, head_dim]).swap_dims(1, 2)
+    });
+    ops::attention(q, k, v, mask, scores)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn positions_are_counted_over_tokens_that_are_not_padding() {
+        assert_eq!(count_after(&[0, 7, 8, 2, 1, 1], 1), [2, 3, 4, 5, 1, 1]);
+        assert_eq!(count_after(&[1, 1, 0, 7], 1), [1, 1, 2, 3]);
+        assert_eq!(PositionCount::After(1).longest(514), 512);
+        assert_eq!(PositionCount::Columns.longest(512), 512);
+    }
+}
