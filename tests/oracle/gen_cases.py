@@ -285,7 +285,8 @@ def write_saved(case, folder):
     """Keep under `saved` what the reference writes when it saves the loaded case, as far as the case does not hold it."""
     with tempfile.TemporaryDirectory() as saved:
         saved = Path(saved)
-        AUTO_CLASSES[case.kind].from_pretrained(folder, **case.model_options).save_pretrained(saved)
+        model = auto_class(case, AutoConfig.from_pretrained(folder))
+        model.from_pretrained(folder, **case.model_options).save_pretrained(saved)
         differ = [name for name in ("config.json", "generation_config.json") if read(saved / name) != read(folder / name)]
         if not same_tensors(checkpoint(saved), checkpoint(folder)):
             differ.append("model.safetensors")

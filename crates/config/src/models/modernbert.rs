@@ -152,9 +152,11 @@ fn standardize(raw: &mut Map<String, Value>) -> Result<()> {
     }
     raw.insert("rope_parameters".into(), standard.into());
 
-    let pattern = rope::take(raw, "global_attn_every_n_layers");
-    let layers = raw.get("num_hidden_layers").and_then(Value::as_u64);
-    if let (Some(pattern), Some(layers)) = (pattern.and_then(|n| n.as_u64()), layers)
+    // Not written back by the reference.
+    raw.remove("reference_compile");
+    let number = |key| raw.get(key).and_then(Value::as_u64);
+    let layers = number("num_hidden_layers");
+    if let (Some(pattern), Some(layers)) = (number("global_attn_every_n_layers"), layers)
         && pattern > 0
         && layers <= checks::MAX_LAYERS as u64
         && raw.get("layer_types").is_none_or(Value::is_null)

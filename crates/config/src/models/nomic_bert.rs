@@ -28,7 +28,9 @@ config! {
         rope_parameters: RopeParameters = RopeParameters::Flat(RopeConfig::with_theta(THETA)),
         /// `hidden_size / num_attention_heads` if absent; see [`Self::head_dim`].
         head_dim: Option<usize> = None,
-        tie_word_embeddings: bool = true,
+        /// Whether the output layer shares the embedding's weight: unless it says false.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tie_word_embeddings: Option<bool> = None,
     }
     tokens { pad: Some(0), bos: None, eos: None }
 }

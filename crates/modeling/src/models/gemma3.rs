@@ -5,11 +5,11 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use transformers_config::Gemma3TextConfig;
 
+use crate::ModelError;
 use crate::nn::{
     Attention, AttentionOptions, DecoderFamily, DecoderLayer, DecoderOptions, GatedMlp, Init,
     LayerContext, NormForm, RmsNorm, activation,
 };
-use crate::ModelError;
 
 /// `x + norm(attention(norm(x)))`, then `x + norm(mlp(norm(x)))`.
 #[derive(Module, Debug)]

@@ -280,7 +280,7 @@ impl TaskHead<OnNomic<NomicBertConfig>> for NomicBertMaskedLM {
                         layer_norm: LayerNorm::new(hidden, config.layer_norm_eps, true, init),
                     },
                     bias: init.zeros([vocab]),
-                    decoder: (!config.tie_word_embeddings).then(decoder),
+                    decoder: (config.tie_word_embeddings == Some(false)).then(decoder),
                     activation: activation("hidden_act", &config.hidden_act)?,
                 },
             },
