@@ -371,6 +371,11 @@ CONVERSATIONS = {
     "system text in parts": {"messages": [system([{"type": "text", "text": "Be kind."}]), user([{"type": "text", "text": "Hi "}, {"type": "text", "text": "there."}]),
         assistant([{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "Yes."}]), user("And?")]},
     "switch": {"messages": [system("Be kind. /no_think"), user("Hi."), assistant("\nHello."), user("Why?")], "xml_tools": [CLOCK], "python_tools": ["def now(): ..."]},
+    "continued reasoning": {"messages": [user("Count."), assistant("", reasoning_content="One, two, ")], "add_generation_prompt": False,
+        "continue_final_message": "reasoning_content"},
+    "continued thinking": {"messages": [user("Count."), assistant("Three.", thinking="One, two,  ")], "add_generation_prompt": False,
+        "continue_final_message": "thinking"},
+    "continued name": {"messages": [user("Count."), assistant("Three.", name="x")], "add_generation_prompt": False, "continue_final_message": "name"},
     "continued nothing": {"messages": [user("Count."), {"role": "assistant"}], "add_generation_prompt": False, "continue_final_message": True},
 }
 

@@ -30,9 +30,11 @@ fn conversation(arguments: &Map<String, Value>) -> (Vec<ChatMessage>, ChatTempla
     let flag =
         |value: Option<Value>, default| value.map_or(default, |value| value.as_bool().unwrap());
     let messages = serde_json::from_value(arguments.remove("messages").unwrap()).unwrap();
+    let going_on = arguments.remove("continue_final_message");
     let options = ChatTemplateOptions {
         add_generation_prompt: flag(arguments.remove("add_generation_prompt"), true),
-        continue_final_message: flag(arguments.remove("continue_final_message"), false),
+        continue_final_message: going_on != Some(Value::Bool(false)) && going_on.is_some(),
+        continue_field: going_on.and_then(|field| Some(field.as_str()?.to_owned())),
         tools: list(arguments.remove("tools")),
         documents: list(arguments.remove("documents")),
         template: None,

@@ -17,6 +17,8 @@ pub struct ChatTemplateOptions {
     pub add_generation_prompt: bool,
     /// Ends the text with the end of the last message's content, so that the model goes on with it.
     pub continue_final_message: bool,
+    /// What of the last message goes on: its `content`, or for instance its `reasoning_content`. The template has to read it.
+    pub continue_field: Option<String>,
     /// JSON schemas of functions that the model may call.
     pub tools: Option<Vec<Value>>,
     /// Documents for the model to draw on, objects with `title` and `text`.
@@ -126,7 +128,7 @@ impl ChatTemplates {
             .map(|message| Value::Object(prepare(message)))
             .collect();
         let ending = if options.continue_final_message {
-            Some(mark_end(&mut messages, options)?)
+            Some(mark_end(&mut messages, options, template)?)
         } else {
             None
         };
@@ -197,31 +199,47 @@ fn prepare(message: &ChatMessage) -> Map<String, Value> {
     named
 }
 
-/// Puts the mark after the last message's content, or its last part that is a text; gives the content.
-fn mark_end(messages: &mut [Value], options: &ChatTemplateOptions) -> Result<String> {
-    let failed = |reason: &str| TokenizationError::ContinueFinalMessage {
-        reason: reason.to_owned(),
-    };
+/// Puts the mark after what goes on of the last message, or after its last part that is a text; gives that text.
+fn mark_end(
+    messages: &mut [Value],
+    options: &ChatTemplateOptions,
+    template: &str,
+) -> Result<String> {
+    let failed = |reason: String| TokenizationError::ContinueFinalMessage { reason };
     if options.add_generation_prompt {
         return Err(failed(
-            "`add_generation_prompt` begins a new message; set only one of the two",
+            "`add_generation_prompt` begins a new message; set only one of the two".to_owned(),
         ));
     }
-    let content = messages
-        .last_mut()
-        .and_then(|message| message.get_mut("content"));
-    let text = match content {
-        Some(Value::Array(parts)) => parts.iter_mut().rev().find_map(|part| part.get_mut("text")),
-        content => content,
+    let field = options.continue_field.as_deref().unwrap_or("content");
+    let nothing = || failed(format!("it has no text in its `{field}`"));
+    let message = messages.last_mut().ok_or_else(nothing)?;
+    let wanted = message.get(field).cloned().ok_or_else(nothing)?;
+    // Reasoning has several names; the template reads one of them.
+    let names: Vec<&str> = match REASONING.contains(&field) {
+        true => REASONING
+            .into_iter()
+            .filter(|name| message.get(*name) == Some(&wanted))
+            .collect(),
+        false => vec![field],
     };
-    match text {
-        Some(Value::String(text)) => {
-            let content = text.clone();
-            text.push_str(END_OF_CONTENT);
-            Ok(content)
-        }
-        _ => Err(failed("it has no text in its `content`")),
+    if !names.iter().any(|name| template.contains(name)) {
+        return Err(failed(format!("the template does not read `{field}`")));
     }
+    let mut content = None;
+    for name in names {
+        let text = match message.get_mut(name) {
+            Some(Value::Array(parts)) => {
+                parts.iter_mut().rev().find_map(|part| part.get_mut("text"))
+            }
+            value => value,
+        };
+        if let Some(Value::String(text)) = text {
+            content = Some(text.clone());
+            text.push_str(END_OF_CONTENT);
+        }
+    }
+    content.ok_or_else(nothing)
 }
 
 /// Cuts the text at the mark, and the space before it where the template trims the content.
