@@ -87,6 +87,18 @@ struct Rewriter<'a> {
     depth: usize,
     /// Whether something may have made a list or a dictionary.
     makes: bool,
+    /// From where to where the last expression goes that is a text, a number or the like, so that there is nothing to pay.
+    plain: (usize, usize),
+}
+
+/// What an operand is, as far as its words show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operand {
+    Text,
+    Number,
+    /// `true`, `false` or `none`.
+    Name,
+    Other,
 }
 
 /// A rewriter goes on, or the template is not one.
@@ -102,6 +114,7 @@ impl<'a> Rewriter<'a> {
             at: 0,
             depth: 0,
             makes: false,
+            plain: (0, 0),
         }
     }
 
@@ -216,6 +229,9 @@ impl<'a> Rewriter<'a> {
             self.edits[start].before.push("(".to_owned());
             self.edits[self.at - 1].after.push(")");
         }
+        if self.plain == (start, self.at) {
+            return Some(());
+        }
         if is_attribute {
             self.call(start, names::KEPT);
         } else if self.makes {
@@ -295,8 +311,8 @@ impl<'a> Rewriter<'a> {
 
     fn compare(&mut self) -> Step {
         let start = self.at;
-        self.sum()?;
-        let mut found = false;
+        let mut operands = vec![self.operand(Self::sum)?];
+        let mut signs = Vec::new();
         loop {
             let sign = match self.word() {
                 sign @ ("==" | "!=" | "<" | "<=" | ">" | ">=" | "in") => sign,
@@ -306,57 +322,116 @@ impl<'a> Rewriter<'a> {
                         .get(self.at + 1)
                         .is_some_and(|next| next.text == "in") =>
                 {
-                    self.edits[self.at].instead = Some(String::new());
                     self.at += 1;
                     "not in"
                 }
                 _ => break,
             };
-            found = true;
-            self.sign(sign);
-            self.sum()?;
+            signs.push((self.at, sign));
+            self.at += 1;
+            operands.push(self.operand(Self::sum)?);
         }
-        if found {
-            self.call(start, names::COMPARE);
+        // A literal is compared at once, whatever with.
+        let is_cheap = match (signs.as_slice(), operands.as_slice()) {
+            ([(_, "==" | "!=")], [left, right]) => {
+                *left != Operand::Other || *right != Operand::Other
+            }
+            ([(_, "in" | "not in")], [left, _]) => *left == Operand::Text,
+            _ => false,
+        };
+        if is_cheap {
+            self.plain = (start, self.at);
+        } else {
+            self.rewrite_chain(start, &signs, names::COMPARE);
         }
         Some(())
     }
 
-    fn sign(&mut self, sign: &str) {
-        self.edits[self.at].instead = Some(format!(",'{sign}',"));
-        self.at += 1;
-    }
-
-    /// Operands with signs of one rank between them.
-    fn chain(&mut self, signs: &[&str], function: &str, operand: fn(&mut Self) -> Step) -> Step {
+    /// Reads an operand.
+    fn operand(&mut self, read: fn(&mut Self) -> Step) -> Option<Operand> {
         let start = self.at;
-        operand(self)?;
-        let mut found = false;
-        while signs.contains(&self.word()) {
-            found = true;
-            self.sign(self.word());
-            operand(self)?;
+        read(self)?;
+        let word = &self.words[start];
+        let is_negative =
+            self.at == start + 2 && word.text == "-" && self.words[start + 1].is_literal();
+        let operand = match self.at - start {
+            1 if word.text.starts_with(['"', '\'']) => Operand::Text,
+            1 if word.is_literal() => Operand::Number,
+            1 if ["true", "false", "none", "True", "False", "None"].contains(&word.text) => {
+                Operand::Name
+            }
+            _ if is_negative => Operand::Number,
+            _ => Operand::Other,
+        };
+        if operand != Operand::Other {
+            self.plain = (start, self.at);
         }
-        if found {
-            self.call(start, function);
+        Some(operand)
+    }
+
+    /// Makes a call of the operands since `start` and the signs between them.
+    fn rewrite_chain(&mut self, start: usize, signs: &[(usize, &str)], function: &str) {
+        if signs.is_empty() {
+            return;
+        }
+        for (at, sign) in signs {
+            if *sign == "not in" {
+                self.edits[at - 1].instead = Some(String::new());
+            }
+            self.edits[*at].instead = Some(format!(",'{sign}',"));
+        }
+        self.call(start, function);
+    }
+
+    /// Operands with signs of one rank between them. `is_cheap` says of the first sign and the first two operands whether
+    /// the engine's own operators pay for what they do.
+    fn chain(
+        &mut self,
+        known: &[&str],
+        function: &str,
+        read: fn(&mut Self) -> Step,
+        is_cheap: fn(&str, Operand, Operand) -> bool,
+    ) -> Step {
+        let start = self.at;
+        let first = self.operand(read)?;
+        let mut second = Operand::Other;
+        let mut signs = Vec::new();
+        while known.contains(&self.word()) {
+            signs.push((self.at, self.word()));
+            self.at += 1;
+            let operand = self.operand(read)?;
+            if signs.len() == 1 {
+                second = operand;
+            }
+        }
+        match signs.first() {
+            Some((_, sign)) if is_cheap(sign, first, second) => self.plain = (start, self.at),
+            _ => self.rewrite_chain(start, &signs, function),
         }
         Some(())
     }
 
+    /// A sum with a text or a number is a text or a number, and so is what is added to it: no list.
     fn sum(&mut self) -> Step {
-        self.chain(&["+", "-"], names::SUM, Self::text)
+        let is_cheap = |_: &str, first, second| first != Operand::Other || second != Operand::Other;
+        self.chain(&["+", "-"], names::SUM, Self::text, is_cheap)
     }
 
     fn text(&mut self) -> Step {
-        self.chain(&["~"], names::TEXT, Self::product)
+        self.chain(&["~"], names::TEXT, Self::product, |_, _, _| false)
     }
 
     fn product(&mut self) -> Step {
-        self.chain(&["*", "/", "//", "%"], names::PRODUCT, Self::power)
+        self.chain(
+            &["*", "/", "//", "%"],
+            names::PRODUCT,
+            Self::power,
+            |_, _, _| false,
+        )
     }
 
     fn power(&mut self) -> Step {
-        self.chain(&["**"], names::POWER, Self::unary)
+        self.chain(&["**"], names::POWER, Self::unary, |_, _, _| false)
     }
 
     fn unary(&mut self) -> Step {
@@ -466,12 +541,11 @@ impl<'a> Rewriter<'a> {
         Some(())
     }
 
-    /// An expression that becomes a key, which is hashed; a text or a number is no work.
+    /// An expression that becomes a key, which is hashed.
     fn key(&mut self, closing: &str) -> Step {
         let start = self.at;
         self.expression()?;
-        let is_plain = self.at == start + 1 && self.words[start].is_literal();
-        if !is_plain && self.word() == closing {
+        if self.plain != (start, self.at) && self.word() == closing {
             self.call(start, names::PAID);
         }
         Some(())
@@ -582,9 +656,18 @@ mod tests {
             "{{ _compare(a ,'<', b ,'<=', c) if _compare(d ,'!=', e) else _compare(f ,'>', g) }}",
         );
         check(
-            "{{ x | f(a + 1) is g(b ~ c) + d }}",
-            "{{ _sum(x | f(_sum(a ,'+', 1)) is g(_text(b ,'~', c)) ,'+', d) }}",
+            "{{ x | f(a + e) is g(b ~ c) + d }}",
+            "{{ _sum(x | f(_sum(a ,'+', e)) is g(_text(b ,'~', c)) ,'+', d) }}",
         );
+        check(
+            "{{ 'a' + b + c == 1 + d }}",
+            "{{ _compare('a' + b + c ,'==', 1 + d) }}",
+        );
+        check(
+            "{{ a == 'b' and 'c' in d and e != none }}",
+            "{{ a == 'b' and 'c' in d and e != none }}",
+        );
+        check("{{ a + b + 'c' }}", "{{ _sum(a ,'+', b ,'+', 'c') }}");
         check("{{ '+' ~ \"a ~ b\" }}", "{{ _text('+' ,'~', \"a ~ b\") }}");
     }
 
@@ -596,8 +679,13 @@ mod tests {
             "{{ a._slice(none,none,-1)._slice(none,b,none) }}",
         );
         check(
-            "{{ a[b + 1]['c'][0].d }}",
-            "{{ a[_paid(_sum(b ,'+', 1))]['c'][0].d }}",
+            "{{ a[b + c]['c'][0].d }}",
+            "{{ a[_paid(_sum(b ,'+', c))]['c'][0].d }}",
+        );
+        check("{{ a[b - 1][-1][1 + b] }}", "{{ a[b - 1][-1][1 + b] }}");
+        check(
+            "{% set n.x = 'a' + b %}{% set n.y = (a, 1)[0] %}",
+            "{% set n.x = 'a' + b %}{% set n.y = _kept((a, 1)[0]) %}",
         );
         check("{{ {a: 1, 'b': c} }}", "{{ {_paid(a): 1, 'b': c} }}");
     }
@@ -617,8 +705,8 @@ mod tests {
             "{% set a, b = _paid((1, _sum(c ,'+', d))) %}",
         );
         check(
-            "{% macro m(a, b=1 + 2) %}{% endmacro m %}",
-            "{% macro m(a, b=_sum(1 ,'+', 2)) %}{% endmacro m %}",
+            "{% macro m(a, b=c + d) %}{% endmacro m %}",
+            "{% macro m(a, b=_sum(c ,'+', d)) %}{% endmacro m %}",
         );
         check(
             "{% call(x) m(y ~ z) %}{% endcall %}",
