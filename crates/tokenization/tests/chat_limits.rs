@@ -222,3 +222,24 @@ fn long_and_deep_templates_do_no_harm() {
     let error = render(&"x".repeat(1 << 20)).unwrap_err().to_string();
     assert!(error.contains("longer than 256 KiB"), "{error}");
 }
+
+/// What operators become has names, which a template may use as well.
+#[test]
+fn names_behind_operators_do_no_harm() {
+    for source in [
+        "{{ 'x'._op_slice() }}",
+        "{{ 'x'._op_slice('a', [], {}) }}",
+        "{{ [1]._op_slice(1, 2, 3, 4) }}",
+        "{{ _op_compare() }}{{ _op_sum() }}{{ _op_product() }}{{ _op_power() }}{{ _op_text() }}",
+        "{{ _op_sum(1, 2) }}{{ _op_sum([1], [], [2]) }}{{ _op_compare(1, 'x', 2) }}",
+        "{{ _op_paid() }}",
+        "{{ _op_kept(1, 2) }}",
+        "{% set _op_sum = 1 %}{{ messages + messages }}",
+        "{% macro _op_compare() %}{% endmacro %}{{ messages == messages }}",
+    ] {
+        // An error or a text.
+        if let Err(error) = render(source) {
+            assert!(!error.to_string().contains("panicked"), "{source}: {error}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use minijinja::value::{Rest, Tuple};
+use minijinja::value::{Rest, Tuple, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 use super::operators::names;
@@ -35,7 +35,7 @@ type Operator = fn(&State, &Value, &str, &Value) -> Result<Value, Error>;
 /// A chain of operands with signs between them, from the left.
 fn fold(state: &State, chain: Rest<Value>, operator: Operator) -> Result<Value, Error> {
     let mut value = chain.first().cloned().unwrap_or_default();
-    for step in chain[1..].chunks_exact(2) {
+    for step in steps(&chain) {
         value = operator(
             state,
             &value,
@@ -46,9 +46,15 @@ fn fold(state: &State, chain: Rest<Value>, operator: Operator) -> Result<Value, 
     Ok(value)
 }
 
+/// The signs of a chain, each with the operand behind it.
+fn steps(chain: &[Value]) -> impl Iterator<Item = &[Value]> {
+    chain.get(1..).unwrap_or_default().chunks_exact(2)
+}
+
 fn compare(state: &State, chain: Rest<Value>) -> Result<bool, Error> {
-    let mut left = &chain[0];
-    for step in chain[1..].chunks_exact(2) {
+    let first = chain.first().cloned().unwrap_or_default();
+    let mut left = &first;
+    for step in steps(&chain) {
         let right = &step[1];
         if !compared(state, left, step[0].as_str().unwrap_or_default(), right)? {
             return Ok(false);
@@ -95,7 +101,7 @@ pub(super) fn contains(state: &State, container: &Value, value: &Value) -> Resul
             ))),
         };
     }
-    if container.kind() == minijinja::value::ValueKind::Map {
+    if container.kind() == ValueKind::Map {
         values::pay(state, value, false)?;
         return Ok(!container.get_item(value)?.is_undefined());
     }

@@ -17,14 +17,8 @@ pub(super) fn call(
     args.iter()
         .try_for_each(|argument| pay(state, argument, false))?;
     if method == operators::names::SLICE {
-        let bound = |bound: &Value| match bound.is_none() {
-            true => Ok(None),
-            false => bound
-                .as_i64()
-                .map(Some)
-                .ok_or_else(|| invalid("a slice goes from number to number")),
-        };
-        let bounds = [bound(&args[0])?, bound(&args[1])?, bound(&args[2])?];
+        let (start, stop, step) = from_args::<(Option<i64>, Option<i64>, Option<i64>)>(args)?;
+        let bounds = [start, stop, step];
         return arithmetic::slice(state, value, bounds);
     }
     match (value.as_str(), value.kind()) {

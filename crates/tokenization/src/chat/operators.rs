@@ -2,7 +2,7 @@
 //!
 //! The template engine's own operators on lists put off their work and do it unpaid, so that a list that is added to
 //! itself a few times takes all memory, and compare and write out values that hold each other for as long as it takes. So
-//! a template is rewritten before it runs: `a + b - c` becomes `_sum(a,'+',b,'-',c)`, `a[1:]` becomes `a._slice(1,none,
+//! a template is rewritten before it runs: `a + b - c` becomes `_op_sum(a,'+',b,'-',c)`, `a[1:]` becomes `a._op_slice(1,none,
 //! none)`, and so on, by Jinja's precedence. What is called is paid for (see `arithmetic`). Nothing else changes, and
 //! lines stay where they are.
 
@@ -16,16 +16,16 @@ const MAX_WORDS: usize = 3_000;
 
 /// What is called in place of operators.
 pub(super) mod names {
-    pub const COMPARE: &str = "_compare";
-    pub const SUM: &str = "_sum";
-    pub const PRODUCT: &str = "_product";
-    pub const POWER: &str = "_power";
-    pub const TEXT: &str = "_text";
-    pub const SLICE: &str = "_slice";
+    pub const COMPARE: &str = "_op_compare";
+    pub const SUM: &str = "_op_sum";
+    pub const PRODUCT: &str = "_op_product";
+    pub const POWER: &str = "_op_power";
+    pub const TEXT: &str = "_op_text";
+    pub const SLICE: &str = "_op_slice";
     /// Pays for a value that is about to be hashed, or to become part of others.
-    pub const PAID: &str = "_paid";
+    pub const PAID: &str = "_op_paid";
     /// Pays for a value that is about to be kept in a namespace, and refuses what may come to hold itself.
-    pub const KEPT: &str = "_kept";
+    pub const KEPT: &str = "_op_kept";
 }
 
 /// Why a template was not rewritten.
@@ -638,83 +638,86 @@ mod tests {
 
     #[test]
     fn operators_become_calls_by_their_rank() {
-        check("{{ a + b - c }}", "{{ _sum(a ,'+', b ,'-', c) }}");
+        check("{{ a + b - c }}", "{{ _op_sum(a ,'+', b ,'-', c) }}");
         check(
             "{{ a ~ b + c * d }}",
-            "{{ _sum(_text(a ,'~', b) ,'+', _product(c ,'*', d)) }}",
+            "{{ _op_sum(_op_text(a ,'~', b) ,'+', _op_product(c ,'*', d)) }}",
         );
         check(
             "{{ (a + b) * -c ** 2 }}",
-            "{{ _product((_sum(a ,'+', b)) ,'*', _power(-c ,'**', 2)) }}",
+            "{{ _op_product((_op_sum(a ,'+', b)) ,'*', _op_power(-c ,'**', 2)) }}",
         );
         check(
             "{% if not a == b and c not in d %}",
-            "{% if not _compare(a ,'==', b) and _compare(c  ,'not in', d) %}",
+            "{% if not _op_compare(a ,'==', b) and _op_compare(c  ,'not in', d) %}",
         );
         check(
             "{{ a < b <= c if d != e else f > g }}",
-            "{{ _compare(a ,'<', b ,'<=', c) if _compare(d ,'!=', e) else _compare(f ,'>', g) }}",
+            "{{ _op_compare(a ,'<', b ,'<=', c) if _op_compare(d ,'!=', e) else _op_compare(f ,'>', g) }}",
         );
         check(
             "{{ x | f(a + e) is g(b ~ c) + d }}",
-            "{{ _sum(x | f(_sum(a ,'+', e)) is g(_text(b ,'~', c)) ,'+', d) }}",
+            "{{ _op_sum(x | f(_op_sum(a ,'+', e)) is g(_op_text(b ,'~', c)) ,'+', d) }}",
         );
         check(
             "{{ 'a' + b + c == 1 + d }}",
-            "{{ _compare('a' + b + c ,'==', 1 + d) }}",
+            "{{ _op_compare('a' + b + c ,'==', 1 + d) }}",
         );
         check(
             "{{ a == 'b' and 'c' in d and e != none }}",
             "{{ a == 'b' and 'c' in d and e != none }}",
         );
-        check("{{ a + b + 'c' }}", "{{ _sum(a ,'+', b ,'+', 'c') }}");
-        check("{{ '+' ~ \"a ~ b\" }}", "{{ _text('+' ,'~', \"a ~ b\") }}");
+        check("{{ a + b + 'c' }}", "{{ _op_sum(a ,'+', b ,'+', 'c') }}");
+        check(
+            "{{ '+' ~ \"a ~ b\" }}",
+            "{{ _op_text('+' ,'~', \"a ~ b\") }}",
+        );
     }
 
     #[test]
     fn slices_become_calls_and_keys_are_paid() {
-        check("{{ a[1:] }}", "{{ a._slice(1,none,none) }}");
+        check("{{ a[1:] }}", "{{ a._op_slice(1,none,none) }}");
         check(
             "{{ a[::-1][:b] }}",
-            "{{ a._slice(none,none,-1)._slice(none,b,none) }}",
+            "{{ a._op_slice(none,none,-1)._op_slice(none,b,none) }}",
         );
         check(
             "{{ a[b + c]['c'][0].d }}",
-            "{{ a[_paid(_sum(b ,'+', c))]['c'][0].d }}",
+            "{{ a[_op_paid(_op_sum(b ,'+', c))]['c'][0].d }}",
         );
         check("{{ a[b - 1][-1][1 + b] }}", "{{ a[b - 1][-1][1 + b] }}");
         check(
             "{% set n.x = 'a' + b %}{% set n.y = (a, 1)[0] %}",
-            "{% set n.x = 'a' + b %}{% set n.y = _kept((a, 1)[0]) %}",
+            "{% set n.x = 'a' + b %}{% set n.y = _op_kept((a, 1)[0]) %}",
         );
-        check("{{ {a: 1, 'b': c} }}", "{{ {_paid(a): 1, 'b': c} }}");
+        check("{{ {a: 1, 'b': c} }}", "{{ {_op_paid(a): 1, 'b': c} }}");
     }
 
     #[test]
     fn statements_keep_their_form() {
         check(
             "{%- for a, b in c + d if a in b recursive -%}",
-            "{%- for a, b in _sum(c ,'+', d) if _compare(a ,'in', b) recursive -%}",
+            "{%- for a, b in _op_sum(c ,'+', d) if _op_compare(a ,'in', b) recursive -%}",
         );
         check(
             "{% set n.x = [a] %}{% set y = [a] %}",
-            "{% set n.x = _kept([a]) %}{% set y = _paid([a]) %}",
+            "{% set n.x = _op_kept([a]) %}{% set y = _op_paid([a]) %}",
         );
         check(
             "{% set a, b = 1, c + d %}",
-            "{% set a, b = _paid((1, _sum(c ,'+', d))) %}",
+            "{% set a, b = _op_paid((1, _op_sum(c ,'+', d))) %}",
         );
         check(
             "{% macro m(a, b=c + d) %}{% endmacro m %}",
-            "{% macro m(a, b=_sum(c ,'+', d)) %}{% endmacro m %}",
+            "{% macro m(a, b=_op_sum(c ,'+', d)) %}{% endmacro m %}",
         );
         check(
             "{% call(x) m(y ~ z) %}{% endcall %}",
-            "{% call(x) m(_text(y ,'~', z)) %}{% endcall %}",
+            "{% call(x) m(_op_text(y ,'~', z)) %}{% endcall %}",
         );
         check(
             "{% with a = b * 2, c = 1 %}",
-            "{% with a = _product(b ,'*', 2), c = 1 %}",
+            "{% with a = _op_product(b ,'*', 2), c = 1 %}",
         );
         check(
             "{% generation %}{%- endgeneration -%}",

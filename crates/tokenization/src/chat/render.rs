@@ -51,13 +51,13 @@ pub(super) fn render(
     variables: Map<String, serde_json::Value>,
     marks: Option<Marks>,
 ) -> Result<String> {
-    if cfg!(target_family = "wasm") {
-        return render_here(template, &variables, marks); // no threads, and overflowing the stack is an error there
-    }
     if template.len() > MAX_TEMPLATE_BYTES {
         return Err(TokenizationError::ChatTemplateLimit {
             what: "is longer than 256 KiB",
         });
+    }
+    if cfg!(target_family = "wasm") {
+        return render_here(template, &variables, marks); // no threads, and overflowing the stack is an error there
     }
     let failed = |reason: String| TokenizationError::ChatTemplate { reason };
     std::thread::scope(|scope| {

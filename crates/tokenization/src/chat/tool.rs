@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 /// [`ChatTemplateOptions::tools`](crate::ChatTemplateOptions::tools). Comments on the fields say what they are for; fields
 /// that are `Option`s or have `#[serde(default)]` may be left out.
 ///
+/// Spelled and ordered as the reference's `get_json_schema` does it for a Python function of such arguments, except that a
+/// default is said.
+///
 /// ```
 /// use schemars::JsonSchema;
 /// use serde::Deserialize;
