@@ -2,9 +2,9 @@
 //!
 //! The template engine's own operators on lists put off their work and do it unpaid, so that a list that is added to
 //! itself a few times takes all memory, and compare and write out values that hold each other for as long as it takes. So
-//! a template is rewritten before it runs: `a + b - c` becomes `_op_sum(a,'+',b,'-',c)`, `a[1:]` becomes `a._op_slice(1,none,
-//! none)`, and so on, by Jinja's precedence. What is called is paid for (see `arithmetic`). Nothing else changes, and
-//! lines stay where they are.
+//! a template is rewritten before it runs: `a + b - c` becomes `_op_sum(a,'+',b,'-',c)`, `a[1:]` becomes
+//! `a._op_slice(1,none,none)`, and so on, by Jinja's precedence. What is called is paid for (see `arithmetic`). Nothing
+//! else changes, and lines stay where they are.
 
 use super::tags::{Tag, Word, tags};
 
