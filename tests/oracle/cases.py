@@ -147,6 +147,21 @@ def heads(model_type, config, kinds=("seqcls", "tokcls", "qa", "mc")):
     }
 
 
+# Small, for many experts: a folder stays below 50 kB.
+EXPERTS = dict(
+    SPECIAL_TOKENS,
+    vocab_size=64,
+    hidden_size=16,
+    intermediate_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    head_dim=10,
+    max_position_embeddings=128,
+    num_experts_per_tok=2,
+)
+
+
 def rope(rope_type, **parameters):
     return dict(rope_parameters=dict(rope_type=rope_type, rope_theta=10000.0, **parameters))
 
@@ -303,6 +318,97 @@ CASES = {
                 truncate=False,
             ),
         ),
+    ),
+    # mixtral: experts in every layer; the window is shorter than the prompt
+    "mixtral": Case("mixtral", dict(EXPERTS, intermediate_size=8, num_local_experts=4)),
+    "mixtral_window_three_of_four": Case(
+        "mixtral",
+        dict(
+            EXPERTS,
+            intermediate_size=8,
+            num_local_experts=4,
+            num_experts_per_tok=3,
+            sliding_window=6,
+            tie_word_embeddings=True,
+        ),
+        hidden_states=False,
+    ),
+    # qwen2_moe: an expert that every token passes, and its gate; every other layer slides
+    "qwen2_moe": Case(
+        "qwen2_moe", dict(EXPERTS, moe_intermediate_size=8, shared_expert_intermediate_size=16, num_experts=3)
+    ),
+    "qwen2_moe_options": Case(
+        "qwen2_moe",
+        dict(
+            EXPERTS,
+            moe_intermediate_size=8,
+            shared_expert_intermediate_size=16,
+            num_experts=4,
+            norm_topk_prob=True,
+            qkv_bias=False,
+            mlp_only_layers=[1],
+            use_sliding_window=True,
+            sliding_window=6,
+            max_window_layers=2,
+            num_hidden_layers=3,
+            tie_word_embeddings=True,
+        ),
+        hidden_states=False,
+    ),
+    # qwen3_moe: the weights of a token's experts add up to one, or do not; dense layers by step and by list
+    "qwen3_moe": Case("qwen3_moe", dict(EXPERTS, moe_intermediate_size=8, num_experts=4, norm_topk_prob=True)),
+    "qwen3_moe_sparse_step": Case(
+        "qwen3_moe",
+        dict(
+            EXPERTS,
+            moe_intermediate_size=8,
+            num_experts=3,
+            decoder_sparse_step=2,
+            attention_bias=True,
+            use_sliding_window=True,
+            sliding_window=6,
+        ),
+        hidden_states=False,
+    ),
+    "qwen3_moe_mlp_only": Case(
+        "qwen3_moe",
+        dict(
+            EXPERTS,
+            moe_intermediate_size=8,
+            num_experts=4,
+            num_hidden_layers=3,
+            mlp_only_layers=[1],
+            tie_word_embeddings=True,
+        ),
+        hidden_states=False,
+    ),
+    # gpt_oss: sinks, biases everywhere, a clamped gate; a window in every other layer
+    "gpt_oss": Case(
+        "gpt_oss",
+        dict(
+            EXPERTS,
+            intermediate_size=8,
+            num_local_experts=3,
+            sliding_window=6,
+            swiglu_limit=1.0,
+            **rope("yarn", factor=4.0, original_max_position_embeddings=32, truncate=False),
+        ),
+    ),
+    "gpt_oss_no_bias": Case(
+        "gpt_oss",
+        dict(
+            EXPERTS,
+            intermediate_size=8,
+            num_local_experts=4,
+            num_experts_per_tok=3,
+            sliding_window=6,
+            swiglu_alpha=1.2,
+            attention_bias=False,
+            layer_types=["full_attention", "sliding_attention"],
+            tie_word_embeddings=True,
+            **rope("default"),
+        ),
+        hidden_states=False,
     ),
     # gemma3: one rope per layer type, four norms per layer, scaled embeddings
     "gemma3_text": Case("gemma3_text", GEMMA),

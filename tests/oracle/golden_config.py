@@ -26,6 +26,10 @@ CASES = [
     {"model_type": "qwen3"},
     {"model_type": "gemma3_text"},
     {"model_type": "bert"},
+    {"model_type": "mixtral"},
+    {"model_type": "qwen2_moe"},
+    {"model_type": "qwen3_moe"},
+    {"model_type": "gpt_oss"},
     # The files of older releases.
     {"model_type": "llama", **TINY, "torch_dtype": "bfloat16", "rope_theta": 500000.0, "rope_scaling": LLAMA3,
      "num_key_value_heads": 2, "rms_norm_eps": 1e-05, "architectures": ["LlamaForCausalLM"], "temperature": 0.6,
@@ -58,6 +62,16 @@ CASES = [
      "hidden_dropout_prob": 0.0, "classifier_dropout": None, "gradient_checkpointing": False,
      "id2label": {"0": "no", "1": "maybe", "2": "yes"}, "label2id": {"no": 0, "maybe": 1, "yes": 2},
      "problem_type": "single_label_classification"},
+    {"model_type": "mixtral", **TINY, "num_key_value_heads": 2, "num_experts_per_tok": 1, "num_local_experts": 3,
+     "rope_theta": 1000000.0, "sliding_window": None, "torch_dtype": "bfloat16", "output_router_logits": True},
+    {"model_type": "qwen2_moe", **TINY, "num_key_value_heads": 4, "use_sliding_window": True, "max_window_layers": 3,
+     "sliding_window": 16, "rope_theta": 1000000.0, "num_experts": 6, "qkv_bias": True},
+    {"model_type": "qwen3_moe", **TINY, "num_key_value_heads": 4, "head_dim": 16, "rope_scaling": None,
+     "rope_theta": 10000000.0, "num_experts": 9, "max_window_layers": 4, "mlp_only_layers": [2], "sliding_window": None},
+    {"model_type": "gpt_oss", **TINY, "num_key_value_heads": 2, "head_dim": 8, "num_local_experts": 4,
+     "experts_per_token": 4, "initial_context_length": 4096, "rope_theta": 150000.0, "sliding_window": 16, "rope_scaling":
+     {"beta_fast": 32.0, "beta_slow": 1.0, "factor": 32.0, "original_max_position_embeddings": 64, "rope_type": "yarn",
+      "truncate": False}},
     # Today's form.
     {"model_type": "llama", **TINY, "dtype": "bfloat16", "rope_parameters": {"rope_theta": 500000.0, **LLAMA3}},
     {"model_type": "llama", **TINY, "rope_parameters": {"rope_type": "longrope", "rope_theta": 10000.0,

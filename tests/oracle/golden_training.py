@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Write `tests/golden/train_llama`: loss, gradients and ten AdamW steps of a tiny llama.
+"""Write `tests/golden/train_*`: loss, gradients and ten AdamW steps of tiny models.
 
     golden_training.py OUT
 
-`OUT/tied` and `OUT/untied` each hold `config.json`, `model.safetensors` (the parameters before the first step),
-`ref.safetensors` (`input_ids`, `labels` with -100 where no loss is wanted, `loss`, `grad.<parameter name on disk>`) and
-`ref.json` (the optimizer's settings and `losses`: entry i is the loss after i steps, on the same batch).
+`OUT/train_<family>/<variant>` each hold `config.json`, `model.safetensors` (the parameters before the first step),
+`ref.safetensors` (`input_ids`, `attention_mask` where there is one, `labels` with -100 where no loss is wanted, `loss`,
+`grad.<parameter name>`) and `ref.json` (the optimizer's settings and `losses`: entry i is the loss after i steps, on the
+same batch).
 """
 
 import json
@@ -14,8 +15,8 @@ from pathlib import Path
 
 from tiny import VERSIONS, randomise, torch  # first: it sets the environment of the reference
 
-from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, LlamaConfig
+from safetensors.torch import save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 STEPS = 10
 SEED = 20
@@ -36,31 +37,53 @@ CONFIG = dict(
 )
 
 
-def batch(generator):
+MODELS = {
+    "train_llama/tied": ("llama", dict(CONFIG, tie_word_embeddings=True)),
+    "train_llama/untied": ("llama", dict(CONFIG, tie_word_embeddings=False)),
+    # Its loss has the load-balancing loss in it.
+    "train_mixtral/balanced": (
+        "mixtral",
+        dict(
+            CONFIG,
+            hidden_size=16,
+            intermediate_size=12,
+            num_hidden_layers=1,
+            num_local_experts=4,
+            num_experts_per_tok=2,
+            output_router_logits=True,
+            router_aux_loss_coef=0.05,
+        ),
+    ),
+}
+
+
+def batch(model_type, generator):
     """Two texts of nine tokens; the first has a prompt without loss, the second padding on the right."""
     input_ids = torch.randint(10, CONFIG["vocab_size"], (2, 9), generator=generator)
     labels = input_ids.clone()
     labels[0, :3] = IGNORED
     input_ids[1, 6:] = CONFIG["pad_token_id"]
     labels[1, 6:] = IGNORED
-    return dict(input_ids=input_ids, labels=labels)
+    if model_type == "llama":
+        return dict(input_ids=input_ids, labels=labels)
+    # Routers see padding too: the load-balancing loss has to leave it out.
+    return dict(input_ids=input_ids, labels=labels, attention_mask=(input_ids != CONFIG["pad_token_id"]).long())
 
 
-def make(folder, tied):
+def make(folder, model_type, config):
     folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(SEED)
-    model = AutoModelForCausalLM.from_config(LlamaConfig(**CONFIG, tie_word_embeddings=tied), dtype=torch.float32)
+    config = AutoConfig.for_model(model_type, **config)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     randomise(model, generator)
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink()
 
     model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).train()
-    inputs = batch(generator)
+    inputs = batch(model_type, generator)
     loss = model(**inputs).loss
     loss.backward()
     gradients = {f"grad.{name}": parameter.grad.clone() for name, parameter in model.named_parameters()}
-    on_disk = {f"grad.{name}" for name in load_file(folder / "model.safetensors")}
-    assert set(gradients) == on_disk, set(gradients) ^ on_disk
     save_file({**inputs, "loss": loss.detach(), **gradients}, folder / "ref.safetensors")
 
     optimizer = torch.optim.AdamW(model.parameters(), **ADAMW)
@@ -75,14 +98,14 @@ def make(folder, tied):
     (folder / "ref.json").write_text(json.dumps(record, indent=1) + "\n")
     size = sum(file.stat().st_size for file in folder.iterdir())
     smallest = min(gradient.abs().max().item() for gradient in gradients.values())
-    print(f"{folder.name:7} {size:6} B  loss {losses[0]:.4f} -> {losses[-1]:.4f}  smallest max|grad| {smallest:.1e}")
+    print(f"{folder.parent.name}/{folder.name:8} {size:6} B  loss {losses[0]:.4f} -> {losses[-1]:.4f}  smallest max|grad| {smallest:.1e}")
 
 
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    for tied in (True, False):
-        make(Path(sys.argv[1]) / ("tied" if tied else "untied"), tied)
+    for name, (model_type, config) in MODELS.items():
+        make(Path(sys.argv[1]) / name, model_type, config)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def randomise(model, generator):
 
     The stock initialisation leaves each bias at 0 and each norm weight at 1, and with its standard deviation of 0.02
     a tiny model's logits are almost constant: a forgotten bias, a `1 + weight` norm or a dropped residual would not
-    show. Vectors move a little around their initial value; matrices get 1/sqrt(fan in). Under a tied head a strong
+    show. Vectors, and what is saved beside the parameters, move a little around their initial value; matrices get 1/sqrt(fan in). Under a tied head a strong
     embedding would repeat the same token for ever, so it is weak there and the matrices are stronger.
     """
     tied = model.config.tie_word_embeddings and model.can_generate()
@@ -38,3 +38,8 @@ def randomise(model, generator):
                 parameter.copy_(embedding_std * noise)
             else:
                 parameter.copy_(gain * parameter.shape[-1] ** -0.5 * noise)
+        # What is saved and not trained, such as the score correction of routers.
+        saved = model.state_dict().keys()
+        for name, buffer in model.named_buffers():
+            if name in saved and buffer.is_floating_point():
+                buffer.add_(0.1 * torch.randn(buffer.shape, generator=generator))

@@ -15,9 +15,15 @@ use transformers_tests::ReferenceTensors;
 
 const RELATIVE: f32 = 1e-4;
 
+const VARIANTS: [&str; 3] = [
+    "train_llama/tied",
+    "train_llama/untied",
+    "train_mixtral/balanced",
+];
+
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("golden/train_llama")
+        .join("golden")
         .join(name)
 }
 
@@ -35,6 +41,7 @@ fn inputs(tensors: &ReferenceTensors) -> ModelInputs {
     ModelInputs {
         input_ids: tensors.ids("input_ids").unwrap(),
         labels: tensors.labels().unwrap(),
+        attention_mask: tensors.optional_ids("attention_mask").unwrap(),
         ..ModelInputs::default()
     }
 }
@@ -83,7 +90,7 @@ fn assert_close(name: &str, ours: &[f32], reference: &[f32]) {
 
 #[test]
 fn loss_and_every_gradient_equal_the_reference() {
-    for variant in ["tied", "untied"] {
+    for variant in VARIANTS {
         let dir = golden(variant);
         let tensors = ReferenceTensors::open(&dir.join("ref.safetensors")).unwrap();
         let model = load(&dir);
@@ -119,7 +126,7 @@ fn loss_and_every_gradient_equal_the_reference() {
 
 #[test]
 fn ten_adamw_steps_follow_the_reference() {
-    for variant in ["tied", "untied"] {
+    for variant in VARIANTS {
         let dir = golden(variant);
         let tensors = ReferenceTensors::open(&dir.join("ref.safetensors")).unwrap();
         let inputs = inputs(&tensors);

@@ -10,7 +10,7 @@ use crate::project::{self, root};
 /// The scripts of `tests/oracle`, and the paths that they are given; those without any know them themselves.
 const SCRIPTS: &[(&str, &[&str])] = &[
     ("gen_cases.py", &["tests/cases"]),
-    ("golden_training.py", &["tests/golden/train_llama"]),
+    ("golden_training.py", &["tests/golden"]),
     (
         "golden_processors.py",
         &["tests/golden/logits_processors.json"],

@@ -8,6 +8,9 @@ use crate::{ConfigError, Result};
 pub const MAX_SIZE: usize = 1 << 28;
 /// The largest number of layers that is believed.
 pub const MAX_LAYERS: usize = 1 << 14;
+/// The largest number of experts that is believed.
+pub const MAX_EXPERTS: usize = 1 << 16;
+
 /// The largest size of a head that is believed.
 pub const MAX_HEAD_DIM: usize = 1 << 16;
 
@@ -70,6 +73,12 @@ pub fn attention(
 /// Checks the shapes of attention whose heads divide `hidden_size` among them and have keys of their own.
 pub fn self_attention(hidden_size: usize, heads: usize) -> Result<()> {
     attention(hidden_size, heads, heads, None)
+}
+
+/// Checks that there are experts, and that a token passes no more than there are.
+pub fn experts(count: usize, top_k: usize) -> Result<()> {
+    within("num_experts", count, MAX_EXPERTS)?;
+    within("num_experts_per_tok", top_k, count)
 }
 
 /// Checks that `hidden_size` is a multiple of `num_attention_heads`.

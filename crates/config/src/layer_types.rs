@@ -51,6 +51,15 @@ impl LayerType {
         serde_json::from_value(Value::from(name)).ok()
     }
 
+    /// Layers that all slide if there is a `window`, and else attend to every earlier position.
+    pub fn all_alike(layers: usize, window: Option<usize>) -> Vec<Self> {
+        let kind = match window {
+            Some(_) => Self::SlidingAttention,
+            None => Self::FullAttention,
+        };
+        vec![kind; layers]
+    }
+
     /// The name in `layer_types`.
     pub fn name(self) -> &'static str {
         match self {

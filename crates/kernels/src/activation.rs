@@ -42,6 +42,38 @@ pub fn gated(activation: Activation, gate: &mut [f32], up: &[f32]) {
     });
 }
 
+/// `gate = (up + 1) * gate * sigmoid(alpha * gate)`, where `gate` is first cut to at most `limit` and `up` to `limit` on
+/// both sides.
+///
+/// # Panics
+/// When lengths differ.
+pub fn clamped_gated(alpha: f32, limit: f32, gate: &mut [f32], up: &[f32]) {
+    assert_eq!(gate.len(), up.len(), "up has the shape of gate");
+    let isa = Isa::current();
+    for_rows(gate.len(), 1, [gate], |range, [gate]| {
+        join_clamped(isa, alpha, limit, gate, &up[range]);
+    });
+}
+
+simd_fn! {
+    fn join_clamped<S>(s, alpha: f32, limit: f32, gate: &mut [f32], up: &[f32]) {
+        let group = GROUP * S::LANES;
+        let (alpha, one) = (s.splat(alpha), s.splat(1.0));
+        let [low, high] = [s.splat(-limit), s.splat(limit)];
+        for (gate, up) in gate.chunks_mut(group).zip(up.chunks(group)) {
+            let (mut y, up) = (load(s, gate, 0.0), load(s, up, 0.0));
+            for (y, up) in y.iter_mut().zip(up) {
+                // The second operand is what a NaN gives.
+                let gate = s.min(high, *y);
+                let up = s.max(low, s.min(high, up));
+                let gated = s.mul(gate, sigmoid(s, s.mul(alpha, gate)));
+                *y = s.mul(s.add(up, one), gated);
+            }
+            store(s, gate, y);
+        }
+    }
+}
+
 simd_fn! {
     fn apply<S>(s, activation: Activation, x: &mut [f32], factor: Option<&[f32]>) {
         match activation {

@@ -220,6 +220,15 @@ impl<'a> BlockMatrix<'a> {
         self.bytes
     }
 
+    /// Rows `rows`.
+    pub(crate) fn part(&self, rows: std::ops::Range<usize>) -> Self {
+        Self {
+            bytes: &self.bytes[rows.start * self.row_bytes()..rows.end * self.row_bytes()],
+            rows: rows.len(),
+            ..*self
+        }
+    }
+
     pub(crate) fn row_bytes(&self) -> usize {
         self.cols / self.format.block_len() * self.format.block_bytes()
     }

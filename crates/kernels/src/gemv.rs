@@ -31,13 +31,12 @@ impl<'a, T> Job<'a, T> {
     /// Columns `columns` of the output of a product whose weights are `w`.
     pub(crate) fn new(
         product: &Product<'a>,
-        x: &'a [f32],
         w: &'a [T],
         cols: usize,
         columns: Range<usize>,
     ) -> Self {
         Self {
-            x,
+            x: product.x,
             w: &w[columns.start * cols..columns.end * cols],
             cols,
             bias: product.bias.map(|bias| &bias[columns.clone()]),

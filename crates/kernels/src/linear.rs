@@ -1,5 +1,7 @@
 //! `y = x Wᵀ + b`, with weights as the checkpoint stores them.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 
 use crate::{
@@ -34,7 +36,18 @@ impl Weight<'_> {
         }
     }
 
-    fn has_rows_of(&self, cols: usize) -> bool {
+    /// Rows `rows`, of `cols` elements.
+    pub(crate) fn part(&self, rows: Range<usize>, cols: usize) -> Self {
+        let range = rows.start * cols..rows.end * cols;
+        match self {
+            Self::F32(w) => Self::F32(&w[range]),
+            Self::Bf16(w) => Self::Bf16(&w[range]),
+            Self::F16(w) => Self::F16(&w[range]),
+            Self::Blocks(w) => Self::Blocks(w.part(rows)),
+        }
+    }
+
+    pub(crate) fn has_rows_of(&self, cols: usize) -> bool {
         match self {
             Self::F32(w) => w.len().is_multiple_of(cols),
             Self::Bf16(w) => w.len().is_multiple_of(cols),
@@ -106,31 +119,49 @@ impl Projection<'_> {
 /// # Panics
 /// When lengths do not fit each other.
 pub fn linear(x: &[f32], cols: usize, projections: &mut [Projection<'_>]) {
-    assert!(
-        cols > 0 && x.len().is_multiple_of(cols),
-        "x is [rows, {cols}]"
-    );
-    let rows = x.len() / cols;
-    for projection in projections.iter() {
-        projection.check(rows, cols);
-    }
+    multiply(cols, projections.iter_mut().map(|one| (x, one)));
+}
+
+/// [`linear`] where every projection has an input of its own, `[its rows, cols]`, as the experts of a sparse layer have.
+/// Neighbours may have the same.
+///
+/// # Panics
+/// When lengths do not fit each other.
+pub fn grouped_linear(cols: usize, groups: &mut [(&[f32], Projection<'_>)]) {
+    multiply(cols, groups.iter_mut().map(|(x, one)| (*x, one)));
+}
+
+fn multiply<'a, 'b: 'a>(
+    cols: usize,
+    groups: impl Iterator<Item = (&'a [f32], &'a mut Projection<'b>)>,
+) {
     let isa = Isa::current();
-    let by_way = projections.iter_mut().map(|projection| {
+    let by_way = groups.map(|(x, projection)| {
+        assert!(
+            cols > 0 && x.len().is_multiple_of(cols),
+            "x is [rows, {cols}]"
+        );
+        let rows = x.len() / cols;
+        projection.check(rows, cols);
         let way = Way::of(isa, projection, rows, cols);
-        (way, Product::new(projection, cols))
+        (way, Product::new(x, projection, cols))
     });
     let mut rest: Vec<(Way, Product<'_>)> = by_way.collect();
     while let Some(&(way, _)) = rest.first() {
         let chosen = rest.iter().filter(|(other, _)| *other == way);
         let chosen: Vec<Product<'_>> = chosen.map(|(_, product)| *product).collect();
         rest.retain(|(other, _)| *other != way);
+        let by_input = chosen.chunk_by(|a, b| std::ptr::eq(a.x, b.x));
         match way {
-            Way::Rows => few_rows(isa, x, cols, &chosen),
-            Way::Panels(words) => gemm(isa, x, cols, &chosen, words),
-            Way::Blocks { precision, .. } => {
+            Way::Rows => few_rows(isa, cols, &chosen),
+            Way::Panels(words) => {
+                by_input.for_each(|chosen| gemm(isa, chosen[0].x, cols, chosen, words));
+            }
+            Way::Blocks { precision, .. } => by_input.for_each(|chosen| {
+                let x = chosen[0].x;
                 let chosen: Vec<_> = chosen.iter().filter_map(Product::in_blocks).collect();
                 blocks::linear(isa, x, cols, &chosen, precision);
-            }
+            }),
         }
     }
 }
@@ -170,15 +201,15 @@ impl Way {
     }
 }
 
-fn few_rows(isa: Isa, x: &[f32], cols: usize, products: &[Product<'_>]) {
+fn few_rows(isa: Isa, cols: usize, products: &[Product<'_>]) {
     let grain = even_ranges(products, |product| product.weight.row_bytes(cols), 1);
     each_range(Phase::Decode, products, grain, |product, rows| {
         // SAFETY: `Projection::check` has seen that the output has these columns, and tasks have disjoint ones.
         unsafe {
             match product.weight {
-                Weight::F32(w) => gemv(isa, gemv::Job::new(product, x, w, cols, rows)),
-                Weight::Bf16(w) => gemv(isa, gemv::Job::new(product, x, w, cols, rows)),
-                Weight::F16(w) => gemv(isa, gemv::Job::new(product, x, w, cols, rows)),
+                Weight::F32(w) => gemv(isa, gemv::Job::new(product, w, cols, rows)),
+                Weight::Bf16(w) => gemv(isa, gemv::Job::new(product, w, cols, rows)),
+                Weight::F16(w) => gemv(isa, gemv::Job::new(product, w, cols, rows)),
                 Weight::Blocks(_) => unreachable!("blocks go another way"),
             }
         }

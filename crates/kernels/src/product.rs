@@ -11,6 +11,8 @@ use crate::{
 /// A [`Projection`] whose output many tasks write.
 #[derive(Clone, Copy)]
 pub(crate) struct Product<'a, W = Weight<'a>> {
+    /// Activations, `[rows, input]`.
+    pub(crate) x: &'a [f32],
     pub(crate) weight: W,
     /// One for each row of weights.
     pub(crate) bias: Option<&'a [f32]>,
@@ -21,9 +23,10 @@ pub(crate) struct Product<'a, W = Weight<'a>> {
 }
 
 impl<'a> Product<'a> {
-    /// `input` is the number of elements of a row of weights.
-    pub(crate) fn new(projection: &'a mut Projection<'_>, input: usize) -> Self {
+    /// `input` is the number of elements of a row of weights and of `x`.
+    pub(crate) fn new(x: &'a [f32], projection: &'a mut Projection<'_>, input: usize) -> Self {
         Self {
+            x,
             weight: projection.weight,
             bias: projection.bias,
             cols: projection.weight.rows(input),
@@ -37,6 +40,7 @@ impl<'a> Product<'a> {
             return None;
         };
         Some(Product {
+            x: self.x,
             weight,
             bias: self.bias,
             out: self.out,

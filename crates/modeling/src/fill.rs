@@ -58,7 +58,10 @@ impl LoadDtype {
     }
 
     /// What a tensor of type `found` is rounded to, and then kept as.
-    fn of(&self, found: DType, weight: bool) -> [DType; 2] {
+    fn of(&self, found: DType, Parameter { weight, buffer, .. }: Parameter) -> [DType; 2] {
+        if buffer {
+            return [DType::F32; 2];
+        }
         let half = matches!(found, DType::F16 | DType::BF16);
         let as_found = weight && self.on_cpu && self.auto && half && self.stored == DType::F32;
         let rounded = if as_found { found } else { self.stored };
@@ -132,15 +135,22 @@ struct Parameter {
     elements: usize,
     /// Whether it may have a dtype of its own, or be in blocks.
     weight: bool,
+    /// Whether it stays in f32.
+    buffer: bool,
 }
 
 fn parameters(model: &dyn PreTrainedModel) -> HashMap<String, Parameter> {
     let mut shapes = Shapes::default();
     model.visit_parameters(&mut Restore(&mut shapes));
-    let found = std::iter::zip(shapes.found, shapes.weights);
-    let parameter = |((name, shape), weight): ((String, Vec<usize>), bool)| {
-        let elements = shape.iter().product();
-        (name, Parameter { elements, weight })
+    let kinds = std::iter::zip(shapes.weights, shapes.buffers);
+    let found = std::iter::zip(shapes.found, kinds);
+    let parameter = |((name, shape), (weight, buffer)): ((String, Vec<usize>), (bool, bool))| {
+        let parameter = Parameter {
+            elements: shape.iter().product(),
+            weight,
+            buffer,
+        };
+        (name, parameter)
     };
     found.map(parameter).collect()
 }
@@ -173,7 +183,7 @@ impl Prepare for Rounding<'_> {
 
     fn cost(&self, parameter: &str, tensor: &str) -> Result<usize, WeightsError> {
         let found = self.checkpoint.dtype(tensor)?;
-        let as_found = self.dtype.of(found, self.of(parameter).weight) == [found; 2];
+        let as_found = self.dtype.of(found, self.of(parameter)) == [found; 2];
         Ok(match as_found && !self.checkpoint.copies(tensor) {
             true => 0,
             false => self.converted_cost(parameter, found),
@@ -181,9 +191,9 @@ impl Prepare for Rounding<'_> {
     }
 
     fn converted_cost(&self, parameter: &str, found: DType) -> usize {
-        let Parameter { elements, weight } = self.of(parameter);
-        let [_, kept] = self.dtype.of(found, weight);
-        elements.saturating_mul(kept.size())
+        let parameter = self.of(parameter);
+        let [_, kept] = self.dtype.of(found, parameter);
+        parameter.elements.saturating_mul(kept.size())
     }
 
     fn read(&self, parameter: &str, tensor: &str) -> Result<HostValue, WeightsError> {
@@ -195,7 +205,7 @@ impl Prepare for Rounding<'_> {
     }
 
     fn finish(&self, parameter: &str, tensor: HostTensor) -> Result<HostValue, WeightsError> {
-        let [rounded, kept] = self.dtype.of(tensor.dtype(), self.of(parameter).weight);
+        let [rounded, kept] = self.dtype.of(tensor.dtype(), self.of(parameter));
         let tensor = tensor.cast(rounded)?.cast(kept)?.aligned();
         Ok(HostValue::Floats(tensor))
     }

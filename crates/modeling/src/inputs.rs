@@ -31,6 +31,9 @@ pub struct ModelInputs {
     pub output_hidden_states: bool,
     /// Compute the states of padding too, which are otherwise zeros where that saves work.
     pub states_of_padding: bool,
+    /// Keep the routers' logits of models with a mixture of experts; the loss then has their load-balancing loss in it.
+    /// `None`: as the config says.
+    pub output_router_logits: Option<bool>,
     /// Compute logits for the last so many positions only. `None`: for all.
     pub logits_to_keep: Option<usize>,
 }
@@ -220,6 +223,10 @@ pub struct ModelOutput {
     pub pooler_output: Option<Tensor<2>>,
     /// The embeddings and every layer's output, `[batch, seq, hidden]` each; the last one is normed in decoders.
     pub hidden_states: Option<Vec<Tensor<3>>>,
+    /// The logits of every sparse layer's router, `[batch * seq, experts]`.
+    pub router_logits: Option<Vec<Tensor<2>>>,
+    /// `[1]`: the load-balancing loss, when router logits were asked for.
+    pub aux_loss: Option<Tensor<1>>,
 }
 
 impl ModelOutput {

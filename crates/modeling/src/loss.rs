@@ -1,9 +1,65 @@
 //! Losses, computed in f32. Labels of [`IGNORE_INDEX`] do not count.
 
-use burn::tensor::{DType, Int, Tensor, TensorData, activation::log_softmax};
+use burn::tensor::{
+    DType, Device, Int, Tensor, TensorData,
+    activation::{log_softmax, softmax},
+};
 use transformers_config::ProblemType;
+use transformers_ops::{RouterOptions, Score, route};
 
 use crate::{Labels, ModelError, Rows};
+
+/// The auxiliary loss of a mixture of experts (Switch Transformers, Fedus et al. 2021, equations 4 to 6): it is least where
+/// tokens spread evenly over the experts.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadBalancing {
+    /// Experts of a layer.
+    pub experts: usize,
+    /// Experts of a token.
+    pub top_k: usize,
+    /// Factor on it in the loss.
+    pub coefficient: f64,
+}
+
+impl LoadBalancing {
+    /// The loss, `[1]`, over the routers' logits (`[tokens, experts]`, one for each layer). `mask` says which tokens count;
+    /// all without one.
+    pub fn loss(&self, logits: &[Tensor<2>], mask: Option<Vec<u32>>) -> Tensor<1> {
+        let options = RouterOptions::new(self.top_k, Score::Softmax);
+        let counts = |token: usize| mask.as_ref().is_none_or(|mask| mask[token] != 0);
+        let mut chosen = vec![0.0_f32; self.experts];
+        let mut probability: Option<Tensor<1>> = None;
+        let mut rows = 0.0;
+        for logits in logits {
+            let tokens = logits.dims()[0];
+            let weights: Vec<f32> = (0..tokens)
+                .map(|t| f32::from(u8::from(counts(t))))
+                .collect();
+            rows += f64::from(weights.iter().sum::<f32>());
+            let routing = route(logits.clone(), None, &options);
+            let of_tokens = routing.experts.chunks_exact(self.top_k).zip(&weights);
+            for (experts, weight) in of_tokens {
+                experts
+                    .iter()
+                    .for_each(|&expert| chosen[expert as usize] += weight);
+            }
+            let weights = TensorData::new(weights, [tokens, 1]);
+            let weights = Tensor::<2>::from_data(weights, (&logits.device(), DType::F32));
+            let sum = softmax(logits.clone().cast(DType::F32), 1) * weights;
+            let sum: Tensor<1> = sum.sum_dim(0).squeeze_dim(0);
+            probability = Some(match probability {
+                Some(before) => before + sum,
+                None => sum,
+            });
+        }
+        let Some(probability) = probability else {
+            return Tensor::zeros([1], (&Device::flex(), DType::F32));
+        };
+        let chosen = TensorData::new(chosen, [self.experts]);
+        let chosen = Tensor::<1>::from_data(chosen, (&probability.device(), DType::F32));
+        (chosen * probability).sum() * (self.experts as f64 / (rows * rows))
+    }
+}
 
 /// A label that does not count.
 pub const IGNORE_INDEX: i64 = -100;

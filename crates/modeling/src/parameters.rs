@@ -4,7 +4,7 @@ use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Int, Shape, Tensor};
 
 use crate::erased::Blocks;
-use crate::nn::WEIGHT_CONTAINER;
+use crate::nn::{BUFFER_CONTAINER, WEIGHT_CONTAINER};
 
 /// The path to the parameter that a visitor or mapper is at, in the reference's notation.
 ///
@@ -38,9 +38,16 @@ impl ParameterPath {
 
     /// Whether this is a [`Weight`](crate::nn::Weight), which may have a dtype of its own.
     fn is_weight(&self) -> bool {
-        self.containers
-            .last()
-            .is_some_and(|container| container == WEIGHT_CONTAINER)
+        self.is_in(WEIGHT_CONTAINER)
+    }
+
+    /// Whether this is a [`Buffer`](crate::nn::Buffer), which stays in f32.
+    fn is_buffer(&self) -> bool {
+        self.is_in(BUFFER_CONTAINER)
+    }
+
+    fn is_in(&self, container: &str) -> bool {
+        self.containers.last().is_some_and(|last| last == container)
     }
 }
 
@@ -51,6 +58,8 @@ pub(crate) struct Shapes {
     pub found: Vec<(String, Vec<usize>)>,
     /// Of each, whether it is a [`Weight`](crate::nn::Weight).
     pub weights: Vec<bool>,
+    /// Of each, whether it is a [`Buffer`](crate::nn::Buffer).
+    pub buffers: Vec<bool>,
 }
 
 impl ModuleVisitor for Shapes {
@@ -64,6 +73,7 @@ impl ModuleVisitor for Shapes {
         let shape = param.lazy_shape().as_slice().to_vec();
         self.found.push((self.path.name(), shape));
         self.weights.push(self.path.is_weight());
+        self.buffers.push(self.path.is_buffer());
     }
 }
 

@@ -65,6 +65,14 @@ impl<T: Copy> Rows<T> {
         &self.values[index * seq..(index + 1) * seq]
     }
 
+    /// Of every row the last `count` values, row after row.
+    pub(crate) fn last_columns(&self, count: usize) -> Vec<T> {
+        let rows = self.iter();
+        rows.flat_map(|row| &row[row.len().saturating_sub(count)..])
+            .copied()
+            .collect()
+    }
+
     /// The rows in order.
     pub fn iter(&self) -> impl Iterator<Item = &[T]> {
         (0..self.dims[0]).map(|index| self.row(index))

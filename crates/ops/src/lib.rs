@@ -10,23 +10,27 @@
 
 mod activation;
 mod attention;
+mod experts;
 mod host;
 mod linear;
 mod mask;
 mod norm;
 mod paged;
 mod rotary;
+mod routing;
 mod softmax;
 mod weight;
 mod write;
 
 pub use activation::{Activation, activate, gated};
 pub use attention::{AttentionOptions, attention};
+pub use experts::{Experts, Gate, experts};
 pub use linear::{embedding, linear, linears};
 pub use mask::Mask;
 pub use norm::{NormForm, add_layer_norm, add_rms_norm, layer_norm, rms_norm};
 pub use paged::{Pages, paged_attention};
 pub use rotary::rotary;
+pub use routing::{ExpertGroups, RouterOptions, Routing, Score, route};
 pub use softmax::softmax;
 pub use weight::{Precision, Weight};
 pub use write::write_rows;

@@ -27,13 +27,17 @@ families! {
     electra: ElectraConfig;
     eurobert: EuroBertConfig;
     gemma3: Gemma3TextConfig;
+    gpt_oss: GptOssConfig;
     gte: GteConfig;
     llama: LlamaConfig;
     mistral: MistralConfig;
+    mixtral: MixtralConfig;
     modernbert: ModernBertConfig, ModernBertDecoderConfig;
     nomic_bert: NomicBertConfig;
     qwen2: Qwen2Config;
+    qwen2_moe: Qwen2MoeConfig;
     qwen3: Qwen3Config;
+    qwen3_moe: Qwen3MoeConfig;
     roberta: CamembertConfig, RobertaConfig, XLMRobertaConfig;
 }
 

@@ -19,6 +19,7 @@ macro_rules! decoder_options {
                 final_logit_softcapping: None,
                 tie_word_embeddings: $config.tie_word_embeddings,
                 initializer_range: $config.initializer_range,
+                router: None,
             }
         }
     };
@@ -31,12 +32,16 @@ mod distilbert;
 mod electra;
 mod eurobert;
 mod gemma3;
+mod gpt_oss;
 mod llama;
 mod mistral;
+mod mixtral;
 mod modernbert;
 mod nomic_bert;
 mod qwen2;
+mod qwen2_moe;
 mod qwen3;
+mod qwen3_moe;
 mod roberta;
 
 pub use bert::{BertModel, BertOptions};
@@ -55,13 +60,17 @@ pub(crate) fn families() -> Vec<Family> {
         electra::family(),
         eurobert::family(),
         Family::decoder::<gemma3::Gemma3Text>(),
+        Family::decoder::<gpt_oss::GptOss>(),
         Family::decoder::<llama::Llama>(),
         Family::decoder::<mistral::Mistral>(),
+        Family::decoder::<mixtral::Mixtral>(),
         modernbert::family(),
         nomic_bert::family(),
         nomic_bert::gte(),
         Family::decoder::<qwen2::Qwen2>(),
+        Family::decoder::<qwen2_moe::Qwen2Moe>(),
         Family::decoder::<qwen3::Qwen3>(),
+        Family::decoder::<qwen3_moe::Qwen3Moe>(),
         roberta::camembert(),
         roberta::family(),
         roberta::xlm_roberta(),

@@ -215,6 +215,7 @@ impl Forward for NomicBertModel {
                 rotary: Some(&rotary),
                 mask: &mask,
                 cache: None,
+                router_logits: None,
             };
             layer.forward(hidden, &mut context)
         };

@@ -1,6 +1,6 @@
 //! Self-attention with rotary positions, grouped key heads and a cache.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use transformers_ops as ops;
 
@@ -27,6 +27,8 @@ pub struct AttentionOptions {
     pub scale: f64,
     /// Soft cap of the scores.
     pub softcap: Option<f64>,
+    /// Every head has a score that joins in its softmax and has no value (GPT-OSS).
+    pub sinks: bool,
 }
 
 impl AttentionOptions {
@@ -42,6 +44,7 @@ impl AttentionOptions {
             qk_norm: None,
             scale: (head_dim as f64).powf(-0.5),
             softcap: None,
+            sinks: false,
         }
     }
 }
@@ -55,6 +58,8 @@ pub struct Attention {
     o_proj: Linear,
     q_norm: Option<RmsNorm>,
     k_norm: Option<RmsNorm>,
+    /// `[heads]`.
+    sinks: Option<Param<Tensor<1>>>,
     num_heads: usize,
     num_kv_heads: usize,
     head_dim: usize,
@@ -75,6 +80,7 @@ impl Attention {
             qk_norm,
             scale,
             softcap,
+            sinks,
         } = *options;
         let norm = || qk_norm.map(|(eps, form)| RmsNorm::new(head_dim, eps, form, init));
         let project = |heads| Linear::new(hidden_size, heads * head_dim, qkv_bias, init);
@@ -85,6 +91,7 @@ impl Attention {
             o_proj: Linear::new(num_heads * head_dim, hidden_size, output_bias, init),
             q_norm: norm(),
             k_norm: norm(),
+            sinks: sinks.then(|| init.normal([num_heads])),
             num_heads,
             num_kv_heads,
             head_dim,
@@ -119,7 +126,11 @@ impl Attention {
             Some(cache) => cache.update(context.layer, k, v),
             None => (k, v),
         };
-        let y = ops::attention(q, k, v, context.mask, &self.scores);
+        let scores = ops::AttentionOptions {
+            sinks: self.sinks.as_ref().map(Param::val),
+            ..self.scores.clone()
+        };
+        let y = ops::attention(q, k, v, context.mask, &scores);
         self.o_proj.forward(y)
     }
 }

@@ -15,7 +15,7 @@ use super::{
     BaseFamily, Cache, DynamicCache, Embedding, Init, Linear, Mask, RmsNorm, RotaryEmbedding,
     RotaryTables,
 };
-use crate::loss::causal_lm_loss;
+use crate::loss::{LoadBalancing, causal_lm_loss};
 use crate::{Forward, ModelError, ModelInputs, ModelOutput, Rows};
 
 /// What one layer needs beside its input.
@@ -28,6 +28,17 @@ pub struct LayerContext<'a> {
     pub mask: &'a Mask,
     /// Earlier keys and values.
     pub cache: Option<&'a mut dyn Cache>,
+    /// Where routers leave their logits, `[tokens, experts]`, one per sparse layer.
+    pub router_logits: Option<&'a mut Vec<Tensor<2>>>,
+}
+
+impl LayerContext<'_> {
+    /// Keeps a router's logits, if they were asked for.
+    pub fn record_router(&mut self, logits: &Tensor<2>) {
+        if let Some(record) = &mut self.router_logits {
+            record.push(logits.clone());
+        }
+    }
 }
 
 /// One block of a decoder.
@@ -86,6 +97,33 @@ pub struct DecoderOptions {
     pub tie_word_embeddings: bool,
     /// Spread of fresh weights.
     pub initializer_range: f64,
+    /// Of models with a mixture of experts: what becomes of the routers' logits.
+    pub router: Option<RouterOutputs>,
+}
+
+/// What a model gives of its routers.
+#[derive(Debug, Clone, Copy)]
+pub struct RouterOutputs {
+    /// Give their logits where the inputs do not say.
+    pub by_default: bool,
+    /// The load-balancing loss, in families that have one.
+    pub loss: Option<LoadBalancing>,
+}
+
+impl RouterOutputs {
+    /// Of models of which every token passes `top_k` of `experts`; `coefficient` is the factor on their load-balancing
+    /// loss.
+    pub fn balanced(by_default: bool, experts: usize, top_k: usize, coefficient: f64) -> Self {
+        let loss = LoadBalancing {
+            experts,
+            top_k,
+            coefficient,
+        };
+        Self {
+            by_default,
+            loss: Some(loss),
+        }
+    }
 }
 
 impl DecoderOptions {
@@ -104,6 +142,13 @@ impl DecoderOptions {
             .with_window(self.window(kind))
             .with_padding(inputs.tokens(dropped))
             .with_means(inputs.reads_padding())
+    }
+
+    /// What to give of the routers in this pass, if anything.
+    fn routers(&self, inputs: &ModelInputs) -> Option<RouterOutputs> {
+        let asked =
+            |router: &RouterOutputs| inputs.output_router_logits.unwrap_or(router.by_default);
+        self.router.filter(asked)
     }
 
     /// A dynamic rotation stretches with the sequence; every other one was made for a length.
@@ -133,6 +178,16 @@ impl DecoderOptions {
 struct Shared {
     rotary: Option<RotaryTables>,
     mask: Mask,
+}
+
+/// What a pass through the stack gives.
+struct States {
+    /// After the final norm, `[batch, seq, hidden]`.
+    last: Tensor<3>,
+    /// With `output_hidden_states`, those between the layers.
+    all: Option<Vec<Tensor<3>>>,
+    /// With `output_router_logits`, one of each sparse layer, `[tokens, experts]`.
+    router_logits: Option<Vec<Tensor<2>>>,
 }
 
 /// Embedding, layers and final norm.
@@ -177,13 +232,12 @@ impl<L: DecoderLayer> Decoder<L> {
         &self.embed_tokens
     }
 
-    /// The states after the final norm, `[batch, seq, hidden]`, and with `inputs.output_hidden_states` those between
-    /// the layers.
+    /// The states after the final norm, and what else was asked for.
     fn hidden_states(
         &self,
         inputs: &ModelInputs,
         mut cache: Option<&mut dyn Cache>,
-    ) -> Result<(Tensor<3>, Option<Vec<Tensor<3>>>), ModelError> {
+    ) -> Result<States, ModelError> {
         let past = cache.as_ref().map_or(0, |cache| cache.seq_len());
         inputs.check(self.options.vocab_size, past)?;
         let device = self.embed_tokens.weight.device();
@@ -197,6 +251,7 @@ impl<L: DecoderLayer> Decoder<L> {
         let positions = inputs.positions(past)?;
         let kinds = self.kinds(&positions, inputs, cache.as_deref(), &hidden)?;
         let mut record = inputs.output_hidden_states.then(Vec::new);
+        let mut router_logits = self.options.routers(inputs).map(|_| Vec::new());
         for (layer, (block, kind)) in self
             .layers
             .iter()
@@ -212,6 +267,7 @@ impl<L: DecoderLayer> Decoder<L> {
                 rotary: kind.rotary.as_ref(),
                 mask: &kind.mask,
                 cache: cache.as_deref_mut().map(|cache| cache as &mut dyn Cache),
+                router_logits: router_logits.as_mut(),
             };
             hidden = block.forward(hidden, &mut context);
         }
@@ -219,7 +275,11 @@ impl<L: DecoderLayer> Decoder<L> {
         if let Some(record) = &mut record {
             record.push(hidden.clone());
         }
-        Ok((hidden, record))
+        Ok(States {
+            last: hidden,
+            all: record,
+            router_logits,
+        })
     }
 
     /// What the layers of one type share in this pass, for every type that occurs.
@@ -262,10 +322,11 @@ impl<L: DecoderLayer> Forward for Decoder<L> {
         inputs: &ModelInputs,
         cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = self.hidden_states(inputs, cache)?;
+        let states = self.hidden_states(inputs, cache)?;
         Ok(ModelOutput {
-            last_hidden_state: Some(hidden),
-            hidden_states,
+            last_hidden_state: Some(states.last),
+            hidden_states: states.all,
+            router_logits: states.router_logits,
             ..ModelOutput::default()
         })
     }
@@ -345,7 +406,8 @@ impl<L: DecoderLayer> Forward for CausalLM<L> {
         inputs: &ModelInputs,
         cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = self.model.hidden_states(inputs, cache)?;
+        let states = self.model.hidden_states(inputs, cache)?;
+        let hidden = states.last;
         let seq = hidden.dims()[1];
         let keep = match &inputs.labels {
             Some(_) => seq,
@@ -355,10 +417,26 @@ impl<L: DecoderLayer> Forward for CausalLM<L> {
         let labels = inputs.label_ids()?;
         let loss = labels.map(|labels| causal_lm_loss(logits.clone(), labels));
         let loss = loss.transpose()?;
+        let balancing = self.model.options.router.and_then(|router| router.loss);
+        let aux_loss = match (&balancing, &states.router_logits) {
+            (Some(balancing), Some(logits)) => {
+                let mask = inputs.attention_mask.as_ref();
+                Some(balancing.loss(logits, mask.map(|mask| mask.last_columns(seq))))
+            }
+            _ => None,
+        };
+        let loss = match (loss, &balancing, &aux_loss) {
+            (Some(loss), Some(balancing), Some(aux)) => {
+                Some(loss + aux.clone() * balancing.coefficient)
+            }
+            (loss, ..) => loss,
+        };
         Ok(ModelOutput {
             loss,
+            aux_loss,
             logits: Some(logits),
-            hidden_states,
+            hidden_states: states.all,
+            router_logits: states.router_logits,
             ..ModelOutput::default()
         })
     }

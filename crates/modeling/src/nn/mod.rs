@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod buffer;
 mod cache;
 mod decoder;
 mod embedding;
@@ -9,8 +10,10 @@ mod encoder;
 mod headed;
 pub mod heads;
 mod init;
+mod latent_attention;
 mod linear;
 mod mlp;
+mod moe;
 mod norm;
 mod packing;
 mod rope;
@@ -18,9 +21,12 @@ mod weight;
 
 pub use activation::{Activation, activation};
 pub use attention::{Attention, AttentionOptions};
+pub use buffer::Buffer;
+pub(crate) use buffer::CONTAINER as BUFFER_CONTAINER;
 pub use cache::{Cache, DynamicCache};
 pub use decoder::{
     CausalLM, Decoder, DecoderFamily, DecoderLayer, DecoderOptions, LayerContext, OnDecoder,
+    RouterOutputs,
 };
 pub use embedding::Embedding;
 pub use encoder::{
@@ -28,8 +34,13 @@ pub use encoder::{
 };
 pub use headed::{BaseFamily, HeadOptions, Headed, RowScores, TaskHead};
 pub use init::Init;
+pub use latent_attention::{LatentAttention, LatentAttentionOptions};
 pub use linear::{Linear, OutputLayer, linears};
 pub use mlp::GatedMlp;
+pub use moe::{
+    DenseOrSparse, ExpertGroups, Experts, ExpertsOptions, FeedForward, Gate, Router, RouterOptions,
+    Routing, Score, SelfAttention, SparseDecoderLayer, SparseMoe, tokens,
+};
 pub use norm::{LayerNorm, NormForm, RmsNorm};
 pub use packing::Packing;
 pub use rope::{RotaryEmbedding, RotaryTables};

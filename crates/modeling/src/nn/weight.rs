@@ -12,7 +12,7 @@ use transformers_ops as ops;
 
 use super::Init;
 
-/// A matrix `[out, in]`, as checkpoints store it.
+/// A matrix `[out, in]`, as checkpoints store it, or those of all experts, stacked.
 #[derive(Debug, Clone)]
 pub struct Weight {
     value: WeightValue,
@@ -24,6 +24,8 @@ pub struct Weight {
 enum WeightValue {
     /// `[out, in]`.
     Dense(Param<Tensor<2>>),
+    /// `[experts, out, in]`.
+    Stacked(Param<Tensor<3>>),
     /// `[out, blocks of a row, bytes of a block]`.
     Blocks(Param<Tensor<3, Int>>),
 }
@@ -41,10 +43,23 @@ impl Weight {
         }
     }
 
-    /// The matrix as operations take it.
+    /// Matrices of one shape, `[experts, out, in]`.
+    pub fn stacked(shape: [usize; 3], init: &Init) -> Self {
+        Self {
+            value: WeightValue::Stacked(init.normal(shape)),
+            precision: init.precision,
+        }
+    }
+
+    /// The matrix as operations take it; stacked ones one above the other, `[experts * out, in]`.
     pub fn val(&self) -> ops::Weight {
         match &self.value {
             WeightValue::Dense(weight) => ops::Weight::Dense(weight.val(), self.precision),
+            WeightValue::Stacked(weights) => {
+                let weights = weights.val();
+                let [experts, out, input] = weights.dims();
+                ops::Weight::Dense(weights.reshape([experts * out, input]), self.precision)
+            }
             WeightValue::Blocks(blocks) => ops::Weight::Blocks(blocks.val(), self.precision),
         }
     }
@@ -53,6 +68,7 @@ impl Weight {
     pub fn device(&self) -> Device {
         match &self.value {
             WeightValue::Dense(weight) => weight.device(),
+            WeightValue::Stacked(weights) => weights.device(),
             WeightValue::Blocks(blocks) => blocks.device(),
         }
     }

@@ -2,8 +2,8 @@
 
 use burn::tensor::Tensor;
 use transformers_ops::{
-    Activation, AttentionOptions, Mask, NormForm, add_layer_norm, add_rms_norm, attention, gated,
-    layer_norm, rms_norm, rotary,
+    Activation, AttentionOptions, Experts, Gate, Mask, NormForm, RouterOptions, Routing, Score,
+    add_layer_norm, add_rms_norm, attention, experts, gated, layer_norm, rms_norm, rotary, route,
 };
 
 use crate::twin::{Random, tensor, values};
@@ -164,5 +164,55 @@ fn of_gates() {
     // ReLU has a corner: of it the primitive is as it is.
     for activation in all {
         check(14, [12, 12], |[gate, up]| row(gated(gate, up, activation)));
+    }
+}
+
+#[test]
+fn of_routers() {
+    for score in [Score::Softmax, Score::Sigmoid, Score::SoftmaxOfChosen] {
+        for normalise in [None, Some(0.0)] {
+            let options = RouterOptions {
+                normalise,
+                scale: 1.5,
+                ..RouterOptions::new(2, score)
+            };
+            check(15, [12], |[logits]| {
+                // Far from each other: a step changes no choice.
+                let apart = tensor(
+                    vec![0.0, 2.0, 1.0, 3.0, 6.0, 4.0, 8.0, 2.0, 1.0, 6.0, 3.0, 9.0],
+                    [12],
+                );
+                let logits = (logits * 0.2 + apart * 0.5).reshape([3, 4]);
+                row(route(logits, None, &options).weights)
+            });
+        }
+    }
+}
+
+#[test]
+fn of_experts() {
+    // Three experts of five features and three inside; one is passed by no token.
+    let lens = [20, 8, 3 * 6 * 5, 3 * 6, 3 * 5 * 3, 3 * 5];
+    let clamped = Gate::Clamped {
+        alpha: 1.5,
+        limit: 20.0,
+    };
+    for gate in [Gate::Plain(Activation::Silu), clamped] {
+        for chosen in [[0, 2, 2, 0, 0, 2, 0, 2], [0, 1, 2, 1, 1, 0, 2, 0]] {
+            check(16, lens, |[x, weights, gate_up, bias, down, down_bias]| {
+                let routing = Routing {
+                    experts: chosen.to_vec(),
+                    weights: weights.reshape([4, 2]),
+                };
+                let layer = Experts {
+                    gate_up: gate_up.reshape([18, 5]).into(),
+                    gate_up_bias: Some(bias.reshape([3, 6])),
+                    down: down.reshape([15, 3]).into(),
+                    down_bias: Some(down_bias.reshape([3, 5])),
+                    gate,
+                };
+                row(experts(x.reshape([4, 5]), routing, layer))
+            });
+        }
     }
 }

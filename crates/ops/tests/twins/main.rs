@@ -3,6 +3,7 @@
 
 mod activation;
 mod attention;
+mod experts;
 mod frozen;
 mod gradients;
 mod linear;

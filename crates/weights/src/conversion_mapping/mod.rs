@@ -22,6 +22,7 @@ mod detection;
 mod encoders;
 pub mod gguf;
 mod language;
+mod layouts;
 mod multimodal;
 mod native;
 mod rules;
@@ -56,7 +57,7 @@ const LEGACY: &[Mapping] = &[Mapping {
     ],
 }];
 
-const TABLES: [&[Mapping]; 8] = [
+const TABLES: [&[Mapping]; 9] = [
     language::MAPPINGS,
     encoders::MAPPINGS,
     vision::MAPPINGS,
@@ -64,6 +65,7 @@ const TABLES: [&[Mapping]; 8] = [
     audio::MAPPINGS,
     multimodal::MAPPINGS,
     native::MAPPINGS,
+    layouts::MAPPINGS,
     LEGACY,
 ];
 

@@ -1,0 +1,106 @@
+//! Qwen2 MoE: Qwen2's attention, and a mixture of experts beside one expert that every token passes.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, activation::sigmoid};
+use transformers_config::Qwen2MoeConfig;
+
+use crate::ModelError;
+use crate::nn::{
+    Attention, AttentionOptions, DecoderFamily, DecoderOptions, DenseOrSparse, Experts,
+    ExpertsOptions, FeedForward, GatedMlp, Init, LayerContext, Linear, NormForm, RmsNorm, Router,
+    RouterOptions, RouterOutputs, Score, SparseDecoderLayer, activation, tokens,
+};
+
+/// Routed experts, and a shared one that counts as much as a gate says.
+#[derive(Module, Debug)]
+pub struct Qwen2MoeBlock {
+    gate: Router,
+    experts: Experts,
+    shared_expert: GatedMlp,
+    shared_expert_gate: Linear,
+}
+
+impl FeedForward for Qwen2MoeBlock {
+    fn forward(&self, x: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3> {
+        let shape = x.dims();
+        let routing = self.gate.forward(tokens(x.clone()), context);
+        let routed = self.experts.forward(tokens(x.clone()), routing);
+        let share = sigmoid(self.shared_expert_gate.forward(x.clone()));
+        routed.reshape(shape) + self.shared_expert.forward(x) * share
+    }
+}
+
+/// The family.
+#[derive(Debug)]
+pub(crate) struct Qwen2Moe;
+
+impl DecoderFamily for Qwen2Moe {
+    type Config = Qwen2MoeConfig;
+    type Layer = SparseDecoderLayer<Attention, DenseOrSparse<Qwen2MoeBlock>>;
+
+    fn options(config: &Qwen2MoeConfig) -> DecoderOptions {
+        decoder_options!(config {
+            head_dim: config.head_dim(),
+            sliding_window: config.sliding_window(),
+            router: Some(RouterOutputs::balanced(
+                config.output_router_logits,
+                config.num_experts,
+                config.num_experts_per_tok,
+                config.router_aux_loss_coef,
+            )),
+        })
+    }
+
+    fn layer(
+        config: &Qwen2MoeConfig,
+        index: usize,
+        init: &Init,
+    ) -> Result<Self::Layer, ModelError> {
+        let hidden = config.hidden_size;
+        let attention = AttentionOptions {
+            qkv_bias: config.qkv_bias,
+            ..AttentionOptions::new(
+                hidden,
+                config.num_attention_heads,
+                config.num_key_value_heads(),
+                config.head_dim(),
+            )
+        };
+        let activation = activation("hidden_act", &config.hidden_act)?;
+        let dense = |inner| GatedMlp::new(hidden, inner, false, activation, init);
+        let mlp = match config.is_sparse(index) {
+            true => {
+                let (count, inner) = (config.num_experts, config.moe_intermediate_size);
+                let experts = ExpertsOptions::new(count, hidden, inner, activation);
+                let router = RouterOptions {
+                    normalise: config.norm_topk_prob.then_some(0.0),
+                    ..RouterOptions::new(config.num_experts_per_tok, Score::Softmax)
+                };
+                DenseOrSparse::Sparse(Qwen2MoeBlock {
+                    gate: Router::new(&experts, router, init),
+                    experts: Experts::new(&experts, init),
+                    shared_expert: dense(config.shared_expert_intermediate_size),
+                    shared_expert_gate: Linear::new(hidden, 1, false, init),
+                })
+            }
+            false => DenseOrSparse::Dense(dense(config.intermediate_size)),
+        };
+        let attention = Attention::new(&attention, init);
+        Ok(SparseDecoderLayer::new(
+            hidden,
+            config.rms_norm_eps,
+            attention,
+            mlp,
+            init,
+        ))
+    }
+
+    fn norm(config: &Qwen2MoeConfig, init: &Init) -> RmsNorm {
+        RmsNorm::new(
+            config.hidden_size,
+            config.rms_norm_eps,
+            NormForm::Plain,
+            init,
+        )
+    }
+}

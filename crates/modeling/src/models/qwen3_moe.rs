@@ -1,0 +1,84 @@
+//! Qwen3 MoE: Qwen3's attention, and a mixture of experts in all layers or in some.
+
+use transformers_config::Qwen3MoeConfig;
+
+use crate::ModelError;
+use crate::nn::{
+    Attention, AttentionOptions, DecoderFamily, DecoderOptions, DenseOrSparse, ExpertsOptions,
+    GatedMlp, Init, NormForm, RmsNorm, RouterOptions, RouterOutputs, Score, SparseDecoderLayer,
+    SparseMoe, activation,
+};
+
+/// The family.
+#[derive(Debug)]
+pub(crate) struct Qwen3Moe;
+
+impl DecoderFamily for Qwen3Moe {
+    type Config = Qwen3MoeConfig;
+    type Layer = SparseDecoderLayer<Attention, DenseOrSparse<SparseMoe>>;
+
+    fn options(config: &Qwen3MoeConfig) -> DecoderOptions {
+        decoder_options!(config {
+            head_dim: config.head_dim(),
+            sliding_window: config.sliding_window(),
+            router: Some(RouterOutputs::balanced(
+                config.output_router_logits,
+                config.num_local_experts,
+                config.num_experts_per_tok,
+                config.router_aux_loss_coef,
+            )),
+        })
+    }
+
+    fn layer(
+        config: &Qwen3MoeConfig,
+        index: usize,
+        init: &Init,
+    ) -> Result<Self::Layer, ModelError> {
+        let hidden = config.hidden_size;
+        let attention = AttentionOptions {
+            qkv_bias: config.attention_bias,
+            output_bias: config.attention_bias,
+            qk_norm: Some((config.rms_norm_eps, NormForm::Plain)),
+            ..AttentionOptions::new(
+                hidden,
+                config.num_attention_heads,
+                config.num_key_value_heads,
+                config.head_dim(),
+            )
+        };
+        let activation = activation("hidden_act", &config.hidden_act)?;
+        let mlp = match config.is_sparse(index) {
+            true => {
+                let (count, inner) = (config.num_local_experts, config.moe_intermediate_size);
+                let experts = ExpertsOptions::new(count, hidden, inner, activation);
+                let router = RouterOptions {
+                    normalise: config.norm_topk_prob.then_some(0.0),
+                    ..RouterOptions::new(config.num_experts_per_tok, Score::Softmax)
+                };
+                DenseOrSparse::Sparse(SparseMoe::new(&experts, router, init))
+            }
+            false => {
+                let inner = config.intermediate_size;
+                DenseOrSparse::Dense(GatedMlp::new(hidden, inner, false, activation, init))
+            }
+        };
+        let attention = Attention::new(&attention, init);
+        Ok(SparseDecoderLayer::new(
+            hidden,
+            config.rms_norm_eps,
+            attention,
+            mlp,
+            init,
+        ))
+    }
+
+    fn norm(config: &Qwen3MoeConfig, init: &Init) -> RmsNorm {
+        RmsNorm::new(
+            config.hidden_size,
+            config.rms_norm_eps,
+            NormForm::Plain,
+            init,
+        )
+    }
+}

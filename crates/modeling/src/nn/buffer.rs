@@ -1,0 +1,33 @@
+//! What a checkpoint holds beside the weights.
+
+use burn::module::{Module, Param};
+use burn::tensor::{DType, Tensor};
+
+use super::Init;
+
+/// A tensor of a checkpoint that is not trained, and stays in f32 whatever dtype the model is loaded in.
+#[derive(Module, Debug)]
+pub enum Buffer<const D: usize> {
+    /// Its values.
+    Float32(Param<Tensor<D>>),
+}
+
+/// The container that visitors and mappers see around a buffer's parameter.
+pub(crate) const CONTAINER: &str = "Enum:Buffer";
+
+impl<const D: usize> Buffer<D> {
+    /// Zeros, unless a checkpoint fills it.
+    pub fn zeros(shape: [usize; D], init: &Init) -> Self {
+        let init = Init {
+            dtype: DType::F32,
+            ..init.clone()
+        };
+        Self::Float32(init.zeros(shape).set_require_grad(false))
+    }
+
+    /// Its values.
+    pub fn val(&self) -> Tensor<D> {
+        let Self::Float32(values) = self;
+        values.val()
+    }
+}
