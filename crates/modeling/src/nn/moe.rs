@@ -203,6 +203,10 @@ impl FeedForward for SparseMoe {
 }
 
 /// A feed-forward layer that is sparse in some layers of a model and dense in others.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a model has one for each layer, and their weights are elsewhere"
+)]
 #[derive(Module, Debug)]
 pub enum DenseOrSparse<F: FeedForward> {
     /// One block for all tokens.
