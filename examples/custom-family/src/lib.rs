@@ -96,6 +96,7 @@ impl DecoderFamily for Parallel {
             final_logit_softcapping: None,
             tie_word_embeddings: true,
             initializer_range: 0.02,
+            router: None,
         }
     }
 
