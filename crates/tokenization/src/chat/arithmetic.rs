@@ -20,6 +20,10 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
         fold(state, chain, power)
     });
     environment.add_function(names::TEXT, concatenate);
+    environment.add_function(names::ITEMS, |value: Value| {
+        values::iterable(&value)?;
+        Ok::<_, Error>(value)
+    });
     environment.add_function(names::PAID, |state: &State, value: Value| {
         values::pay(state, &value, false)?;
         Ok::<_, Error>(value)
@@ -108,6 +112,7 @@ pub(super) fn contains(state: &State, container: &Value, value: &Value) -> Resul
     if container.is_undefined() {
         return Ok(false);
     }
+    values::iterable(container)?;
     for item in container.try_iter()?.checked() {
         if values::equal(state, &item?, value)? {
             return Ok(true);

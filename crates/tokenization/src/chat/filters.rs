@@ -1,12 +1,12 @@
 //! Filters, tests and functions of templates: those of Jinja that the engine has and that do paid work only, and our own
 //! for the rest (those of lists are in `lists`).
 
-use minijinja::value::{Kwargs, Rest, StringInput, ValueKind};
+use minijinja::value::{Kwargs, Rest, StringInput, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, State, Value};
 
 use super::arithmetic::{compared, contains};
 use super::json;
-use super::values::{self, Number, invalid, number, pay, pay_items, text};
+use super::values::{self, Number, invalid, is_list, number, pay, pay_items, text};
 
 /// What the engine has and Jinja has not, or what is of no use in a text.
 const REMOVED: [&str; 8] = [
@@ -46,7 +46,7 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     });
     environment.add_filter("capitalize", capitalize);
     environment.add_filter("wordcount", |state: &State, value: Value| {
-        text(state, &value).map(|text| text.split_whitespace().count())
+        text(state, &value).map(|text| words(&text))
     });
     environment.add_filter(
         "center",
@@ -62,8 +62,8 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.add_filter("float", float);
     environment.add_filter(
         "format",
-        |state: &mut State, value: Value, arguments: Rest<Value>| {
-            printf(state, &value, arguments.0)
+        |state: &mut State, value: Value, arguments: Rest<ValueOrKwargs>| {
+            printf(state, &value, arguments.into_values())
         },
     );
     for (names, sign) in [
@@ -84,7 +84,12 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
         contains(state, &container, &value)
     });
     // As in Python, where texts and dictionaries have a length and items too.
-    environment.add_test("sequence", |value: &Value| value.len().is_some());
+    environment.add_test("sequence", |value: &Value| {
+        value.len().is_some() || value.is_undefined()
+    });
+    environment.add_test("iterable", |value: &Value| {
+        !value.is_none() && value.try_iter().is_ok()
+    });
     environment.add_test("callable", |value: &Value| {
         let kind = value.as_object().map_or("", |object| object.type_name());
         kind.ends_with("Macro") || kind.ends_with("Function")
@@ -115,6 +120,12 @@ fn range(
     Ok((0..count as i64)
         .map(|index| Value::from(start + index * step))
         .collect())
+}
+
+/// How many runs of letters, digits and underscores there are.
+fn words(text: &str) -> usize {
+    let parts = text.split(|character: char| character != '_' && !character.is_alphanumeric());
+    parts.filter(|part| !part.is_empty()).count()
 }
 
 fn capitalize(state: &State, value: Value) -> Result<Value, Error> {
@@ -172,7 +183,9 @@ fn indent(
     let first = first.or(options.get("first")?).unwrap_or(false);
     let blank = options.get::<Option<bool>>("blank")?.unwrap_or(false);
     options.assert_all_used()?;
-    let text = text(state, &value)?;
+    let text = value
+        .as_str()
+        .ok_or_else(|| invalid("indent: this is no text"))?;
     let lines = text.matches('\n').count();
     let wide = |width: usize| values::pay_bytes(state, width.saturating_mul(lines + 1));
     let indent = match (width.as_str(), width.as_usize()) {
@@ -278,23 +291,26 @@ pub(super) fn printf(state: &State, format: &Value, arguments: Vec<Value>) -> Re
     arguments
         .iter()
         .try_for_each(|value| pay(state, value, false))?;
-    let mut shown = Vec::with_capacity(arguments.len());
-    for value in arguments {
-        // Containers as Python writes them.
-        let is_container = matches!(
-            value.kind(),
-            ValueKind::Seq | ValueKind::Iterable | ValueKind::Map
-        );
-        shown.push(if is_container && !value.is_kwargs() {
-            text(state, &value)?.into()
-        } else {
-            value
-        });
-    }
     let format = format
         .as_str()
         .ok_or_else(|| invalid("only a text is a format"))?;
+    let by_name = format.contains("%(");
+    let holds = |value: &Value| is_list(value) || value.kind() == ValueKind::Map;
+    // Python takes it for what names are looked up in, used or not.
+    let is_container = matches!(arguments.as_slice(), [only] if holds(only));
+    let mut shown = Vec::with_capacity(arguments.len());
+    for value in arguments {
+        // Containers as Python writes them.
+        shown.push(match holds(&value) && !by_name {
+            true => text(state, &value)?.into(),
+            false => value,
+        });
+    }
     pay_width(state, format)?;
+    let conversions = format.replace("%%", "").matches('%').count();
+    if shown.len() > conversions && !is_container {
+        return Err(invalid("the format does not use all of its arguments"));
+    }
     minijinja::formatting::format(minijinja::formatting::FormatStyle::Printf, format, &shown)
         .map(Value::from)
 }

@@ -3,7 +3,9 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, Rest, Tuple, ValueKind};
+use minijinja::value::{
+    Enumerator, Kwargs, Object, ObjectRepr, Rest, Tuple, ValueKind, ValueOrKwargs, from_args,
+};
 use minijinja::{Environment, Error, State, Value};
 
 use super::arithmetic::sum as added;
@@ -26,6 +28,7 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
             },
         );
     }
+    environment.add_filter("map", map);
     environment.add_filter("sort", sort);
     environment.add_filter("dictsort", dictsort);
     environment.add_filter("unique", unique);
@@ -116,6 +119,9 @@ fn chosen(
         None => None,
     };
     let mut found = Vec::new();
+    if !value.is_true() {
+        return Ok(found);
+    }
     for item in items(state, value)? {
         let tested = attribute_of(&item, attribute.first())?;
         let passes = match test {
@@ -128,6 +134,49 @@ fn chosen(
         if passes == keeps {
             found.push(item);
         }
+    }
+    Ok(found)
+}
+
+/// `map('filter', …)` or `map(attribute=…, default=…)`.
+fn map(
+    state: &mut State,
+    value: Value,
+    arguments: Rest<ValueOrKwargs>,
+) -> Result<Vec<Value>, Error> {
+    let arguments = arguments.into_values();
+    let (arguments, options): (&[Value], Kwargs) = from_args(&arguments)?;
+    let attribute: Option<Value> = options.get("attribute")?;
+    let mut found = Vec::new();
+    if !value.is_true() {
+        return Ok(found);
+    }
+    let Some(attribute) = attribute else {
+        let (filter, arguments) = arguments
+            .split_first()
+            .ok_or_else(|| invalid("map: which filter?"))?;
+        let filter = filter
+            .as_str()
+            .ok_or_else(|| invalid("the name of a filter is a text"))?;
+        for item in items(state, &value)? {
+            let mut all = vec![item];
+            all.extend_from_slice(arguments);
+            all.extend(options.args().next().map(|_| Value::from(options.clone())));
+            let item = state.apply_filter(filter, &all)?;
+            state.consume_fuel(1)?;
+            found.push(item);
+        }
+        return Ok(found);
+    };
+    let default: Option<Value> = options.get("default")?;
+    options.assert_all_used()?;
+    for item in items(state, &value)? {
+        found.push(match (attribute_of(&item, Some(&attribute)), &default) {
+            (Ok(item), Some(default)) if item.is_undefined() => default.clone(),
+            (Ok(item), _) => item,
+            (Err(_), Some(default)) => default.clone(),
+            (Err(error), None) => return Err(error),
+        });
     }
     Ok(found)
 }

@@ -37,6 +37,19 @@ fn text_method(
     args: &[Value],
 ) -> Result<Value, Error> {
     match method {
+        "title" => {
+            let () = from_args(args)?;
+            let mut inside = false;
+            let mut title = String::with_capacity(text.len());
+            for character in text.chars() {
+                match inside {
+                    true => title.extend(character.to_lowercase()),
+                    false => title.extend(character.to_uppercase()),
+                }
+                inside = character.is_alphabetic();
+            }
+            Ok(title.into())
+        }
         "removeprefix" => {
             let (prefix,): (&str,) = from_args(args)?;
             Ok(text.strip_prefix(prefix).unwrap_or(text).into())

@@ -22,6 +22,8 @@ pub(super) mod names {
     pub const POWER: &str = "_op_power";
     pub const TEXT: &str = "_op_text";
     pub const SLICE: &str = "_op_slice";
+    /// Checks what a loop is about to go through.
+    pub const ITEMS: &str = "_op_items";
     /// Pays for a value that is about to be hashed, or to become part of others.
     pub const PAID: &str = "_op_paid";
     /// Pays for a value that is about to be kept in a namespace, and refuses what may come to hold itself.
@@ -199,7 +201,9 @@ impl<'a> Rewriter<'a> {
             (self.is_name() || matches!(self.word(), "," | "(" | ")")).then_some(())?;
             self.at += 1;
         }
+        let start = self.at;
         self.or()?;
+        self.call(start, names::ITEMS);
         if self.skip("if") {
             self.expression()?;
         }
@@ -697,7 +701,7 @@ mod tests {
     fn statements_keep_their_form() {
         check(
             "{%- for a, b in c + d if a in b recursive -%}",
-            "{%- for a, b in _op_sum(c ,'+', d) if _op_compare(a ,'in', b) recursive -%}",
+            "{%- for a, b in _op_items(_op_sum(c ,'+', d)) if _op_compare(a ,'in', b) recursive -%}",
         );
         check(
             "{% set n.x = [a] %}{% set y = [a] %}",

@@ -35,11 +35,20 @@ pub(super) fn is_list(value: &Value) -> bool {
     matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable)
 }
 
+/// Fails for none, which Python does not take for an empty list.
+pub(super) fn iterable(value: &Value) -> Result<(), Error> {
+    if value.is_none() {
+        return Err(invalid("none is not iterable"));
+    }
+    Ok(())
+}
+
 /// The values of a list, the keys of a dictionary, the characters of a text.
 pub(super) fn items(state: &State, value: &Value) -> Result<Vec<Value>, Error> {
     if value.is_undefined() {
         return Ok(Vec::new());
     }
+    iterable(value)?;
     let mut items = Vec::new();
     if let Some(text) = value.as_str() {
         pay_items(state, text.len())?;
