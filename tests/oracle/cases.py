@@ -97,6 +97,8 @@ DEBERTA_V3 = dict(
     position_biased_input=False,
 )
 DEBERTA_HEAD = dict(DEBERTA_V3, vocab_size=40, hidden_size=16, num_hidden_layers=1)
+MPNET = dict(DEBERTA, pad_token_id=1, bos_token_id=0, eos_token_id=2)
+MPNET_HEAD = dict(MPNET, vocab_size=40, hidden_size=16, num_hidden_layers=1)
 # Three layers: one that sees everything, two with a window.
 MODERNBERT = dict(
     vocab_size=40,
@@ -535,6 +537,12 @@ CASES = {
         hidden_states=False,
     ),
     **heads("electra", ALBERT_HEAD),
+    # mpnet: a bias for every distance, long enough for buckets that hold several
+    "mpnet": Case("mpnet", MPNET, kind="mlm"),
+    "mpnet_long": Case("mpnet", dict(MPNET_HEAD, max_position_embeddings=48), kind="textenc", tokens=41, hidden_states=False),
+    "mpnet_encoder": Case("mpnet", dict(MPNET_HEAD, relative_attention_num_buckets=40), kind="textenc", hidden_states=False),
+    "mpnet_untied": Case("mpnet", dict(MPNET_HEAD, tie_word_embeddings=False), kind="mlm", hidden_states=False),
+    **heads("mpnet", MPNET_HEAD),
     # deberta-v2: relative positions of every kind
     "deberta_v2": Case("deberta-v2", DEBERTA_V3, kind="mlm"),
     "deberta_v2_own_projections": Case(

@@ -33,6 +33,7 @@ families! {
     mistral: MistralConfig;
     mixtral: MixtralConfig;
     modernbert: ModernBertConfig, ModernBertDecoderConfig;
+    mpnet: MPNetConfig;
     nomic_bert: NomicBertConfig;
     qwen2: Qwen2Config;
     qwen2_moe: Qwen2MoeConfig;

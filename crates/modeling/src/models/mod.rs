@@ -37,6 +37,7 @@ mod llama;
 mod mistral;
 mod mixtral;
 mod modernbert;
+mod mpnet;
 mod nomic_bert;
 mod qwen2;
 mod qwen2_moe;
@@ -65,6 +66,7 @@ pub(crate) fn families() -> Vec<Family> {
         Family::decoder::<mistral::Mistral>(),
         Family::decoder::<mixtral::Mixtral>(),
         modernbert::family(),
+        mpnet::family(),
         nomic_bert::family(),
         nomic_bert::gte(),
         Family::decoder::<qwen2::Qwen2>(),

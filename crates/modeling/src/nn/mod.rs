@@ -16,6 +16,7 @@ mod mlp;
 mod moe;
 mod norm;
 mod packing;
+mod relative_bias;
 mod rope;
 mod weight;
 
@@ -43,6 +44,7 @@ pub use moe::{
 };
 pub use norm::{LayerNorm, NormForm, RmsNorm};
 pub use packing::Packing;
+pub use relative_bias::RelativeBuckets;
 pub use rope::{RotaryEmbedding, RotaryTables};
 pub use transformers_ops::Mask;
 pub(crate) use weight::CONTAINER as WEIGHT_CONTAINER;
