@@ -30,6 +30,9 @@ CASES = [
     {"model_type": "qwen2_moe"},
     {"model_type": "qwen3_moe"},
     {"model_type": "gpt_oss"},
+    *({"model_type": model_type} for model_type in (
+        "albert", "camembert", "deberta-v2", "distilbert", "electra", "eurobert", "gte", "modernbert", "mpnet",
+        "nomic_bert", "roberta", "xlm-roberta")),
     # The files of older releases.
     {"model_type": "llama", **TINY, "torch_dtype": "bfloat16", "rope_theta": 500000.0, "rope_scaling": LLAMA3,
      "num_key_value_heads": 2, "rms_norm_eps": 1e-05, "architectures": ["LlamaForCausalLM"], "temperature": 0.6,
@@ -72,6 +75,16 @@ CASES = [
      "experts_per_token": 4, "initial_context_length": 4096, "rope_theta": 150000.0, "sliding_window": 16, "rope_scaling":
      {"beta_fast": 32.0, "beta_slow": 1.0, "factor": 32.0, "original_max_position_embeddings": 64, "rope_type": "yarn",
       "truncate": False}},
+    {"model_type": "distilbert", "vocab_size": 128, "hidden_size": 32, "num_hidden_layers": 3,
+     "num_attention_heads": 4, "hidden_dim": 48, "tie_weights_": True, "attention_dropout": 0.0},
+    {"model_type": "deberta-v2", **TINY, "relative_attention": True, "pos_att_type": "p2c|C2P", "position_buckets": 16,
+     "share_att_key": True, "norm_rel_ebd": "layer_norm", "max_relative_positions": -1, "conv_kernel_size": 3,
+     "position_biased_input": False, "pooler_hidden_size": 32, "pooler_dropout": 0},
+    {"model_type": "modernbert", **TINY, "global_attn_every_n_layers": 2, "global_rope_theta": 5000.0,
+     "local_rope_theta": 100.0, "local_attention": 16, "reference_compile": None, "layer_norm_eps": 1e-05},
+    {"model_type": "modernbert", **TINY, "rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+    {"model_type": "gte", **TINY, "type_vocab_size": 0, "rope_theta": 20000.0},
+    {"model_type": "eurobert", **TINY, "rope_theta": 250000.0, "num_key_value_heads": 2, "clf_pooling": "late"},
     # Today's form.
     {"model_type": "llama", **TINY, "dtype": "bfloat16", "rope_parameters": {"rope_theta": 500000.0, **LLAMA3}},
     {"model_type": "llama", **TINY, "rope_parameters": {"rope_type": "longrope", "rope_theta": 10000.0,
@@ -88,6 +101,10 @@ CASES = [
                          "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}},
     {"model_type": "gemma3_text", **GEMMA, "num_hidden_layers": 6, "rope_parameters":
      {"full_attention": {"rope_theta": 5000.0}, "sliding_attention": None}},
+    {"model_type": "modernbert", **TINY, "layer_types": ["sliding_attention"] * 4, "rope_parameters":
+     {"sliding_attention": {"rope_theta": 5000.0, "rope_type": "linear", "factor": 2.0}}},
+    {"model_type": "nomic_bert", **TINY, "rope_parameters": {"rope_theta": 500.0}, "head_dim": 16,
+     "tie_word_embeddings": True},
 ]
 
 # The text models within wrappers.

@@ -3,7 +3,7 @@
     tests/oracle/golden_sentence.py crates/pipelines/tests/golden crates/transformers/tests/tiny
 
 Beside the requirements it needs sentence-transformers==6.2.0, scikit-learn==1.9.1 and what those two import.
-The models are a tiny random BERT, written here, and the decoder of `tiny_chat.py`. A case is a set of files laid over
+The models are tiny random encoders, written here, and the decoder of `tiny_chat.py`. A case is a set of files laid over
 one of them; the test lays them over it likewise.
 """
 
@@ -19,7 +19,7 @@ import torch  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from sentence_transformers import SentenceTransformer, __version__  # noqa: E402
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors  # noqa: E402
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast  # noqa: E402
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast  # noqa: E402
 
 from tiny import VERSIONS, randomise  # noqa: E402
 
@@ -30,6 +30,18 @@ TEXTS = [
     "cat",
     " ".join(["again the cat"] * 12),
 ]
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+# The encoders: special tokens in the order of their ids, and what is special about the config.
+ENCODERS = dict(
+    bert=(SPECIAL, dict(max_position_embeddings=24)),
+    mpnet=(["[CLS]", "[PAD]", "[SEP]", "[UNK]"], dict(max_position_embeddings=26)),
+    xlm_roberta=(["[CLS]", "[PAD]", "[SEP]", "[UNK]"], dict(max_position_embeddings=26, type_vocab_size=1)),
+    modernbert=(SPECIAL, dict(max_position_embeddings=24, local_attention=4, num_hidden_layers=3)),
+    nomic_bert=(SPECIAL, dict(max_position_embeddings=24)),
+    gte=(SPECIAL, dict(max_position_embeddings=24)),
+    eurobert=(SPECIAL, dict(max_position_embeddings=24, num_key_value_heads=1, mask_token_id=1)),
+)
 
 TRANSFORMER = dict(idx=0, name="0", path="", type="sentence_transformers.models.Transformer")
 POOLING = dict(idx=1, name="1", path="1_Pooling", type="sentence_transformers.models.Pooling")
@@ -85,27 +97,31 @@ CASES = [
     case("dense, gelu", rest=[DENSE], files=dense(activation_function="torch.nn.modules.activation.GELU")),
     case("dense, default activation and residual", rest=[DENSE], files=dense(use_residual=True)),
     case("decoder, last token", base="llama", pool=pooling("lasttoken"), rest=[NORMALIZE]),
+    *[case(f"{name}, mean", base=name, rest=[NORMALIZE]) for name in ENCODERS if name != "bert"],
     case("decoder, weighted mean", base="llama", pool=pooling("weightedmean_tokens")),
 ]
 
 
-def make_bert(out):
-    vocab = {token: i for i, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
+def make_encoder(name, out):
+    special, options = ENCODERS[name]
+    vocab = {token: i for i, token in enumerate([*special, *WORDS])}
     tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", vocab["[SEP]"]), ("[CLS]", vocab["[CLS]"]))
-    special = dict(unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]")
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **special)
-    config = BertConfig(
-        vocab_size=len(vocab),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=24,
-    )
-    model = BertModel(config, add_pooling_layer=False)
+    tokens = dict(unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]")
+    # two rows of these tables stand for no position
+    longest = 24 if name in ("mpnet", "xlm_roberta") else 512
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=longest, **tokens)
+    config = dict(vocab_size=len(vocab), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24)
+    if name != "bert":
+        ids = dict(bos_token_id=vocab["[CLS]"], eos_token_id=vocab["[SEP]"], pad_token_id=vocab["[PAD]"])
+        config |= ids | dict(num_hidden_layers=1)
+    if name == "modernbert":
+        config |= dict(cls_token_id=vocab["[CLS]"], sep_token_id=vocab["[SEP]"])
+    pooler = dict(add_pooling_layer=False) if name in ("bert", "mpnet", "xlm_roberta") else {}
+    config = AutoConfig.for_model(name.replace("xlm_", "xlm-"), **config | options)
+    model = AutoModel.from_config(config, dtype=torch.float32, **pooler)
     randomise(model, torch.Generator().manual_seed(1))
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -140,9 +156,10 @@ def run(case, bases, dense_file):
 def main():
     out, tiny_chat = sys.argv[1:]
     os.makedirs(out, exist_ok=True)
-    bases = dict(bert=os.path.join(out, "bert"), llama=tiny_chat)
+    bases = {name: os.path.join(out, name) for name in ENCODERS} | dict(llama=tiny_chat)
     dense_file = os.path.join(out, "dense.safetensors")
-    make_bert(bases["bert"])
+    for name in ENCODERS:
+        make_encoder(name, bases[name])
     make_dense(dense_file)
     cases = [run(case, bases, dense_file) for case in CASES]
     golden = dict(VERSIONS, sentence_transformers=__version__, cases=cases)
