@@ -7,9 +7,8 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use transformers_config::{
-    AutoConfig, BaseConfig, BertConfig, ConfigError, Gemma3TextConfig, GenerationConfig,
-    GptOssConfig, LayerType, LlamaConfig, MistralConfig, MixtralConfig, ModelConfig, Qwen2Config,
-    Qwen2MoeConfig, Qwen3Config, Qwen3MoeConfig, REFERENCE_VERSION,
+    AutoConfig, BaseConfig, BertConfig, ConfigError, Gemma3TextConfig, GenerationConfig, LayerType,
+    LlamaConfig, MistralConfig, ModelConfig, Qwen2Config, Qwen3Config, REFERENCE_VERSION,
 };
 
 #[derive(Deserialize)]

@@ -29,8 +29,8 @@ config! {
         position_biased_input: bool = true,
         /// Which scores there are beside those of contents: `c2p`, contents to positions, and `p2c`, the other way.
         pos_att_type: Option<Vec<String>> = None,
-        /// Dropout in the pooler while training.
-        pooler_dropout: f64 = 0.0,
+        /// Dropout in the pooler while training; published files say `0`, and are written so.
+        pooler_dropout: Value = 0.0.into(),
         /// Width of the pooler, `hidden_size` if absent.
         pooler_hidden_size: Option<usize> = None,
         /// The pooler's activation.
