@@ -163,6 +163,25 @@ EXPERTS = dict(
     num_experts_per_tok=2,
 )
 
+# Attention through a latent vector; one dense layer, one with experts.
+LATENT = dict(
+    EXPERTS,
+    head_dim=None,
+    num_key_value_heads=2,
+    moe_intermediate_size=8,
+    n_routed_experts=4,
+    n_shared_experts=1,
+    first_k_dense_replace=1,
+    kv_lora_rank=12,
+    q_lora_rank=10,
+    qk_nope_head_dim=8,
+    qk_rope_head_dim=6,
+    v_head_dim=9,
+    n_group=1,
+    topk_group=1,
+)
+del LATENT["head_dim"]
+
 
 def rope(rope_type, **parameters):
     return dict(rope_parameters=dict(rope_type=rope_type, rope_theta=10000.0, **parameters))
@@ -409,6 +428,54 @@ CASES = {
             layer_types=["full_attention", "sliding_attention"],
             tie_word_embeddings=True,
             **rope("default"),
+        ),
+        hidden_states=False,
+    ),
+    # deepseek_v3: latent attention, sigmoid scores with a correction; groups, plain queries, two shared experts
+    "deepseek_v3": Case("deepseek_v3", LATENT),
+    "deepseek_v3_groups": Case(
+        "deepseek_v3",
+        dict(
+            LATENT,
+            n_routed_experts=6,
+            n_group=3,
+            topk_group=2,
+            num_experts_per_tok=3,
+            routed_scaling_factor=1.5,
+            norm_topk_prob=False,
+            q_lora_rank=None,
+            first_k_dense_replace=0,
+            num_hidden_layers=1,
+            n_shared_experts=2,
+            rope_interleave=False,
+            tie_word_embeddings=True,
+        ),
+        hidden_states=False,
+    ),
+    "deepseek_v3_yarn": Case(
+        "deepseek_v3",
+        dict(
+            LATENT,
+            attention_bias=True,
+            **rope("yarn", factor=4.0, original_max_position_embeddings=32, mscale=1.0, mscale_all_dim=0.8),
+        ),
+        hidden_states=False,
+    ),
+    # deepseek_v2: softmax scores that need not add up to one
+    "deepseek_v2": Case("deepseek_v2", dict(LATENT, n_shared_experts=2)),
+    "deepseek_v2_groups": Case(
+        "deepseek_v2",
+        dict(
+            LATENT,
+            n_routed_experts=6,
+            n_group=3,
+            topk_group=2,
+            topk_method="group_limited_greedy",
+            routed_scaling_factor=3.0,
+            q_lora_rank=None,
+            num_hidden_layers=1,
+            first_k_dense_replace=0,
+            **rope("yarn", factor=4.0, original_max_position_embeddings=32, mscale=0.7, mscale_all_dim=0.7),
         ),
         hidden_states=False,
     ),

@@ -75,6 +75,19 @@ pub fn self_attention(hidden_size: usize, heads: usize) -> Result<()> {
     attention(hidden_size, heads, heads, None)
 }
 
+/// Checks that equal `groups` (how many, and how many of them take part) have enough experts for a token.
+pub fn expert_groups(count: usize, groups: (usize, usize), top_k: usize) -> Result<()> {
+    experts(count, top_k)?;
+    let (all, kept) = groups;
+    within("n_group", all, count)?;
+    within("topk_group", kept, all)?;
+    if !count.is_multiple_of(all) {
+        let reason = format!("{count} experts are not {all} equal groups");
+        return Err(ConfigError::invalid("n_group", reason));
+    }
+    within("num_experts_per_tok", top_k, count / all * kept)
+}
+
 /// Checks that there are experts, and that a token passes no more than there are.
 pub fn experts(count: usize, top_k: usize) -> Result<()> {
     within("num_experts", count, MAX_EXPERTS)?;

@@ -23,6 +23,7 @@ families! {
     albert: AlbertConfig;
     bert: BertConfig;
     deberta_v2: DebertaV2Config;
+    deepseek: DeepseekV2Config, DeepseekV3Config;
     distilbert: DistilBertConfig;
     electra: ElectraConfig;
     eurobert: EuroBertConfig;

@@ -28,6 +28,7 @@ macro_rules! decoder_options {
 mod albert;
 mod bert;
 mod deberta_v2;
+mod deepseek;
 mod distilbert;
 mod electra;
 mod eurobert;
@@ -57,6 +58,8 @@ pub(crate) fn families() -> Vec<Family> {
         albert::family(),
         bert::family(),
         deberta_v2::family(),
+        Family::decoder::<deepseek::DeepseekV2>(),
+        Family::decoder::<deepseek::DeepseekV3>(),
         distilbert::family(),
         electra::family(),
         eurobert::family(),

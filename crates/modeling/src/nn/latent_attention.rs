@@ -30,6 +30,8 @@ pub struct LatentAttentionOptions {
     pub norm_eps: f64,
     /// Factor on the scores.
     pub scale: f64,
+    /// Features `2 i` and `2 i + 1` rotate together, and not `i` and `i + half`.
+    pub interleaved: bool,
 }
 
 /// Attention through low-rank queries, keys and values.
@@ -188,9 +190,13 @@ impl SelfAttention for LatentAttention {
 
         let (q, k) = match context.rotary {
             Some(rotary) => {
-                let rotated = rotary.apply(q.clone().narrow(3, nope_dim, rope_dim));
+                let rotate = |x: Tensor<4>| match self.options.interleaved {
+                    true => rotary.apply(pairs_apart(x)),
+                    false => rotary.apply(x),
+                };
+                let rotated = rotate(q.clone().narrow(3, nope_dim, rope_dim));
                 let q = Tensor::cat(vec![q.narrow(3, 0, nope_dim), rotated], 3);
-                (q, rotary.apply(k))
+                (q, rotate(k))
             }
             None => (q, k),
         };
@@ -206,4 +212,11 @@ impl SelfAttention for LatentAttention {
         };
         self.o_proj.forward(y)
     }
+}
+
+/// Features 0, 2, 4 … first, then 1, 3, 5 …: in queries and keys alike, the order changes no score.
+fn pairs_apart(x: Tensor<4>) -> Tensor<4> {
+    let [batch, heads, seq, dim] = x.dims();
+    let pairs = x.reshape([batch, heads, seq, dim / 2, 2]);
+    pairs.swap_dims(3, 4).reshape([batch, heads, seq, dim])
 }

@@ -40,7 +40,7 @@ pub use linear::{Linear, OutputLayer, linears};
 pub use mlp::GatedMlp;
 pub use moe::{
     DenseOrSparse, ExpertGroups, Experts, ExpertsOptions, FeedForward, Gate, Router, RouterOptions,
-    Routing, Score, SelfAttention, SparseDecoderLayer, SparseMoe, tokens,
+    Routing, Score, SelfAttention, SharedMoe, SparseDecoderLayer, SparseMoe, tokens,
 };
 pub use norm::{LayerNorm, NormForm, RmsNorm};
 pub use packing::Packing;

@@ -202,6 +202,34 @@ impl FeedForward for SparseMoe {
     }
 }
 
+/// A router, its experts, and a block that every token passes.
+#[derive(Module, Debug)]
+pub struct SharedMoe {
+    gate: Router,
+    experts: Experts,
+    shared_experts: GatedMlp,
+}
+
+impl SharedMoe {
+    /// What `gate` chooses of `experts`, and `shared_experts`.
+    pub fn new(gate: Router, experts: Experts, shared_experts: GatedMlp) -> Self {
+        Self {
+            gate,
+            experts,
+            shared_experts,
+        }
+    }
+}
+
+impl FeedForward for SharedMoe {
+    fn forward(&self, x: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3> {
+        let shape = x.dims();
+        let routing = self.gate.forward(tokens(x.clone()), context);
+        let routed = self.experts.forward(tokens(x.clone()), routing);
+        routed.reshape(shape) + self.shared_experts.forward(x)
+    }
+}
+
 /// A feed-forward layer that is sparse in some layers of a model and dense in others.
 #[allow(
     clippy::large_enum_variant,
