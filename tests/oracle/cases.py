@@ -479,6 +479,29 @@ CASES = {
         ),
         hidden_states=False,
     ),
+    # glm4_moe: half of a head rotates
+    "glm4_moe": Case(
+        "glm4_moe", dict(EXPERTS, head_dim=12, moe_intermediate_size=8, n_routed_experts=4, attention_bias=True)
+    ),
+    "glm4_moe_qk_norm": Case(
+        "glm4_moe",
+        dict(
+            EXPERTS,
+            head_dim=12,
+            moe_intermediate_size=8,
+            n_routed_experts=4,
+            n_group=2,
+            topk_group=1,
+            n_shared_experts=2,
+            use_qk_norm=True,
+            norm_topk_prob=False,
+            first_k_dense_replace=0,
+            num_hidden_layers=1,
+            routed_scaling_factor=1.5,
+            tie_word_embeddings=True,
+        ),
+        hidden_states=False,
+    ),
     # gemma3: one rope per layer type, four norms per layer, scaled embeddings
     "gemma3_text": Case("gemma3_text", GEMMA),
     "gemma3_text_softcap": Case(

@@ -33,6 +33,8 @@ CASES = [
     *({"model_type": model_type} for model_type in (
         "albert", "camembert", "deberta-v2", "distilbert", "electra", "eurobert", "gte", "modernbert", "mpnet",
         "nomic_bert", "roberta", "xlm-roberta")),
+    {"model_type": "deepseek_v3"},
+    {"model_type": "glm4_moe"},
     # The files of older releases.
     {"model_type": "llama", **TINY, "torch_dtype": "bfloat16", "rope_theta": 500000.0, "rope_scaling": LLAMA3,
      "num_key_value_heads": 2, "rms_norm_eps": 1e-05, "architectures": ["LlamaForCausalLM"], "temperature": 0.6,
@@ -71,6 +73,11 @@ CASES = [
      "sliding_window": 16, "rope_theta": 1000000.0, "num_experts": 6, "qkv_bias": True},
     {"model_type": "qwen3_moe", **TINY, "num_key_value_heads": 4, "head_dim": 16, "rope_scaling": None,
      "rope_theta": 10000000.0, "num_experts": 9, "max_window_layers": 4, "mlp_only_layers": [2], "sliding_window": None},
+    {"model_type": "deepseek_v2", **TINY, "num_key_value_heads": 4, "num_experts_per_tok": 3, "n_routed_experts": 8,
+     "moe_layer_freq": 1, "rope_theta": 10000.0, "rope_scaling": {"beta_fast": 32.0, "beta_slow": 1.0, "factor": 40.0,
+      "mscale": 0.707, "mscale_all_dim": 0.707, "original_max_position_embeddings": 64, "type": "yarn"}},
+    {"model_type": "glm4_moe", **TINY, "num_key_value_heads": 2, "head_dim": 16, "partial_rotary_factor": 0.25,
+     "rope_theta": 1000000.0, "rope_scaling": None, "use_qk_norm": True},
     {"model_type": "gpt_oss", **TINY, "num_key_value_heads": 2, "head_dim": 8, "num_local_experts": 4,
      "experts_per_token": 4, "initial_context_length": 4096, "rope_theta": 150000.0, "sliding_window": 16, "rope_scaling":
      {"beta_fast": 32.0, "beta_slow": 1.0, "factor": 32.0, "original_max_position_embeddings": 64, "rope_type": "yarn",

@@ -28,6 +28,7 @@ families! {
     electra: ElectraConfig;
     eurobert: EuroBertConfig;
     gemma3: Gemma3TextConfig;
+    glm4_moe: Glm4MoeConfig;
     gpt_oss: GptOssConfig;
     gte: GteConfig;
     llama: LlamaConfig;

@@ -33,6 +33,7 @@ mod distilbert;
 mod electra;
 mod eurobert;
 mod gemma3;
+mod glm4_moe;
 mod gpt_oss;
 mod llama;
 mod mistral;
@@ -64,6 +65,7 @@ pub(crate) fn families() -> Vec<Family> {
         electra::family(),
         eurobert::family(),
         Family::decoder::<gemma3::Gemma3Text>(),
+        Family::decoder::<glm4_moe::Glm4Moe>(),
         Family::decoder::<gpt_oss::GptOss>(),
         Family::decoder::<llama::Llama>(),
         Family::decoder::<mistral::Mistral>(),
