@@ -10,6 +10,7 @@ mod demo;
 mod golden;
 mod packages;
 mod project;
+mod roundtrip;
 mod support;
 mod tidy;
 
@@ -40,6 +41,8 @@ enum Task {
     Conformance(conformance::Arguments),
     /// Make the committed cases and golden files again, where the reference is installed
     Golden(golden::Arguments),
+    /// Save every case and let Python load the folders, where the reference is installed
+    Roundtrip(roundtrip::Arguments),
     /// Fetch two real models and compare with the reference's answers on them
     Real,
     /// Time the release build beside other engines and the machine's limits; benches/peers/README.md installs them
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Conformance(arguments) => conformance::run(&arguments),
         Task::Golden(arguments) => golden::run(&arguments),
+        Task::Roundtrip(arguments) => roundtrip::run(&arguments),
         Task::Real => demo::run_real_checks(),
         Task::Bench(arguments) => bench::run(&arguments),
     };

@@ -14,12 +14,13 @@ use serde::de::DeserializeOwned;
 use transformers_config::GenerationConfig;
 use transformers_generation::Generate;
 use transformers_modeling::{
-    AutoModelForCausalLM, DeviceSpec, LoadOptions, ModelInputs, Precision,
+    AutoModel, AutoModelForCausalLM, DeviceSpec, LoadOptions, ModelInputs, Precision,
 };
 use transformers_pipelines::{EmbedOptions, SentenceTransformer};
 use transformers_tokenization::{
     AutoTokenizer, ChatMessage, ChatTemplateOptions, EncodeOptions, Truncation,
 };
+use transformers_weights::{Checkpoint, OpenOptions};
 
 /// Below this distance of the two best scores, rounding decides.
 const SURE_MARGIN: f64 = 1e-2;
@@ -105,6 +106,7 @@ fn compare(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         fast(&arguments.smollm2, &options, &mut tally)?;
     }
     embed(&arguments.minilm, &options, &mut tally)?;
+    save(&arguments.minilm, &options, &mut tally)?;
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(ExitCode::from(u8::from(tally.failed > 0)))
 }
@@ -237,6 +239,44 @@ fn embed(folder: &Path, options: &LoadOptions, tally: &mut Tally) -> Result<(), 
     tally.check("first dimensions", farther(&firsts, &golden.first_8_dims));
     let cosines = model.similarity(&embeddings, &embeddings);
     tally.check("cosines", farther(&cosines, &golden.cosine));
+    Ok(())
+}
+
+/// Loads the encoder and saves it: the same tensors are in the file, and nothing else.
+fn save(folder: &Path, options: &LoadOptions, tally: &mut Tally) -> Result<(), Box<dyn Error>> {
+    let saved = tempfile::tempdir()?;
+    let model = AutoModel::from_pretrained_with(folder, options)?;
+    model.save_pretrained(saved.path())?;
+    let open = |folder: &Path| {
+        Checkpoint::open_file(&folder.join("model.safetensors"), &OpenOptions::default())
+    };
+    let (before, after) = (open(folder)?, open(saved.path())?);
+    let is_buffer = |name: &&str| name.ends_with("position_ids");
+    let names = |checkpoint: &Checkpoint| -> Vec<String> {
+        let names = checkpoint.names().filter(|name| !is_buffer(name));
+        names.map(str::to_owned).collect()
+    };
+    tally.check("saved names", differs(&names(&after), &names(&before)));
+    for name in names(&before) {
+        if before.tensor(&name)? != after.tensor(&name)? {
+            tally.check("saved tensors", Some(format!("{name} differs")));
+            return Ok(());
+        }
+    }
+    tally.check("saved tensors", None);
+    let tokenizer = saved.path().join("tokenizer.json").exists();
+    tally.check(
+        "saved tokenizer",
+        (!tokenizer).then(|| "not there".to_owned()),
+    );
+    let same = |path: &Path| -> Result<Vec<f32>, Box<dyn Error>> {
+        let inputs = ModelInputs::new(vec![101_u32, 7592, 2088, 102]);
+        let model = AutoModel::from_pretrained_with(path, options)?;
+        let states = model.forward(&inputs, None)?.last_hidden_state()?;
+        Ok(states.into_data().iter().collect())
+    };
+    let equal = same(folder)? == same(saved.path())?;
+    tally.check("saved states", (!equal).then(|| "they differ".to_owned()));
     Ok(())
 }
 
