@@ -1,18 +1,20 @@
 //! What `save_pretrained` writes, beside the round trip of every case (`conformance`).
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::Device;
+use serde::Deserialize;
 use serde_json::Value;
 use transformers_config::AutoConfig;
 use transformers_modeling::{
     AutoModelForCausalLM, DeviceSpec, Dtype, LoadOptions, ModelInputs, SaveOptions,
 };
-use transformers_weights::{Checkpoint, DType, OpenOptions};
+use transformers_weights::{Checkpoint, DType, OpenOptions, save_safetensors};
 
 fn case(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -112,6 +114,58 @@ fn weights_are_saved_in_the_dtype_that_they_were_loaded_in() {
         json(&folder.path().join("config.json"))["dtype"],
         "bfloat16"
     );
+}
+
+#[derive(Deserialize)]
+struct DtypeCase {
+    config: serde_json::Map<String, Value>,
+    asked: String,
+    dtype: String,
+    others: BTreeMap<String, String>,
+    loaded: String,
+}
+
+#[test]
+fn the_dtype_is_the_one_that_the_reference_loads_in() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/dtypes.json");
+    let cases: Vec<DtypeCase> = serde_json::from_value(json(&file)).unwrap();
+    assert_eq!(cases.len(), 16);
+    let file = case("llama").join("model.safetensors");
+    let llama = Checkpoint::open_file(&file, &OpenOptions::default()).unwrap();
+    for DtypeCase {
+        config,
+        asked,
+        dtype,
+        others,
+        loaded,
+    } in cases
+    {
+        let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut tree = json(&case("llama").join("config.json"));
+        let tree = tree.as_object_mut().unwrap();
+        tree.remove("dtype");
+        tree.extend(config.clone());
+        let text = serde_json::to_string(&tree).unwrap();
+        fs::write(source.path().join("config.json"), text).unwrap();
+        let tensors = llama.names().map(|name| {
+            let dtype = DType::from_name(others.get(name).unwrap_or(&dtype)).unwrap();
+            let tensor = llama.tensor(name).unwrap().cast(dtype).unwrap();
+            (name.to_owned(), tensor)
+        });
+        save_safetensors(source.path(), tensors.collect(), u64::MAX).unwrap();
+
+        load(source.path(), asked.parse().unwrap())
+            .save_pretrained(target.path())
+            .unwrap();
+        let file = target.path().join("model.safetensors");
+        let saved = Checkpoint::open_file(&file, &OpenOptions::default()).unwrap();
+        for name in saved.names() {
+            let dtype = saved.dtype(name).unwrap();
+            assert_eq!(dtype.name(), loaded, "{config:?} {asked}: {name}");
+        }
+        let config = json(&target.path().join("config.json"));
+        assert_eq!(config["dtype"], loaded.as_str());
+    }
 }
 
 #[test]

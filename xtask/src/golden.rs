@@ -21,6 +21,10 @@ const SCRIPTS: &[(&str, &[&str])] = &[
     ),
     ("golden_rope.py", &["crates/config/tests/golden/rope.json"]),
     (
+        "golden_dtypes.py",
+        &["tests/cases/llama", "tests/golden/dtypes.json"],
+    ),
+    (
         "golden_model_classes.py",
         &["crates/modeling/src/classes.txt"],
     ),

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use transformers_weights::DType;
+
 use crate::Head;
 
 /// What the reference says of a class beside its layers.
@@ -72,7 +74,56 @@ pub(crate) fn class_name(model_type: &str, head: Head) -> Option<&'static str> {
     TABLE.names.get(model_type)?.get(head).map(String::as_str)
 }
 
+impl ClassFacts {
+    /// Parts of names of parameters that stay in f32 when a model is loaded in `dtype`.
+    pub fn keep_in_f32(&self, dtype: DType) -> impl Iterator<Item = &'static str> {
+        let f16 = (dtype == DType::F16).then_some(self.f32_in_f16);
+        let half = matches!(dtype, DType::F16 | DType::BF16).then_some(self.f32_in_half);
+        let parts = f16.into_iter().chain(half).flat_map(|list| list.split(','));
+        parts.filter(|part| !part.is_empty())
+    }
+}
+
 /// What is known of a class.
 pub(crate) fn facts(class: &str) -> ClassFacts {
     TABLE.facts.get(class).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_those_of_the_reference() {
+        for (model_type, head, class) in [
+            ("llama", Head::Base, "LlamaModel"),
+            ("llama", Head::CausalLM, "LlamaForCausalLM"),
+            ("gemma3_text", Head::CausalLM, "Gemma3ForCausalLM"),
+            ("bert", Head::MaskedLM, "BertForMaskedLM"),
+            ("bert", Head::CausalLM, "BertLMHeadModel"),
+            ("gpt2", Head::CausalLM, "GPT2LMHeadModel"),
+        ] {
+            assert_eq!(class_name(model_type, head), Some(class));
+        }
+        assert_eq!(class_name("llama", Head::MaskedLM), None);
+        assert_eq!(class_name("parallel", Head::Base), None);
+        assert!(facts("LlamaForCausalLM").generates && !facts("LlamaModel").generates);
+    }
+
+    #[test]
+    fn what_stays_in_f32_depends_on_the_half_type() {
+        let kept = |class, dtype| facts(class).keep_in_f32(dtype).collect::<Vec<_>>();
+        assert_eq!(kept("T5ForConditionalGeneration", DType::F16), ["wo"]);
+        assert_eq!(kept("T5ForConditionalGeneration", DType::BF16), [""; 0]);
+        for dtype in [DType::F16, DType::BF16] {
+            let bias = ["e_score_correction_bias"];
+            assert_eq!(kept("DeepseekV3ForCausalLM", dtype), bias);
+        }
+        assert_eq!(
+            kept("DeepseekV32Model", DType::F16),
+            ["indexer.weights_proj", "e_score_correction_bias"]
+        );
+        assert_eq!(kept("DeepseekV3ForCausalLM", DType::F32), [""; 0]);
+        assert_eq!(kept("LlamaForCausalLM", DType::F16), [""; 0]);
+    }
 }

@@ -4,13 +4,16 @@ use std::collections::HashMap;
 
 use burn::tensor::{AllocationProperty, Bytes, DType as BurnDType, Device, Tensor, TensorData};
 use bytes::Bytes as SharedBytes;
+use transformers_config::{AutoConfig, parse_dtype};
 use transformers_hub::CancelToken;
 use transformers_weights::{
     BlockTensor, Checkpoint, DType, HostTensor, LoadPlan, Prepare, ReadOptions, WeightsError,
 };
 
+use crate::classes::ClassFacts;
 use crate::erased::{Blocks, Restore};
 use crate::load::Dtype;
+use crate::origin::Dtypes;
 use crate::parameters::{Fill, ParameterSource, Shapes};
 use crate::{LoadProgress, ModelError, PreTrainedModel};
 
@@ -18,22 +21,39 @@ use crate::{LoadProgress, ModelError, PreTrainedModel};
 ///
 /// The CPU computes in f32 whatever the parameters are rounded to. Its weight matrices stay as the checkpoint has them:
 /// in the dtype that they were rounded to, and with `auto` in blocks, or in a half type that a GGUF file has.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct LoadDtype {
     /// What parameters are rounded to.
-    pub stored: DType,
+    pub stored: Dtypes,
     pub compute: BurnDType,
     on_cpu: bool,
     auto: bool,
 }
 
 impl LoadDtype {
-    pub fn choose(asked: Dtype, checkpoint: &Checkpoint, device: &Device) -> Self {
-        let stored = match asked {
+    /// `auto` is what `config` says, or else what the first tensor of the checkpoint has.
+    pub fn choose(
+        asked: Dtype,
+        config: &AutoConfig,
+        class: &ClassFacts,
+        checkpoint: &Checkpoint,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let said = match (asked, config.dtype()) {
+            (Dtype::Auto, Some(name)) => match parse_dtype(name)? {
+                "float64" => Dtype::Float32,
+                name => name.parse()?,
+            },
+            (asked, _) => asked,
+        };
+        let stored = match said {
             Dtype::Float32 => DType::F32,
             Dtype::Float16 => DType::F16,
             Dtype::BFloat16 => DType::BF16,
-            Dtype::Auto => checkpoint.dtype_hint().unwrap_or(DType::F32),
+            Dtype::Auto => match checkpoint.dtype_hint() {
+                Some(half @ (DType::F16 | DType::BF16)) => half,
+                _ => DType::F32,
+            },
         };
         let half = match stored {
             DType::F16 => BurnDType::F16,
@@ -49,22 +69,28 @@ impl LoadDtype {
             true => half,
             false => BurnDType::F32,
         };
-        Self {
-            stored,
+        Ok(Self {
+            stored: Dtypes::of(stored, class),
             compute,
             on_cpu,
             auto: asked == Dtype::Auto,
-        }
+        })
     }
 
     /// What a tensor of type `found` is rounded to, and then kept as.
-    fn of(&self, found: DType, Parameter { weight, buffer, .. }: Parameter) -> [DType; 2] {
+    fn of(&self, found: DType, parameter: Parameter) -> [DType; 2] {
+        let Parameter {
+            weight,
+            stored,
+            buffer,
+            ..
+        } = parameter;
         if buffer {
             return [DType::F32; 2];
         }
         let half = matches!(found, DType::F16 | DType::BF16);
-        let as_found = weight && self.on_cpu && self.auto && half && self.stored == DType::F32;
-        let rounded = if as_found { found } else { self.stored };
+        let as_found = weight && self.on_cpu && self.auto && half && stored == DType::F32;
+        let rounded = if as_found { found } else { stored };
         let compute = match self.compute {
             BurnDType::F16 => DType::F16,
             BurnDType::BF16 => DType::BF16,
@@ -83,7 +109,7 @@ impl LoadDtype {
 pub(crate) struct Filling<'a> {
     pub checkpoint: &'a Checkpoint,
     pub plan: &'a LoadPlan,
-    pub dtype: LoadDtype,
+    pub dtype: &'a LoadDtype,
     pub device: &'a Device,
     pub progress: Option<&'a dyn LoadProgress>,
     pub cancel: Option<&'a CancelToken>,
@@ -98,7 +124,7 @@ impl Filling<'_> {
         let rounding = Rounding {
             checkpoint: self.checkpoint,
             dtype: self.dtype,
-            parameters: parameters(&*model),
+            parameters: parameters(&*model, &self.dtype.stored),
         };
         let filled = self.plan.filled();
         let sizes: Vec<usize> = filled.map(|name| rounding.of(name).elements).collect();
@@ -130,16 +156,18 @@ impl Filling<'_> {
 }
 
 /// What is to know of a parameter.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Parameter {
     elements: usize,
+    /// What it is rounded to.
+    stored: DType,
     /// Whether it may have a dtype of its own, or be in blocks.
     weight: bool,
     /// Whether it stays in f32.
     buffer: bool,
 }
 
-fn parameters(model: &dyn PreTrainedModel) -> HashMap<String, Parameter> {
+fn parameters(model: &dyn PreTrainedModel, dtypes: &Dtypes) -> HashMap<String, Parameter> {
     let mut shapes = Shapes::default();
     model.visit_parameters(&mut Restore(&mut shapes));
     let kinds = std::iter::zip(shapes.weights, shapes.buffers);
@@ -147,6 +175,7 @@ fn parameters(model: &dyn PreTrainedModel) -> HashMap<String, Parameter> {
     let parameter = |((name, shape), (weight, buffer)): ((String, Vec<usize>), (bool, bool))| {
         let parameter = Parameter {
             elements: shape.iter().product(),
+            stored: dtypes.of_parameter(&name),
             weight,
             buffer,
         };
@@ -158,7 +187,7 @@ fn parameters(model: &dyn PreTrainedModel) -> HashMap<String, Parameter> {
 /// What the readers make of tensors: the dtypes of the parameters, or blocks.
 struct Rounding<'a> {
     checkpoint: &'a Checkpoint,
-    dtype: LoadDtype,
+    dtype: &'a LoadDtype,
     parameters: HashMap<String, Parameter>,
 }
 
@@ -170,7 +199,13 @@ enum HostValue {
 
 impl Rounding<'_> {
     fn of(&self, parameter: &str) -> Parameter {
-        self.parameters.get(parameter).copied().unwrap_or_default()
+        let unknown = Parameter {
+            elements: 0,
+            stored: self.dtype.stored.main,
+            weight: false,
+            buffer: false,
+        };
+        self.parameters.get(parameter).copied().unwrap_or(unknown)
     }
 }
 

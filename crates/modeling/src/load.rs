@@ -12,7 +12,7 @@ use transformers_weights::{
     Checkpoint, LoadPlan, LoadRules, OpenOptions, conversion_mapping, plan,
 };
 
-use crate::classes::class_name;
+use crate::classes::{class_name, facts};
 use crate::device::DeviceSpec;
 use crate::erased::Restore;
 use crate::fill::{Filling, LoadDtype};
@@ -25,7 +25,7 @@ use crate::{LoadProgress, ModelError, PreTrainedModel};
 /// The dtype to load in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Dtype {
-    /// The checkpoint's.
+    /// What the config says, or else what the first tensor of the checkpoint has.
     #[default]
     Auto,
     /// `float32`.
@@ -146,7 +146,9 @@ pub(crate) fn from_pretrained(
     };
     let checkpoint = Checkpoint::open(&files, &open)?;
     let device = options.device.resolve()?;
-    let dtype = LoadDtype::choose(options.dtype, &checkpoint, &device);
+    let class = class_name(config.model_type(), head).map(facts);
+    let class = class.unwrap_or_default();
+    let dtype = LoadDtype::choose(options.dtype, &config, &class, &checkpoint, &device)?;
     let init = Init {
         dtype: dtype.compute,
         precision: options.precision,
@@ -161,7 +163,7 @@ pub(crate) fn from_pretrained(
     let filling = Filling {
         checkpoint: &checkpoint,
         plan: &plan,
-        dtype,
+        dtype: &dtype,
         device: &device,
         progress: options.progress.as_deref(),
         cancel: options.cancel.as_ref(),
@@ -178,7 +180,7 @@ pub(crate) fn from_pretrained(
     info.loading_info = plan.report;
     info.origin = Origin {
         head: Some(head),
-        dtype: dtype.stored,
+        dtypes: dtype.stored,
         transforms: Some(plan.used_transforms),
         files: Some(Arc::new(files)),
     };

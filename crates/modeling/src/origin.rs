@@ -7,7 +7,7 @@ use transformers_weights::conversion_mapping::SubModel;
 use transformers_weights::{DType, WeightTransform};
 
 use crate::Head;
-use crate::classes::class_name;
+use crate::classes::{ClassFacts, class_name};
 use crate::registry::Family;
 
 /// What is to remember of how a model was made.
@@ -15,8 +15,8 @@ use crate::registry::Family;
 pub(crate) struct Origin {
     /// The auto class; `None` for a module that was boxed by hand.
     pub head: Option<Head>,
-    /// What the parameters are rounded to when they are saved.
-    pub dtype: DType,
+    /// What the parameters are rounded to.
+    pub dtypes: Dtypes,
     /// The conversions that its checkpoint needed, in order; `None` where there was no checkpoint.
     pub transforms: Option<Vec<WeightTransform>>,
     /// The repository.
@@ -27,9 +27,40 @@ impl Default for Origin {
     fn default() -> Self {
         Self {
             head: None,
-            dtype: DType::F32,
+            dtypes: Dtypes::default(),
             transforms: None,
             files: None,
+        }
+    }
+}
+
+/// The dtype that parameters are rounded to, when they are loaded and when they are saved.
+#[derive(Debug, Clone)]
+pub(crate) struct Dtypes {
+    /// That of the model.
+    pub main: DType,
+    /// Parts of the names of parameters that are f32 all the same.
+    pub keep_in_f32: Vec<&'static str>,
+}
+
+impl Default for Dtypes {
+    fn default() -> Self {
+        Self::of(DType::F32, &ClassFacts::default())
+    }
+}
+
+impl Dtypes {
+    /// Those of a model of a class that is loaded in `main`.
+    pub fn of(main: DType, class: &ClassFacts) -> Self {
+        let keep_in_f32 = class.keep_in_f32(main).collect();
+        Self { main, keep_in_f32 }
+    }
+
+    /// That of a parameter.
+    pub fn of_parameter(&self, name: &str) -> DType {
+        match self.keep_in_f32.iter().any(|part| name.contains(part)) {
+            true => DType::F32,
+            false => self.main,
         }
     }
 }

@@ -18,7 +18,7 @@ use transformers_weights::{
 
 use crate::classes::{class_name, facts};
 use crate::erased::Restore;
-use crate::origin::sub_models;
+use crate::origin::{Dtypes, sub_models};
 use crate::parameters::ParameterPath;
 use crate::registry::family;
 use crate::{ModelError, PreTrainedModel, Precision};
@@ -98,7 +98,7 @@ impl dyn PreTrainedModel {
 
     fn config_to_save(&self) -> Result<AutoConfig, ModelError> {
         let mut config = self.info().config.completed()?;
-        config.set("dtype", self.info().origin.dtype.name());
+        config.set("dtype", self.info().origin.dtypes.main.name());
         if let Some(class) = self.class_name() {
             config.set("architectures", vec![class]);
         }
@@ -109,7 +109,7 @@ impl dyn PreTrainedModel {
     fn tensors(&self) -> Vec<LazyTensor> {
         let mut collected = Collect {
             path: ParameterPath::default(),
-            dtype: self.info().origin.dtype,
+            dtypes: self.info().origin.dtypes.clone(),
             tensors: Vec::new(),
         };
         self.visit_parameters(&mut Restore(&mut collected));
@@ -144,7 +144,7 @@ impl dyn PreTrainedModel {
 /// All parameters as host tensors, each read when it is asked for.
 struct Collect {
     path: ParameterPath,
-    dtype: DType,
+    dtypes: Dtypes,
     tensors: Vec<LazyTensor>,
 }
 
@@ -174,9 +174,10 @@ impl ModuleVisitor for Collect {
 
 impl Collect {
     fn push(&mut self, shape: Vec<usize>, read: impl FnOnce() -> TensorData + Send + 'static) {
-        let dtype = self.dtype;
+        let name = self.path.name();
+        let dtype = self.dtypes.of_parameter(&name);
         let read = move || host_tensor(read())?.cast(dtype);
-        let tensor = LazyTensor::deferred(self.path.name(), dtype, shape, read);
+        let tensor = LazyTensor::deferred(name, dtype, shape, read);
         self.tensors.push(tensor);
     }
 }

@@ -205,11 +205,15 @@ impl Checkpoint {
         self.stores[self.locate(name)?.store].blocks(name)
     }
 
-    /// The type of the first floating-point tensor: what the model was saved as, where its configuration does not say.
+    /// The type of the first floating-point tensor, by the alphabet and of the first file that has one: what the model was
+    /// saved as, where its configuration does not say.
     pub fn dtype_hint(&self) -> Option<DType> {
-        self.names()
-            .filter_map(|name| self.dtype(name).ok())
-            .find(|dtype| dtype.is_float())
+        let typed = self.tensors.iter().filter_map(|tensor| {
+            let dtype = self.stores[tensor.store].dtype(&tensor.name).ok()?;
+            dtype.is_float().then_some((tensor, dtype))
+        });
+        let first = typed.min_by_key(|(tensor, _)| (tensor.store, tensor.name.as_str()));
+        first.map(|(_, dtype)| dtype)
     }
 
     fn locate(&self, name: &str) -> Result<&Located> {
