@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{DType, Tensor};
-use transformers_config::GenerationConfig;
+use transformers_config::{AutoConfig, GenerationConfig};
 use transformers_generation::{Generate, Prompt};
 use transformers_modeling::{
     AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForMultipleChoice,
@@ -180,7 +180,37 @@ pub(crate) fn load_from(
     })
 }
 
-fn inputs(case: &Case) -> Result<ModelInputs, CaseError> {
+/// A fresh model, by the auto class of a kind.
+///
+/// # Errors
+/// As the auto class's `from_config_with`.
+pub fn from_config(
+    kind: Kind,
+    config: &AutoConfig,
+    options: &LoadOptions,
+) -> Result<Box<dyn PreTrainedModel>, CaseError> {
+    macro_rules! fresh {
+        ($auto_class:ident) => {
+            $auto_class::from_config_with(config, options)?.into_inner()
+        };
+    }
+    Ok(match kind {
+        Kind::Lm => fresh!(AutoModelForCausalLM),
+        Kind::Mlm => fresh!(AutoModelForMaskedLM),
+        Kind::Textenc => match AutoModelForTextEncoding::from_config_with(config, options) {
+            Err(ModelError::NoHead { .. }) => fresh!(AutoModel),
+            model => model?.into_inner(),
+        },
+        Kind::Seqcls => fresh!(AutoModelForSequenceClassification),
+        Kind::Tokcls => fresh!(AutoModelForTokenClassification),
+        Kind::Qa => fresh!(AutoModelForQuestionAnswering),
+        Kind::Mc => fresh!(AutoModelForMultipleChoice),
+        Kind::Nsp => fresh!(AutoModelForNextSentencePrediction),
+        Kind::Pretraining => fresh!(AutoModelForPreTraining),
+    })
+}
+
+pub(crate) fn inputs(case: &Case) -> Result<ModelInputs, CaseError> {
     let tensors = &case.tensors;
     let next_sentence = tensors.optional_numbers("next_sentence_label")?;
     Ok(ModelInputs {

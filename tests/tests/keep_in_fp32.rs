@@ -36,6 +36,7 @@ impl DecoderFamily for StandIn {
     fn options(_: &StandInConfig) -> DecoderOptions {
         DecoderOptions {
             vocab_size: 20,
+            pad_token_id: None,
             hidden_size: 8,
             layer_types: vec![LayerType::FullAttention],
             head_dim: 4,

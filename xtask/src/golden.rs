@@ -24,6 +24,7 @@ const SCRIPTS: &[(&str, &[&str])] = &[
         "golden_dtypes.py",
         &["tests/cases/llama", "tests/golden/dtypes.json"],
     ),
+    ("golden_init.py", &["tests/cases", "tests/golden/init.json"]),
     (
         "golden_model_classes.py",
         &["crates/modeling/src/classes.txt"],

@@ -50,7 +50,19 @@ macro_rules! auto_class {
             /// # Errors
             /// A model type that is not supported, or config values that do not fit together.
             pub fn from_config(config: &AutoConfig, device: &Device) -> Result<Self, ModelError> {
-                from_config(config, $head, device).map(Self)
+                from_config(config, $head, device, &LoadOptions::default()).map(Self)
+            }
+
+            /// A model with fresh weights in f32, by the options' device, precision, seed and initialisation.
+            ///
+            /// # Errors
+            /// As [`Self::from_config`], and a device that is not there.
+            pub fn from_config_with(
+                config: &AutoConfig,
+                options: &LoadOptions,
+            ) -> Result<Self, ModelError> {
+                let device = options.device.resolve()?;
+                from_config(config, $head, &device, options).map(Self)
             }
 
             /// The model as an object.

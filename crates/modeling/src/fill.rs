@@ -12,7 +12,9 @@ use transformers_weights::{
 
 use crate::classes::ClassFacts;
 use crate::erased::{Blocks, Restore};
+use crate::init_weights::InitWeights;
 use crate::load::Dtype;
+use crate::nn::Draws;
 use crate::origin::Dtypes;
 use crate::parameters::{Fill, ParameterSource, Shapes};
 use crate::{LoadProgress, ModelError, PreTrainedModel};
@@ -111,6 +113,9 @@ pub(crate) struct Filling<'a> {
     pub plan: &'a LoadPlan,
     pub dtype: &'a LoadDtype,
     pub device: &'a Device,
+    /// The user's rules for what the plan has no value for.
+    pub init: Option<&'a InitWeights>,
+    pub draws: &'a Draws,
     pub progress: Option<&'a dyn LoadProgress>,
     pub cancel: Option<&'a CancelToken>,
 }
@@ -262,9 +267,10 @@ impl ParameterSource for Source<'_> {
     fn value<const D: usize>(&mut self, name: &str) -> Option<Tensor<D>> {
         let tensor = match self.floats.take() {
             Some(tensor) => tensor,
-            None => match self.next(name)? {
-                HostValue::Floats(tensor) => tensor,
-                HostValue::Blocks(_) => unreachable!("a weight is asked for blocks first"),
+            None => match self.next(name) {
+                Some(HostValue::Floats(tensor)) => tensor,
+                Some(HostValue::Blocks(_)) => unreachable!("a weight is asked for blocks first"),
+                None => return self.fresh(name),
             },
         };
         let tensor = self.filling.floats(name, tensor);
@@ -288,6 +294,13 @@ impl ParameterSource for Source<'_> {
 }
 
 impl Source<'_> {
+    fn fresh<const D: usize>(&self, name: &str) -> Option<Tensor<D>> {
+        let shape = self.filling.plan.model.parameters.get(name)?;
+        let device = (self.filling.device, self.filling.dtype.compute);
+        let Filling { init, draws, .. } = self.filling;
+        init?.value(name, shape, draws, device)
+    }
+
     fn next(&mut self, name: &str) -> Option<HostValue> {
         if self.error.is_some() {
             return None;

@@ -10,6 +10,7 @@ mod device;
 mod erased;
 mod error;
 mod fill;
+mod init_weights;
 mod inputs;
 mod load;
 pub mod loss;
@@ -32,6 +33,7 @@ pub use auto::{
 pub use device::{AvailableDevice, DeviceSpec, available_devices};
 pub use erased::{Blocks, Parameter, ParameterMapper, ParameterRef, ParameterVisitor};
 pub use error::ModelError;
+pub use init_weights::{InitRule, InitWeights};
 pub use inputs::{Labels, ModelInputs, ModelOutput};
 pub use load::{Dtype, LoadOptions};
 pub use model::{Forward, ModelInfo, PreTrainedModel, Pretrained};

@@ -16,7 +16,8 @@ use crate::classes::{class_name, facts};
 use crate::device::DeviceSpec;
 use crate::erased::Restore;
 use crate::fill::{Filling, LoadDtype};
-use crate::nn::Init;
+use crate::init_weights::InitWeights;
+use crate::nn::{Draws, Init};
 use crate::origin::{Origin, sub_models};
 use crate::parameters::Shapes;
 use crate::registry::{Family, Head, family};
@@ -92,6 +93,10 @@ pub struct LoadOptions {
     pub config: Option<AutoConfig>,
     /// How products with quantised weights are computed on the CPU.
     pub precision: Precision,
+    /// Makes what parameters get that no checkpoint fills the same each time.
+    pub seed: Option<u64>,
+    /// What such parameters get, in place of their family's rules.
+    pub init_weights: Option<InitWeights>,
     /// Told about the tensors as they are loaded; downloads have a sink of their own in `hub`.
     pub progress: Option<Arc<dyn LoadProgress>>,
     /// Ends downloads and loading from another thread, with an error.
@@ -110,6 +115,8 @@ impl Default for LoadOptions {
             mmap: true,
             config: None,
             precision: Precision::default(),
+            seed: None,
+            init_weights: None,
             progress: None,
             cancel: None,
         }
@@ -151,8 +158,7 @@ pub(crate) fn from_pretrained(
     let dtype = LoadDtype::choose(options.dtype, &config, &class, &checkpoint, &device)?;
     let init = Init {
         dtype: dtype.compute,
-        precision: options.precision,
-        ..Init::new(device.clone())
+        ..init(&config, options, &device)
     };
     let (model, plan) = build(&family, head, config, &init, &checkpoint, options)
         .map_err(|error| in_config_file(error, &files))?;
@@ -165,6 +171,8 @@ pub(crate) fn from_pretrained(
         plan: &plan,
         dtype: &dtype,
         device: &device,
+        init: options.init_weights.as_ref(),
+        draws: &init.draws,
         progress: options.progress.as_deref(),
         cancel: options.cancel.as_ref(),
     };
@@ -187,14 +195,43 @@ pub(crate) fn from_pretrained(
     Ok(model)
 }
 
+fn init(config: &AutoConfig, options: &LoadOptions, device: &Device) -> Init {
+    Init {
+        std: initializer_range(config),
+        precision: options.precision,
+        draws: options.seed.map(Draws::seeded).unwrap_or_default(),
+        ..Init::new(device.clone())
+    }
+}
+
+/// The spread of fresh weights, under the names that the reference looks for it.
+fn initializer_range(config: &AutoConfig) -> f64 {
+    let completed = config.completed();
+    let config = completed.as_ref().unwrap_or(config);
+    let text = config
+        .get("text_config")
+        .and_then(|text| text.get("initializer_range"));
+    ["initializer_range", "init_std", "initializer_factor"]
+        .into_iter()
+        .find_map(|key| config.get(key))
+        .or(text)
+        .and_then(serde_json::Value::as_f64)
+        .unwrap_or_default()
+}
+
 /// A model with fresh weights and `head` on top.
 pub(crate) fn from_config(
     config: &AutoConfig,
     head: Head,
     device: &Device,
+    options: &LoadOptions,
 ) -> Result<Box<dyn PreTrainedModel>, ModelError> {
     let builder = family(config)?.builder(head)?;
-    let mut model = builder(config, &Init::new(device.clone()))?;
+    let init = init(config, options, device);
+    let mut model = builder(config, &init)?;
+    if let Some(rules) = &options.init_weights {
+        model = rules.apply(model, &init.draws, device);
+    }
     let info = model.info_mut();
     info.generation_config = GenerationConfig::from_model_config(config)?;
     info.origin.head = Some(head);

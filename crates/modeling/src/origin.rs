@@ -11,7 +11,7 @@ use crate::classes::{ClassFacts, class_name};
 use crate::registry::Family;
 
 /// What is to remember of how a model was made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Origin {
     /// The auto class; `None` for a module that was boxed by hand.
     pub head: Option<Head>,
@@ -21,17 +21,6 @@ pub(crate) struct Origin {
     pub transforms: Option<Vec<WeightTransform>>,
     /// The repository.
     pub files: Option<Arc<ModelFiles>>,
-}
-
-impl Default for Origin {
-    fn default() -> Self {
-        Self {
-            head: None,
-            dtypes: Dtypes::default(),
-            transforms: None,
-            files: None,
-        }
-    }
 }
 
 /// The dtype that parameters are rounded to, when they are loaded and when they are saved.

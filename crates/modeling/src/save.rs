@@ -44,7 +44,7 @@ impl Default for SaveOptions {
     }
 }
 
-impl dyn PreTrainedModel {
+impl dyn PreTrainedModel + '_ {
     /// Writes the model into a folder, from which `from_pretrained` loads it here and in Python, with default options.
     ///
     /// # Errors

@@ -85,6 +85,7 @@ impl DecoderFamily for Parallel {
     fn options(config: &ParallelConfig) -> DecoderOptions {
         DecoderOptions {
             vocab_size: config.vocab_size,
+            pad_token_id: None,
             hidden_size: config.hidden_size,
             layer_types: vec![LayerType::FullAttention; config.num_hidden_layers],
             head_dim: config.hidden_size / config.num_attention_heads,

@@ -48,6 +48,7 @@ impl BaseFamily for Albert {
         let hidden = config.hidden_size;
         let options = TextEmbeddingsOptions {
             vocab_size: config.vocab_size,
+            padding: config.pad_token_id,
             width: config.embedding_size,
             normed_width: config.embedding_size,
             positions: config.max_position_embeddings,

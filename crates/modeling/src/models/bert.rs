@@ -93,6 +93,7 @@ macro_rules! bert_like {
                 Ok($crate::models::bert::BertOptions {
                     embeddings: $crate::nn::TextEmbeddingsOptions {
                         vocab_size: self.vocab_size,
+                        padding: self.pad_token_id,
                         width: self.$width,
                         normed_width: self.$width,
                         positions: self.max_position_embeddings,

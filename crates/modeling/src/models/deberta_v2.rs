@@ -53,6 +53,7 @@ impl BaseFamily for DebertaV2 {
     ) -> Result<DebertaV2Model, ModelError> {
         let options = TextEmbeddingsOptions {
             vocab_size: config.vocab_size,
+            padding: config.pad_token_id,
             width: config.embedding_size(),
             normed_width: config.hidden_size,
             positions: match config.position_biased_input {

@@ -48,6 +48,7 @@ impl BaseFamily for DistilBert {
     ) -> Result<DistilBertModel, ModelError> {
         let options = TextEmbeddingsOptions {
             vocab_size: config.vocab_size,
+            padding: config.pad_token_id,
             width: config.dim,
             normed_width: config.dim,
             positions: config.max_position_embeddings,

@@ -8,6 +8,7 @@ macro_rules! decoder_options {
             $($field: $value,)*
             ..crate::nn::DecoderOptions {
                 vocab_size: $config.vocab_size,
+                pad_token_id: $config.pad_token_id,
                 hidden_size: $config.hidden_size,
                 layer_types: $config.layer_types(),
                 head_dim: $config.hidden_size / $config.num_attention_heads,

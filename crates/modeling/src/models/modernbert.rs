@@ -48,6 +48,21 @@ impl BaseFamily for ModernBert {
     }
 }
 
+/// For layers that read the residual stream; the spread of fresh weights is cut off.
+fn inward(config: &ModernBertConfig, init: &Init) -> Init {
+    Init {
+        std: config.initializer_range,
+        cutoff: config.initializer_cutoff_factor,
+        ..init.clone()
+    }
+}
+
+/// For layers that write to it: the spread shrinks with their number.
+fn outward(config: &ModernBertConfig, init: &Init) -> Init {
+    let layers = config.num_hidden_layers as f64;
+    inward(config, init).with_std(config.initializer_range / (2.0 * layers).sqrt())
+}
+
 fn norm(config: &ModernBertConfig, init: &Init) -> LayerNorm {
     LayerNorm::new(config.hidden_size, config.norm_eps, config.norm_bias, init)
 }
@@ -103,11 +118,11 @@ impl ModernBertMlp {
         [hidden, inner]: [usize; 2],
         bias: bool,
         activation: Activation,
-        init: &Init,
+        [inward, outward]: [&Init; 2],
     ) -> Self {
         Self {
-            Wi: Linear::new(hidden, 2 * inner, bias, init),
-            Wo: Linear::new(inner, hidden, bias, init),
+            Wi: Linear::new(hidden, 2 * inner, bias, inward),
+            Wo: Linear::new(inner, hidden, bias, outward),
             activation,
         }
     }
@@ -133,11 +148,12 @@ impl ModernBertEncoderLayer {
     fn new(config: &ModernBertConfig, index: usize, init: &Init) -> Result<Self, ModelError> {
         let hidden = config.hidden_size;
         let bias = config.attention_bias;
+        let (inward, outward) = (inward(config, init), outward(config, init));
         Ok(Self {
             attn_norm: (index > 0).then(|| norm(config, init)),
             attn: ModernBertAttention {
-                Wqkv: Linear::new(hidden, 3 * hidden, bias, init),
-                Wo: Linear::new(hidden, hidden, bias, init),
+                Wqkv: Linear::new(hidden, 3 * hidden, bias, &inward),
+                Wo: Linear::new(hidden, hidden, bias, &outward),
                 heads: config.num_attention_heads,
             },
             mlp_norm: norm(config, init),
@@ -145,7 +161,7 @@ impl ModernBertEncoderLayer {
                 [hidden, config.intermediate_size],
                 config.mlp_bias,
                 activation("hidden_activation", &config.hidden_activation)?,
-                init,
+                [&inward, &outward],
             ),
         })
     }
@@ -191,7 +207,12 @@ impl ModernBertModel {
             .map(|index| ModernBertEncoderLayer::new(config, index, init));
         Ok(Self {
             embeddings: ModernBertEmbeddings {
-                tok_embeddings: Embedding::new(config.vocab_size, config.hidden_size, init),
+                // The reference draws the padding token's vector like any other.
+                tok_embeddings: Embedding::new(
+                    config.vocab_size,
+                    config.hidden_size,
+                    &inward(config, init),
+                ),
                 norm: norm(config, init),
             },
             layers: layers.collect::<Result<_, _>>()?,
@@ -259,7 +280,7 @@ impl ModernBertPredictionHead {
     fn new(config: &ModernBertConfig, init: &Init) -> Result<Self, ModelError> {
         let (hidden, bias) = (config.hidden_size, config.classifier_bias);
         Ok(Self {
-            dense: Linear::new(hidden, hidden, bias, init),
+            dense: Linear::new(hidden, hidden, bias, &outward(config, init)),
             norm: norm(config, init),
             activation: activation("classifier_activation", &config.classifier_activation)?,
         })
@@ -284,7 +305,7 @@ impl TaskHead<ModernBert> for ModernBertMaskedLM {
         let (bias, tied) = (config.decoder_bias, config.tie_word_embeddings);
         Ok(Self {
             head: ModernBertPredictionHead::new(config, init)?,
-            decoder: OutputLayer::new(hidden, vocab, bias, tied, init),
+            decoder: OutputLayer::new(hidden, vocab, bias, tied, &outward(config, init)),
         })
     }
 
@@ -329,9 +350,11 @@ impl TaskHead<ModernBert> for ModernBertScores {
         options: &HeadOptions,
         init: &Init,
     ) -> Result<Self, ModelError> {
+        let std = (config.hidden_size as f64).powf(-0.5);
+        let last = inward(config, init).with_std(std);
         Ok(Self {
             head: ModernBertPredictionHead::new(config, init)?,
-            classifier: Linear::new(config.hidden_size, options.num_labels, true, init),
+            classifier: Linear::new(config.hidden_size, options.num_labels, true, &last),
             mean: config.classifier_pooling == "mean",
             options: options.clone(),
         })

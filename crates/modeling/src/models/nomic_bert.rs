@@ -75,6 +75,7 @@ macro_rules! nomic_like {
                 Ok(NomicOptions {
                     embeddings: TextEmbeddingsOptions {
                         vocab_size: self.vocab_size,
+                        padding: self.pad_token_id,
                         width: hidden,
                         normed_width: hidden,
                         positions: 0,

@@ -75,6 +75,8 @@ pub trait DecoderFamily: Debug + 'static {
 pub struct DecoderOptions {
     /// Ids are below this.
     pub vocab_size: usize,
+    /// The token whose vector is zero in a fresh model.
+    pub pad_token_id: Option<u32>,
     /// Features of the residual stream.
     pub hidden_size: usize,
     /// One entry per layer.
@@ -217,7 +219,12 @@ impl<L: DecoderLayer> Decoder<L> {
             ..init.clone()
         };
         Ok(Self {
-            embed_tokens: Embedding::new(options.vocab_size, options.hidden_size, &init),
+            embed_tokens: Embedding::padded(
+                options.vocab_size,
+                options.hidden_size,
+                options.pad_token_id,
+                &init,
+            ),
             layers: (0..options.layer_types.len())
                 .map(|index| F::layer(config, index, &init))
                 .collect::<Result<_, _>>()?,

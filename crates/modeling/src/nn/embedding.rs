@@ -21,6 +21,13 @@ impl Embedding {
         }
     }
 
+    /// The same; a fresh vector of the `padding` token is zero.
+    pub fn padded(vocab: usize, hidden: usize, padding: Option<u32>, init: &Init) -> Self {
+        Self {
+            weight: Weight::vectors([vocab, hidden], padding, init),
+        }
+    }
+
     /// Ids `[batch, seq]`, each below `vocab`, to vectors `[batch, seq, hidden]`.
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         ops::embedding(self.weight.val(), ids)

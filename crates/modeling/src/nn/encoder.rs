@@ -194,6 +194,8 @@ pub struct TextEmbeddings {
 pub struct TextEmbeddingsOptions {
     /// Rows of the table of words.
     pub vocab_size: usize,
+    /// The token whose vector is zero in a fresh model.
+    pub padding: Option<u32>,
     /// Features of a vector in the tables.
     pub width: usize,
     /// Features of the normed sum; where they are not as many, a projection is between.
@@ -211,12 +213,16 @@ pub struct TextEmbeddingsOptions {
 impl TextEmbeddings {
     /// Tables of the given sizes.
     pub fn new(options: &TextEmbeddingsOptions, init: &Init) -> Self {
-        let table = |rows| Embedding::new(rows, options.width, init);
-        let optional = |rows| (rows > 0).then(|| table(rows));
+        let table = |rows, padding| Embedding::padded(rows, options.width, padding, init);
+        let optional = |rows, padding| (rows > 0).then(|| table(rows, padding));
+        let no_position = match options.count {
+            PositionCount::Columns => None,
+            PositionCount::After(padding) => Some(padding),
+        };
         Self {
-            word_embeddings: table(options.vocab_size),
-            position_embeddings: optional(options.positions),
-            token_type_embeddings: optional(options.segments),
+            word_embeddings: table(options.vocab_size, options.padding),
+            position_embeddings: optional(options.positions, no_position),
+            token_type_embeddings: optional(options.segments, None),
             embed_proj: (options.width != options.normed_width)
                 .then(|| Linear::new(options.width, options.normed_width, false, init)),
             LayerNorm: LayerNorm::new(options.normed_width, options.norm_eps, true, init),

@@ -1,8 +1,14 @@
 //! Parameters that cost nothing until they are used or filled from a checkpoint.
 
+use std::ops::Range;
+
 use burn::module::{Param, ParamId};
-use burn::tensor::{DType, Device, Distribution, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use transformers_ops::Precision;
+
+use super::Draws;
+
+const DEFAULT_STD: f64 = 0.02;
 
 /// Where and how a model's parameters are born: their device, their dtype and the spread of fresh weights.
 ///
@@ -14,8 +20,12 @@ pub struct Init {
     pub device: Device,
     /// The dtype of every floating-point parameter.
     pub dtype: DType,
-    /// Standard deviation of fresh weights (`initializer_range`).
+    /// Standard deviation of fresh weights (`initializer_range`); 0 means 0.02, as in the reference.
     pub std: f64,
+    /// Fresh weights that are more than so many standard deviations off are drawn again.
+    pub cutoff: f64,
+    /// What fresh weights are drawn from.
+    pub draws: Draws,
     /// How products with weights are computed on the CPU.
     pub precision: Precision,
 }
@@ -26,16 +36,53 @@ impl Init {
         Self {
             device,
             dtype: DType::F32,
-            std: 0.02,
+            std: DEFAULT_STD,
+            cutoff: f64::INFINITY,
+            draws: Draws::default(),
             precision: Precision::default(),
+        }
+    }
+
+    /// With weights of another spread.
+    pub fn with_std(&self, std: f64) -> Self {
+        Self {
+            std,
+            ..self.clone()
         }
     }
 
     /// A weight drawn from `N(0, std²)`.
     pub fn normal<const D: usize>(&self, shape: [usize; D]) -> Param<Tensor<D>> {
-        let (std, dtype) = (self.std, self.dtype);
+        self.normal_but(shape, 0..0)
+    }
+
+    /// Vectors drawn from `N(0, std²)`, `[rows, features]`; that of the padding token is zero.
+    pub fn vectors(&self, shape: [usize; 2], padding: Option<u32>) -> Param<Tensor<2>> {
+        let row = padding
+            .map(|row| row as usize)
+            .filter(|row| *row < shape[0]);
+        self.normal_but(
+            shape,
+            row.map_or(0..0, |row| row * shape[1]..(row + 1) * shape[1]),
+        )
+    }
+
+    /// Normal, but for a range of zeros.
+    fn normal_but<const D: usize>(
+        &self,
+        shape: [usize; D],
+        zeros: Range<usize>,
+    ) -> Param<Tensor<D>> {
+        let std = if self.std == 0.0 {
+            DEFAULT_STD
+        } else {
+            self.std
+        };
+        let (dtype, cutoff, stream) = (self.dtype, self.cutoff, self.draws.stream());
         self.lazy(shape, move |device| {
-            Tensor::<D>::random(shape, Distribution::Normal(0.0, std), device).cast(dtype)
+            let mut values = stream.truncated(shape.iter().product(), std, cutoff);
+            values[zeros.clone()].fill(0.0);
+            Tensor::from_data(TensorData::new(values, shape), (device, dtype))
         })
     }
 

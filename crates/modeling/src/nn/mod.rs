@@ -5,6 +5,7 @@ mod attention;
 mod buffer;
 mod cache;
 mod decoder;
+mod draws;
 mod embedding;
 mod encoder;
 mod headed;
@@ -29,6 +30,7 @@ pub use decoder::{
     CausalLM, Decoder, DecoderFamily, DecoderLayer, DecoderOptions, LayerContext, OnDecoder,
     RouterOutputs,
 };
+pub use draws::Draws;
 pub use embedding::Embedding;
 pub use encoder::{
     Pooler, PositionCount, States, TextEmbeddings, TextEmbeddingsOptions, Tokens, self_attention,

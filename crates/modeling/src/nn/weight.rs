@@ -37,8 +37,13 @@ pub(crate) const CONTAINER: &str = "Enum:WeightValue";
 impl Weight {
     /// A matrix of `shape` (`[out, in]`), drawn at random unless a checkpoint fills it.
     pub fn new(shape: [usize; 2], init: &Init) -> Self {
+        Self::vectors(shape, None, init)
+    }
+
+    /// The same, with zeros in the row of the padding token.
+    pub fn vectors(shape: [usize; 2], padding: Option<u32>, init: &Init) -> Self {
         Self {
-            value: WeightValue::Dense(init.normal(shape)),
+            value: WeightValue::Dense(init.vectors(shape, padding)),
             precision: init.precision,
         }
     }
