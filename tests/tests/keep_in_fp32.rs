@@ -27,6 +27,7 @@ impl ModelConfig for StandInConfig {
     const MODEL_TYPE: &'static str = "hy_v4";
 }
 
+#[derive(Debug)]
 struct StandIn;
 
 impl DecoderFamily for StandIn {
@@ -46,6 +47,7 @@ impl DecoderFamily for StandIn {
             bidirectional: false,
             embedding_scale: None,
             final_logit_softcapping: None,
+            router: None,
             tie_word_embeddings: false,
             initializer_range: 0.02,
         }

@@ -42,7 +42,7 @@ impl ParameterPath {
     }
 
     /// Whether this is a [`Buffer`](crate::nn::Buffer), which stays in f32.
-    fn is_buffer(&self) -> bool {
+    pub(crate) fn is_buffer(&self) -> bool {
         self.is_in(BUFFER_CONTAINER)
     }
 

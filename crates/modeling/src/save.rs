@@ -175,7 +175,10 @@ impl ModuleVisitor for Collect {
 impl Collect {
     fn push(&mut self, shape: Vec<usize>, read: impl FnOnce() -> TensorData + Send + 'static) {
         let name = self.path.name();
-        let dtype = self.dtypes.of_parameter(&name);
+        let dtype = match self.path.is_buffer() {
+            true => DType::F32,
+            false => self.dtypes.of_parameter(&name),
+        };
         let read = move || host_tensor(read())?.cast(dtype);
         let tensor = LazyTensor::deferred(name, dtype, shape, read);
         self.tensors.push(tensor);
