@@ -59,6 +59,7 @@ impl BaseFamily for MPNet {
         let hidden = config.hidden_size;
         let options = TextEmbeddingsOptions {
             vocab_size: config.vocab_size,
+            padding: Some(PADDING),
             width: hidden,
             normed_width: hidden,
             positions: config.max_position_embeddings,
