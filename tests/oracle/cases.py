@@ -716,6 +716,25 @@ CASES = {
         hidden_states=False,
     ),
     **heads("modernbert", MODERNBERT_HEAD),
+    # modernbert's decoder: the window is half as wide
+    "modernbert_decoder": Case("modernbert-decoder", dict(MODERNBERT, local_attention=12, hidden_size=20, num_attention_heads=2)),
+    "modernbert_decoder_biases": Case(
+        "modernbert-decoder",
+        dict(
+            MODERNBERT_HEAD,
+            norm_bias=True,
+            attention_bias=True,
+            mlp_bias=True,
+            classifier_bias=True,
+            decoder_bias=False,
+            tie_word_embeddings=False,
+            layer_types=["sliding_attention", "full_attention"],
+        ),
+        hidden_states=False,
+    ),
+    "modernbert_decoder_classes": Case(
+        "modernbert-decoder", dict(MODERNBERT_HEAD, num_labels=3), kind="seqcls", hidden_states=False
+    ),
     # nomic_bert and gte: rotary positions in BERT's order of norms
     "nomic_bert": Case("nomic_bert", NOMIC, kind="mlm"),
     "nomic_bert_encoder": Case(

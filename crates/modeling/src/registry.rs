@@ -125,12 +125,10 @@ impl Family {
             .tied(&[("lm_head.weight", "model.embed_tokens.weight")])
             .prefix(Head::QuestionAnswering, F::QUESTION_ANSWERING_PREFIX)
             .headless::<On<F>>(Head::Base)
-            .head(Head::CausalLM, |config, init| {
-                Ok(Pretrained::boxed(
-                    CausalLM::new::<F>(&config.typed()?, init)?,
-                    config,
-                ))
-            });
+            .head(Head::CausalLM, causal_lm::<F>);
+        if known && has(Head::PreTraining) {
+            family = family.head(Head::PreTraining, causal_lm::<F>);
+        }
         if has(Head::SequenceClassification) {
             family = family.with::<On<F>, heads::LastTokenScore>(Head::SequenceClassification);
         }
@@ -166,6 +164,14 @@ impl Family {
             }
         })
     }
+}
+
+fn causal_lm<F: DecoderFamily>(
+    config: &AutoConfig,
+    init: &Init,
+) -> Result<Box<dyn PreTrainedModel>, ModelError> {
+    let model = CausalLM::new::<F>(&config.typed()?, init)?;
+    Ok(Pretrained::boxed(model, config))
 }
 
 impl fmt::Debug for Family {

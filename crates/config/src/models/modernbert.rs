@@ -107,6 +107,8 @@ config! {
         use_cache: bool = true,
         /// Twice the positions that a sliding layer attends to.
         local_attention: Option<usize> = Some(128),
+        /// Half of that, -1 where there is none: as the reference writes it.
+        sliding_window: Option<i64> = None,
         layer_types: Option<Vec<LayerType>> = None,
         rope_parameters: RopeParameters = rope_by_layer_type(),
         tie_word_embeddings: bool = true,
@@ -210,6 +212,7 @@ macro_rules! modernbert {
             }
 
             fn complete(&mut self) {
+                self.complete_window();
                 self.layer_types = Some(self.layer_types());
                 self.rope_parameters.complete(self.max_position_embeddings);
             }
@@ -225,6 +228,9 @@ impl ModernBertConfig {
     pub fn window(&self) -> usize {
         self.local_attention / 2 + 1
     }
+
+    /// Its half is not written.
+    fn complete_window(&mut self) {}
 
     fn check(&self) -> Result<()> {
         checks::sizes(&[("local_attention", self.local_attention.max(1))])?;
@@ -242,6 +248,11 @@ impl ModernBertDecoderConfig {
     /// The positions that a sliding layer attends to, the own one included.
     pub fn window(&self) -> Option<usize> {
         self.local_attention.map(|both| both / 2)
+    }
+
+    fn complete_window(&mut self) {
+        let half = self.window().map(|window| window as i64);
+        self.sliding_window = Some(half.unwrap_or(-1));
     }
 
     fn check(&self) -> Result<()> {

@@ -40,6 +40,7 @@ mod llama;
 mod mistral;
 mod mixtral;
 mod modernbert;
+mod modernbert_decoder;
 mod mpnet;
 mod nomic_bert;
 mod qwen2;
@@ -72,6 +73,7 @@ pub(crate) fn families() -> Vec<Family> {
         Family::decoder::<mistral::Mistral>(),
         Family::decoder::<mixtral::Mixtral>(),
         modernbert::family(),
+        modernbert_decoder::family(),
         mpnet::family(),
         nomic_bert::family(),
         nomic_bert::gte(),

@@ -68,9 +68,25 @@ fn norm(config: &ModernBertConfig, init: &Init) -> LayerNorm {
 }
 
 #[derive(Module, Debug)]
-struct ModernBertEmbeddings {
-    tok_embeddings: Embedding,
+pub(super) struct ModernBertEmbeddings {
+    pub tok_embeddings: Embedding,
     norm: LayerNorm,
+}
+
+impl ModernBertEmbeddings {
+    /// A table of `vocab` vectors, and their norm. The reference draws the padding token's vector like any other.
+    pub fn new(vocab: usize, norm: LayerNorm, init: &Init) -> Self {
+        let hidden = norm.weight.lazy_shape()[0];
+        Self {
+            tok_embeddings: Embedding::new(vocab, hidden, init),
+            norm,
+        }
+    }
+
+    /// Ids to normed vectors, `[batch, seq, hidden]`.
+    pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        self.norm.forward(self.tok_embeddings.forward(ids))
+    }
 }
 
 /// What the layers of one type share in one pass.
@@ -106,7 +122,7 @@ impl ModernBertAttention {
 
 /// `Wo(activation(a) * b)`, where `a` and `b` are the halves of `Wi(x)`.
 #[derive(Module, Debug)]
-pub(crate) struct ModernBertMlp {
+pub(super) struct ModernBertMlp {
     Wi: Linear,
     Wo: Linear,
     #[module(skip)]
@@ -206,15 +222,11 @@ impl ModernBertModel {
         let layers = (0..config.num_hidden_layers)
             .map(|index| ModernBertEncoderLayer::new(config, index, init));
         Ok(Self {
-            embeddings: ModernBertEmbeddings {
-                // The reference draws the padding token's vector like any other.
-                tok_embeddings: Embedding::new(
-                    config.vocab_size,
-                    config.hidden_size,
-                    &inward(config, init),
-                ),
-                norm: norm(config, init),
-            },
+            embeddings: ModernBertEmbeddings::new(
+                config.vocab_size,
+                norm(config, init),
+                &inward(config, init),
+            ),
             layers: layers.collect::<Result<_, _>>()?,
             final_norm: norm(config, init),
             layer_types,
@@ -249,8 +261,7 @@ impl Forward for ModernBertModel {
         _cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
         let tokens = Tokens::new(inputs, &self.embeddings.tok_embeddings)?;
-        let hidden = self.embeddings.tok_embeddings.forward(tokens.ids());
-        let hidden = self.embeddings.norm.forward(hidden);
+        let hidden = self.embeddings.forward(tokens.ids());
         let shared = self.shared(&tokens, &hidden)?;
         let layers = self.layers.iter().zip(&self.layer_types);
         let layer = |(layer, kind): (&ModernBertEncoderLayer, &LayerType), hidden| {
@@ -269,7 +280,7 @@ impl Forward for ModernBertModel {
 
 /// `norm(activation(dense(x)))`, in every head.
 #[derive(Module, Debug)]
-struct ModernBertPredictionHead {
+pub(super) struct ModernBertPredictionHead {
     dense: Linear,
     norm: LayerNorm,
     #[module(skip)]
@@ -277,19 +288,35 @@ struct ModernBertPredictionHead {
 }
 
 impl ModernBertPredictionHead {
-    fn new(config: &ModernBertConfig, init: &Init) -> Result<Self, ModelError> {
-        let (hidden, bias) = (config.hidden_size, config.classifier_bias);
-        Ok(Self {
-            dense: Linear::new(hidden, hidden, bias, &outward(config, init)),
-            norm: norm(config, init),
-            activation: activation("classifier_activation", &config.classifier_activation)?,
-        })
+    /// A layer with or without a bias, and the `norm` after it.
+    pub fn new(bias: bool, activation: Activation, norm: LayerNorm, init: &Init) -> Self {
+        let hidden = norm.weight.lazy_shape()[0];
+        Self {
+            dense: Linear::new(hidden, hidden, bias, init),
+            norm,
+            activation,
+        }
     }
 
-    fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+    /// `[.., hidden]` to the same shape.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let inner = ops::activate(self.dense.forward(x), self.activation);
         self.norm.forward(inner)
     }
+}
+
+fn prediction_head(
+    config: &ModernBertConfig,
+    init: &Init,
+) -> Result<ModernBertPredictionHead, ModelError> {
+    let activation = activation("classifier_activation", &config.classifier_activation)?;
+    let norm = norm(config, init);
+    Ok(ModernBertPredictionHead::new(
+        config.classifier_bias,
+        activation,
+        norm,
+        &outward(config, init),
+    ))
 }
 
 /// The masked-token head: logits `[batch, seq, vocab]`.
@@ -304,7 +331,7 @@ impl TaskHead<ModernBert> for ModernBertMaskedLM {
         let (hidden, vocab) = (config.hidden_size, config.vocab_size);
         let (bias, tied) = (config.decoder_bias, config.tie_word_embeddings);
         Ok(Self {
-            head: ModernBertPredictionHead::new(config, init)?,
+            head: prediction_head(config, init)?,
             decoder: OutputLayer::new(hidden, vocab, bias, tied, &outward(config, init)),
         })
     }
@@ -353,7 +380,7 @@ impl TaskHead<ModernBert> for ModernBertScores {
         let std = (config.hidden_size as f64).powf(-0.5);
         let last = inward(config, init).with_std(std);
         Ok(Self {
-            head: ModernBertPredictionHead::new(config, init)?,
+            head: prediction_head(config, init)?,
             classifier: Linear::new(config.hidden_size, options.num_labels, true, &last),
             mean: config.classifier_pooling == "mean",
             options: options.clone(),

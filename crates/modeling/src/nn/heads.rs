@@ -19,21 +19,6 @@ pub struct LastTokenScore {
     scores: RowScores,
 }
 
-impl LastTokenScore {
-    /// The rightmost token of each row that is not padding, counted over all rows.
-    fn last_tokens(&self, inputs: &ModelInputs) -> Result<Vec<i64>, ModelError> {
-        let [batch, seq] = inputs.input_ids.dims();
-        if self.pad_token_id.is_none() && batch > 1 {
-            return Err(ModelError::NoPadToken);
-        }
-        let last = |(index, row): (usize, &[u32])| {
-            let token = row.iter().rposition(|id| Some(*id) != self.pad_token_id);
-            (index * seq + token.unwrap_or(0)) as i64
-        };
-        Ok(inputs.input_ids.iter().enumerate().map(last).collect())
-    }
-}
-
 impl<F: BaseFamily> TaskHead<F> for LastTokenScore {
     fn new(_: &F::Config, options: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
         Ok(Self {
@@ -50,11 +35,7 @@ impl<F: BaseFamily> TaskHead<F> for LastTokenScore {
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
         let (hidden, hidden_states) = states(output)?;
-        let [batch, seq, size] = hidden.dims();
-        let last = TensorData::new(self.last_tokens(inputs)?, [batch]);
-        let last = Tensor::<1, Int>::from_data(last, &hidden.device());
-        let hidden = hidden.reshape([batch * seq, size]).select(0, last);
-        let logits = self.score.forward(hidden);
+        let logits = self.score.forward(last(hidden, inputs, self.pad_token_id)?);
         by_row(logits, hidden_states, inputs, self.scores)
     }
 }
@@ -217,6 +198,28 @@ pub fn pooled(output: &ModelOutput) -> Result<Tensor<2>, ModelError> {
 /// The state of each row's first token: `[batch, seq, hidden]` to `[batch, hidden]`.
 pub fn first(hidden: Tensor<3>) -> Tensor<2> {
     hidden.narrow(1, 0, 1).squeeze_dim(1)
+}
+
+/// The state of each row's rightmost token that is not padding: `[batch, seq, hidden]` to `[batch, hidden]`.
+///
+/// # Errors
+/// Several rows, and no id that stands for padding.
+pub fn last(
+    hidden: Tensor<3>,
+    inputs: &ModelInputs,
+    pad_token_id: Option<u32>,
+) -> Result<Tensor<2>, ModelError> {
+    let [batch, seq, size] = hidden.dims();
+    if pad_token_id.is_none() && batch > 1 {
+        return Err(ModelError::NoPadToken);
+    }
+    let token = |(index, row): (usize, &[u32])| {
+        let token = row.iter().rposition(|id| Some(*id) != pad_token_id);
+        (index * seq + token.unwrap_or(0)) as i64
+    };
+    let rows: Vec<i64> = inputs.input_ids.iter().enumerate().map(token).collect();
+    let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [batch]), &hidden.device());
+    Ok(hidden.reshape([batch * seq, size]).select(0, rows))
 }
 
 /// The mean over each row's tokens without padding: `[batch, seq, features]` to `[batch, features]`.
