@@ -13,8 +13,8 @@ class Case:
     """One tiny random model.
 
     `kind` is the head: `lm` (causal language model), `mlm` (masked language model), `seqcls` and `tokcls` (classes of
-    rows and of tokens), `qa` (question answering), `mc` (multiple choice), `nsp` (next sentence), `pretraining`, or
-    `textenc` (none).
+    rows and of tokens), `qa` (question answering), `mc` (multiple choice), `nsp` (next sentence), `pretraining`, `s2s`
+    (encoder–decoder language model), or `textenc` (none).
     `config` overrides the model type's defaults; with `verbatim` it is the whole `config.json`, left as written, for
     spellings that the reference reads but no longer writes, and there is no `generation_config.json`.
     """
@@ -31,6 +31,10 @@ class Case:
     rename_on_disk: tuple = ()
     # the token that greedy decoding gives at this step becomes a second eos token
     stop_at_step: int | None = None
+    # the fewest different ids that greedy decoding must give: less where no seed keeps a model from repeating one
+    fewest_ids: int = 4
+    # of `s2s`: labels instead of the decoder's ids, which are then made of them
+    labels: bool = False
     # whether the states between the layers are kept: in one case of each family
     hidden_states: bool = True
     # whether the gradients of the loss are kept
@@ -765,3 +769,7 @@ CASES = {
     ),
     **heads("eurobert", EUROBERT_HEAD, ("seqcls", "tokcls")),
 }
+
+from cases_encoder_decoder import ENCODER_DECODER  # noqa: E402  (it needs what is above)
+
+CASES |= ENCODER_DECODER

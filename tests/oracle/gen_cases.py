@@ -37,6 +37,7 @@ AUTO_CLASSES = {
         mc="MultipleChoice",
         nsp="NextSentencePrediction",
         pretraining="PreTraining",
+        s2s="Seq2SeqLM",
     ).items()
 }
 # outputs in the order of which stands for a model
@@ -46,13 +47,18 @@ OTHERS = ("loss", "pooler_output", "end_logits", "seq_relationship_logits", "sop
 # of these no position is padding
 BY_ROW = ("seqcls", "mc", "nsp")
 
+# whose greedy ids are compared
+DECODING = ("lm", "s2s")
+# unscaled attention: what bf16 rounds away there is no measure for another implementation
+UNSTABLE_IN_BF16 = ("t5", "mt5", "umt5")
+
+TARGET_TOKENS = 6
 NEW_TOKENS = 16
 LEFT_PADDING = 3
 # ids below are kept for special tokens
 FIRST_ORDINARY_ID = 10
 
 SMALLEST_MARGIN = 0.01
-FEWEST_DISTINCT_IDS = 4
 SEEDS = 50
 LARGEST_FOLDER = 100_000
 NUM_CHOICES = 3
@@ -107,11 +113,18 @@ def load(case, folder, attention, dtype=torch.float32):
 
 
 def model_inputs(case, model, generator):
-    """A single prompt for `lm`; else two texts, the second one padded, or for `mc` so many choices for each of two."""
+    """A single prompt for `lm`, with a target for `s2s`; else two texts, the second one padded, or for `mc` so many choices for each of two."""
     config = model.config
     vocabulary = config.vocab_size
     if case.kind == "lm":
         return dict(input_ids=torch.randint(FIRST_ORDINARY_ID, vocabulary, (1, case.tokens), generator=generator))
+    if case.kind == "s2s":
+        prompt = torch.randint(FIRST_ORDINARY_ID, vocabulary, (1, case.tokens), generator=generator)
+        target = torch.randint(FIRST_ORDINARY_ID, vocabulary, (1, TARGET_TOKENS), generator=generator)
+        if case.labels:
+            target[0, -1] = -100
+            return dict(input_ids=prompt, labels=target)
+        return dict(input_ids=prompt, decoder_input_ids=target)
     shape = (2, NUM_CHOICES, case.tokens) if case.kind == "mc" else (2, case.tokens)
     ids = torch.randint(FIRST_ORDINARY_ID, vocabulary, shape, generator=generator)
     mask = torch.ones_like(ids)
@@ -168,8 +181,8 @@ def forward(case, model, inputs):
     output = model(**inputs, output_hidden_states=case.hidden_states)
     main = next(name for name in MAIN if output.get(name) is not None)
     tensors = {name: output[name] for name in (main, *OTHERS) if output.get(name) is not None}
-    if case.hidden_states:
-        tensors |= {f"hidden_states.{i}": state for i, state in enumerate(output.hidden_states)}
+    for name in ("hidden_states", "encoder_hidden_states", "decoder_hidden_states"):
+        tensors |= {f"{name}.{i}": state for i, state in enumerate(output.get(name) or ())}
     return main, output[main], tensors
 
 
@@ -200,6 +213,20 @@ def left_padded(model, prompt):
 
 
 @torch.no_grad()
+def right_padded(model, prompt, target):
+    """The prompt beside a shorter one that is padded on the right, as an encoder may have it."""
+    ids = torch.cat([prompt, prompt])
+    mask = torch.ones_like(ids)
+    ids[1, -LEFT_PADDING:] = model.config.pad_token_id
+    mask[1, -LEFT_PADDING:] = 0
+    target = torch.cat([target, target])
+    logits = model(input_ids=ids, attention_mask=mask, decoder_input_ids=target).logits
+    return dict(
+        padded_input_ids=ids, padded_attention_mask=mask, padded_decoder_input_ids=target, logits_padded=logits
+    )
+
+
+@torch.no_grad()
 def greedy(case, folder, prompt):
     """(ids with the prompt, margin between the two best scores at each step, are they the same without a cache).
 
@@ -208,7 +235,8 @@ def greedy(case, folder, prompt):
     options = dict(do_sample=False, max_new_tokens=NEW_TOKENS)
     run = load(case, folder, "eager").generate(prompt, **options, return_dict_in_generate=True, output_scores=True)
     best = torch.stack(run.scores)[:, 0].float().topk(2, -1).values
-    margins = (best[:, 0] - best[:, 1]).tolist()
+    # a forced token leaves nothing beside it
+    margins = (best[:, 0] - best[:, 1]).clamp(max=1e6).tolist()
     without_cache = load(case, folder, "eager").generate(prompt, **options, use_cache=False)
     return run.sequences, margins, run.sequences.tolist() == without_cache.tolist()
 
@@ -258,14 +286,24 @@ def make(name, case, folder, seed):
     )
     if case.gradients:
         outputs |= gradients(case, folder, inputs)
-    if case.kind == "lm":
+    if case.model_type in UNSTABLE_IN_BF16:
+        del record["bf16_vs_f32_maxdiff"]
+    if case.kind in DECODING:
         prompt = inputs["input_ids"]
-        padded = left_padded(eager, prompt)
-        short = reference[0, :-LEFT_PADDING]
-        record["padded_vs_plain_maxdiff"] = distance(padded["logits_padded"][1, LEFT_PADDING:], short, None)
+        if case.kind == "lm":
+            padded = left_padded(eager, prompt)
+            batched, plain = padded["logits_padded"][1, LEFT_PADDING:], reference[0, :-LEFT_PADDING]
+        else:
+            target = torch.randint(
+                FIRST_ORDINARY_ID, eager.config.vocab_size, (1, TARGET_TOKENS), generator=generator
+            )
+            padded = right_padded(eager, prompt, target)
+            shorter = eager(input_ids=prompt[:, :-LEFT_PADDING], decoder_input_ids=target)
+            batched, plain = padded["logits_padded"][1], shorter.logits[0].detach()
+        record["padded_vs_plain_maxdiff"] = distance(batched, plain, None)
         ids, margins, cache_equals_nocache = greedy(case, folder, prompt)
         if case.stop_at_step is not None:
-            add_eos(folder, ids[0, case.tokens + case.stop_at_step].item())
+            add_eos(folder, ids[0, prompt_tokens(case) + case.stop_at_step].item())
             ids, margins, cache_equals_nocache = greedy(case, folder, prompt)
         record |= dict(
             greedy_ids=ids.tolist(),
@@ -316,19 +354,24 @@ def rounded_weights_distance(case, folder, inputs, reference, mask):
     return distance(forward(case, model, inputs)[1], reference, mask)
 
 
+def prompt_tokens(case):
+    """How many tokens there are before the first that is decoded: an encoder's prompt is not among them."""
+    return case.tokens if case.kind == "lm" else 1
+
+
 def tells_something(case, record):
     # The limit of the bf16 check is 1.5 times the reference's own figure: a seed where its roundings happen to cancel
     # would refuse an implementation that rounds less than it does.
-    if record["bf16_weights_vs_f32_maxdiff"] > 1.2 * record["bf16_vs_f32_maxdiff"]:
+    if record["bf16_weights_vs_f32_maxdiff"] > 1.2 * record.get("bf16_vs_f32_maxdiff", float("inf")):
         return False
-    if case.kind != "lm":
+    if case.kind not in DECODING:
         return True
-    new_ids = record["greedy_ids"][0][case.tokens:]
+    new_ids = record["greedy_ids"][0][prompt_tokens(case) :]
     steps = NEW_TOKENS if case.stop_at_step is None else case.stop_at_step + 1
     return (
         len(new_ids) == steps
         and min(record["top2_margins"]) >= SMALLEST_MARGIN
-        and len(set(new_ids)) >= FEWEST_DISTINCT_IDS
+        and len(set(new_ids)) >= case.fewest_ids
     )
 
 
@@ -348,7 +391,7 @@ def generate(name, folder):
     margin = min(record.get("top2_margins", [float("nan")]))
     print(
         f"{name:26} {size:6} B  |out| {record['absmax']:6.2f}  sdpa {record['sdpa_vs_eager_maxdiff'] or float('nan'):.1e}"
-        f"  bf16 {record['bf16_vs_f32_maxdiff']:.1e}  padded {record.get('padded_vs_plain_maxdiff', float('nan')):.1e}"
+        f"  bf16 {record.get('bf16_vs_f32_maxdiff', float('nan')):.1e}  padded {record.get('padded_vs_plain_maxdiff', float('nan')):.1e}"
         f"  margin {margin:.3f}  cache=nocache {record.get('cache_equals_nocache')}  seed +{seed - first_seed}",
         flush=True,
     )

@@ -65,6 +65,8 @@ pub enum Kind {
     Nsp,
     /// `AutoModelForPreTraining`.
     Pretraining,
+    /// `AutoModelForSeq2SeqLM`.
+    S2s,
 }
 
 /// `ref.json`: what is known of the reference's own noise.
@@ -216,6 +218,9 @@ const INPUTS: &[&str] = &[
     "sentence_order_label",
     "padded_input_ids",
     "padded_attention_mask",
+    "decoder_input_ids",
+    "decoder_attention_mask",
+    "padded_decoder_input_ids",
 ];
 
 /// Outputs by their fields.
@@ -231,13 +236,20 @@ const OUTPUTS: &[&str] = &[
     "prediction_logits",
     "seq_relationship_logits",
     "sop_logits",
+    "encoder_last_hidden_state",
 ];
 
 /// Whether something is done with a tensor of this name: nothing in a case is passed over.
 fn is_known(name: &str) -> bool {
     let plain = name.strip_suffix("_bf16").unwrap_or(name);
     let known = |name| INPUTS.contains(&name) || OUTPUTS.contains(&name);
-    known(plain) || name.starts_with("hidden_states.") || name.starts_with("grad.")
+    let prefixes = [
+        "hidden_states.",
+        "encoder_hidden_states.",
+        "decoder_hidden_states.",
+        "grad.",
+    ];
+    known(plain) || prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// A folder with a case.

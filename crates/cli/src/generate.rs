@@ -6,12 +6,14 @@ use std::process::{self, ExitCode};
 use std::time::Instant;
 
 use clap::Args;
-use transformers_config::{GenerationConfig, StopStrings};
+use transformers_config::{AutoConfig, GenerationConfig, StopStrings};
 use transformers_generation::{
     CancelToken, FinishReason, Generate, GenerateOptions, Generated, TextStreamer,
 };
 use transformers_hub::ModelFiles;
-use transformers_modeling::AutoModelForCausalLM;
+use transformers_modeling::{
+    AutoModelForCausalLM, AutoModelForSeq2SeqLM, Head, LoadOptions, PreTrainedModel, supported,
+};
 use transformers_tokenization::{AutoTokenizer, ChatMessage, ChatTemplateOptions, Tokenizer};
 
 use crate::failure::{Failure, Result};
@@ -25,7 +27,7 @@ const DEFAULT_NEW_TOKENS: usize = 256;
 /// What a shell expects of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
-/// Continue a text, or answer a message, token by token.
+/// Continue a text, or answer a message, token by token; an encoder–decoder answers the text that it is given.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without --prompt and --chat the prompt is read from stdin. Ctrl-C ends the answer.
@@ -141,14 +143,14 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result {
     let files = ModelFiles::resolve(&arguments.model.model, &options.hub)?;
     let tokenizer = AutoTokenizer::from_files(&files)?;
     let ids = text.encode(&tokenizer)?;
-    let model = AutoModelForCausalLM::from_pretrained_with(&files, &options)?;
+    let model = load(&files, &options)?;
     let stats = Stats {
         start,
         location: stats::location(&files)?,
         load: begin.elapsed(),
         generate: Instant::now(),
     };
-    let generated = stream(arguments, &ids, &tokenizer, &model)?;
+    let generated = stream(arguments, &ids, &tokenizer, &*model)?;
     if arguments.stats {
         stats.report(&generated);
     }
@@ -158,6 +160,18 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result {
             false => ExitCode::SUCCESS,
         },
     )
+}
+
+/// The model, with an encoder or without.
+fn load(files: &ModelFiles, options: &LoadOptions) -> Result<Box<dyn PreTrainedModel>> {
+    let config = AutoConfig::from_files(files)?;
+    let has_encoder = supported().into_iter().any(|(model_type, heads)| {
+        model_type == config.model_type() && heads.contains(&Head::Seq2SeqLM)
+    });
+    Ok(match has_encoder {
+        true => AutoModelForSeq2SeqLM::from_pretrained_with(files, options)?.into_inner(),
+        false => AutoModelForCausalLM::from_pretrained_with(files, options)?.into_inner(),
+    })
 }
 
 /// What the model gets to read.
@@ -221,7 +235,7 @@ fn stream(
     arguments: &Arguments,
     ids: &[u32],
     tokenizer: &Tokenizer,
-    model: &AutoModelForCausalLM,
+    model: &dyn PreTrainedModel,
 ) -> Result<Generated> {
     let cancel = cancel_on_interrupt()?;
     let mut printed = Ok(());
@@ -246,7 +260,7 @@ fn stream(
     Ok(generated)
 }
 
-fn config(arguments: &Arguments, model: &AutoModelForCausalLM) -> GenerationConfig {
+fn config(arguments: &Arguments, model: &dyn PreTrainedModel) -> GenerationConfig {
     let mut config = arguments.sampling.config();
     let of_model = &model.info().generation_config;
     if of_model.max_new_tokens.is_none() && of_model.max_length.is_none() {

@@ -293,11 +293,18 @@ impl AutoConfig {
     /// The text of `config.json`.
     pub fn to_json_string(&self) -> String {
         let mut tree = self.tree.clone();
-        let knows_all_fields = models::family(&self.model_type).is_some();
+        let fields = match models::family(&self.model_type) {
+            Some(Family::Plain {
+                generation_fields, ..
+            }) => Some(generation_fields),
+            Some(Family::Wrapper { .. }) => Some(&[][..]),
+            // Another family may have declared any of them as a field of its own.
+            None => None,
+        };
         tree.retain(|key, value| {
             let key = key.as_str();
-            // Another family may have declared one of them as a field of its own.
-            let is_generation = knows_all_fields && GENERATION_KEYS.contains(&key);
+            let is_generation = fields
+                .is_some_and(|fields| GENERATION_KEYS.contains(&key) && !fields.contains(&key));
             !is_generation && !PRIVATE_KEYS.contains(&key) && !is_base_default(key, value)
         });
         tree.insert("transformers_version".into(), REFERENCE_VERSION.into());

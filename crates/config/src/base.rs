@@ -24,6 +24,9 @@ pub trait ModelConfig:
     /// Model types whose `text_config` is a configuration of this family.
     const WRAPPERS: &'static [&'static str] = &[];
 
+    /// Fields that are named like generation parameters and stay in `config.json` all the same.
+    const GENERATION_FIELDS: &'static [&'static str] = &[];
+
     /// Brings the keys that older releases wrote into today's form, before parsing. Must be idempotent.
     fn standardize(raw: &mut Map<String, Value>) -> Result<()> {
         let _ = raw;

@@ -14,7 +14,7 @@ macro_rules! config {
                 $field:ident: $type:ty = $default:expr,
             )*
         }
-        tokens { pad: $pad:expr, bos: $bos:expr, eos: $eos:expr $(,)? }
+        tokens { pad: $pad:expr, $(#[serde($($bos_serde:tt)*)])? bos: $bos:expr, eos: $eos:expr $(,)? }
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -30,6 +30,7 @@ macro_rules! config {
             pub pad_token_id: Option<u32>,
             /// The token that begins a text.
             #[serde(deserialize_with = "crate::base::token_id")]
+            $(#[serde($($bos_serde)*)])?
             pub bos_token_id: Option<u32>,
             /// The tokens that end a text.
             #[serde(deserialize_with = "crate::base::token_ids")]

@@ -8,6 +8,7 @@ use transformers_modeling::nn::Cache;
 use transformers_modeling::{ModelInputs, PreTrainedModel, Rows};
 use transformers_tokenization::Tokenizer;
 
+use crate::encoder::Encoded;
 use crate::processors::LogitsProcessor;
 use crate::settings::Settings;
 use crate::stopping::{RowStop, StopStrings};
@@ -28,9 +29,9 @@ pub struct GenerateOptions<'a> {
     pub processors: Vec<Box<dyn LogitsProcessor>>,
 }
 
-/// Text generation for every causal model.
+/// Text generation for every model that decodes.
 pub trait Generate {
-    /// Continues `prompt`. Fields that `config` leaves out come from the model's `generation_config.json`, then from
+    /// Continues `prompt`, or with an encoder–decoder answers it: the sequences are then the decoder's. Fields that `config` leaves out come from the model's `generation_config.json`, then from
     /// the reference's defaults.
     ///
     /// # Errors
@@ -63,11 +64,18 @@ impl<M: PreTrainedModel + ?Sized> Generate for M {
         config: &GenerationConfig,
         options: GenerateOptions<'_>,
     ) -> Result<Generated, GenerateError> {
+        let begin = Instant::now();
         let prompt = prompt.into();
+        let prompt_tokens = prompt.input_ids.dims()[1];
         let seed = options.seed.unwrap_or(0);
+        let of_model = &self.info().generation_config;
+        let (encoded, prompt) = match Encoded::new(self, &prompt, &config.clone().or(of_model))? {
+            Some((encoded, start)) => (Some(encoded), start),
+            None => (None, prompt),
+        };
         let settings = Settings::new(
             config,
-            &self.info().generation_config,
+            of_model,
             self.context_length(),
             &prompt,
             options.processors,
@@ -82,18 +90,26 @@ impl<M: PreTrainedModel + ?Sized> Generate for M {
             true => Some(self.new_cache().ok_or(GenerateError::NotADecoder)?),
             false => None,
         };
-        let mut steps = Steps { model: self, cache };
-        batch.run(
+        let mut steps = Steps {
+            model: self,
+            encoded: encoded.map(|encoded| encoded.repeat(settings.num_return_sequences)),
+            cache,
+        };
+        let mut generated = batch.run(
             &mut steps,
             options.streamer,
             options.cancel.unwrap_or_default(),
-        )
+            begin,
+        )?;
+        generated.timing.prompt_tokens = prompt_tokens;
+        Ok(generated)
     }
 }
 
 /// The model as the loop sees it: ids in, the last position's logits out.
 struct Steps<'m, M: ?Sized> {
     model: &'m M,
+    encoded: Option<Encoded>,
     cache: Option<Box<dyn Cache>>,
 }
 
@@ -110,11 +126,17 @@ impl<M: PreTrainedModel + ?Sized> Steps<'_, M> {
             .collect();
         let padded = rows.iter().any(|row| row.padding > 0);
         let mask = || Rows::new(&rows.iter().map(Row::mask).collect::<Vec<_>>());
+        let ids = Rows::new(&ids)?;
+        let inputs = match &self.encoded {
+            Some(encoded) => encoded.inputs(ids),
+            None => ModelInputs {
+                attention_mask: padded.then(mask).transpose()?,
+                ..ModelInputs::new(ids)
+            },
+        };
         let inputs = ModelInputs {
-            input_ids: Rows::new(&ids)?,
-            attention_mask: padded.then(mask).transpose()?,
             logits_to_keep: Some(1),
-            ..ModelInputs::default()
+            ..inputs
         };
         let cache = self
             .cache
@@ -194,12 +216,9 @@ impl<'a> Batch<'a> {
         steps: &mut Steps<'_, M>,
         mut streamer: Option<&mut dyn Streamer>,
         cancel: CancelToken,
+        begin: Instant,
     ) -> Result<Generated, GenerateError> {
-        let begin = Instant::now();
-        let mut timing = Timing {
-            prompt_tokens: self.prompt_len,
-            ..Timing::default()
-        };
+        let mut timing = Timing::default();
         let mut scores = steps.scores(&self.rows, self.prompt_len)?;
         for step in 0.. {
             self.append(&mut scores, step, streamer.as_deref_mut())?;

@@ -34,6 +34,14 @@ pub enum GenerateError {
         "`{field}` is not supported yet: leave it out, of the call and of generation_config.json"
     )]
     Unsupported { field: &'static str },
+    #[error(
+        "nothing says what the decoder begins with: set `decoder_start_token_id`, in the call or in generation_config.json"
+    )]
+    NoDecoderStart,
+    #[error(
+        "`decoder_start_token_id` has {found} tokens for {batch} prompts: give one, or one for each"
+    )]
+    DecoderStarts { found: usize, batch: usize },
     #[error("`stop_strings` needs the tokenizer: set `GenerateOptions::tokenizer`")]
     NoTokenizer,
     #[error("{count} sequences share one streamer: stream one at a time")]

@@ -47,7 +47,7 @@ fn rate(count: usize, time: Duration) -> f64 {
     }
 }
 
-/// The sequences of a generation, the prompt included.
+/// The sequences of a generation, the prompt included; of an encoder–decoder that is the decoder's first token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generated {
     /// Prompt and new tokens, `[batch * num_return_sequences]` rows; ended rows are filled up with the pad token.

@@ -52,6 +52,34 @@ impl LogitsProcessor for MinNewTokens {
     }
 }
 
+/// `ForcedBOSTokenLogitsProcessor` and `ForcedEOSTokenLogitsProcessor`: nothing but these tokens at one place of the row.
+#[derive(Debug, Clone)]
+pub struct ForcedTokens {
+    len: usize,
+    tokens: Vec<u32>,
+}
+
+impl ForcedTokens {
+    /// Forces `tokens` on rows of `len` tokens, prompt included.
+    pub fn at(len: usize, tokens: Vec<u32>) -> Self {
+        Self { len, tokens }
+    }
+}
+
+impl LogitsProcessor for ForcedTokens {
+    fn process(&self, ids: &[u32], _prompt_len: usize, scores: &mut [f32]) {
+        if ids.len() != self.len {
+            return;
+        }
+        scores.fill(f32::NEG_INFINITY);
+        for &token in &self.tokens {
+            if let Some(score) = scores.get_mut(token as usize) {
+                *score = 0.0;
+            }
+        }
+    }
+}
+
 /// `TemperatureLogitsWarper`: scores divided by the temperature.
 #[derive(Debug, Clone, Copy)]
 pub struct Temperature(pub f32);

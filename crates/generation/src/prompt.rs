@@ -3,7 +3,7 @@
 use transformers_modeling::{ModelError, Rows};
 use transformers_tokenization::BatchEncoding;
 
-/// One or more prompts of one length; shorter ones are padded on the left and masked.
+/// One or more prompts of one length; shorter ones are padded on the left and masked, for an encoder on either side.
 #[derive(Debug, Clone, Default)]
 pub struct Prompt {
     /// `[batch, seq]`.

@@ -4,7 +4,7 @@ use transformers_config::GenerationConfig;
 use transformers_modeling::{ModelError, Rows};
 
 use crate::processors::{
-    LogitsProcessor, MinNewTokens, MinP, RepetitionPenalty, Temperature, TopK, TopP,
+    ForcedTokens, LogitsProcessor, MinNewTokens, MinP, RepetitionPenalty, Temperature, TopK, TopP,
 };
 use crate::sampler::Sampler;
 use crate::{GenerateError, Prompt};
@@ -54,11 +54,11 @@ impl Settings {
             };
             return Err(error.into());
         }
+        let max_new_tokens = max_new_tokens(call, model, context, prompt_len)?;
         let eos = config.eos_token_ids().to_vec();
         // As the reference: rows that end early are filled with the first eos where there is no pad token.
         let pad = config.pad_token_id.or(eos.first().copied()).unwrap_or(0);
         Ok(Self {
-            max_new_tokens: max_new_tokens(call, model, context, prompt_len)?,
             num_return_sequences: config.num_return_sequences.unwrap_or(1),
             use_cache: config.use_cache.unwrap_or(true),
             stop_strings: config
@@ -70,7 +70,8 @@ impl Settings {
                 _ => Sampler::Greedy,
             },
             inferred_padding: config.pad_token_id.filter(|pad| !eos.contains(pad)),
-            processors: processors(&config, &eos, prompt_len, custom),
+            processors: processors(&config, &eos, prompt_len, max_new_tokens, custom),
+            max_new_tokens,
             eos,
             pad,
         })
@@ -139,6 +140,7 @@ fn processors(
     config: &GenerationConfig,
     eos: &[u32],
     prompt_len: usize,
+    max_new_tokens: usize,
     custom: Vec<Box<dyn LogitsProcessor>>,
 ) -> Vec<Box<dyn LogitsProcessor>> {
     let mut list: Vec<Box<dyn LogitsProcessor>> = Vec::new();
@@ -150,6 +152,13 @@ fn processors(
     if min > 0 && !eos.is_empty() {
         let eos = eos.to_vec();
         list.push(Box::new(MinNewTokens { min, eos }));
+    }
+    if let Some(token) = config.forced_bos_token_id {
+        list.push(Box::new(ForcedTokens::at(1, vec![token])));
+    }
+    if let Some(tokens) = &config.forced_eos_token_id {
+        let last = prompt_len + max_new_tokens - 1;
+        list.push(Box::new(ForcedTokens::at(last, tokens.as_slice().to_vec())));
     }
     list.extend(custom);
     if config.do_sample != Some(true) {
@@ -200,8 +209,6 @@ fn refuse_unsupported(config: &GenerationConfig) -> Result<(), GenerateError> {
                 .as_ref()
                 .is_some_and(|words| !words.is_empty()),
         ),
-        ("forced_bos_token_id", config.forced_bos_token_id.is_some()),
-        ("forced_eos_token_id", config.forced_eos_token_id.is_some()),
         (
             "exponential_decay_length_penalty",
             config.exponential_decay_length_penalty.is_some(),
@@ -264,7 +271,7 @@ mod tests {
         for case in golden.cases {
             let config = GenerationConfig::resolve(&case.config, &GenerationConfig::default());
             let mut ours = case.logits;
-            for processor in processors(&config.unwrap(), &[], 0, Vec::new()) {
+            for processor in processors(&config.unwrap(), &[], 0, 20, Vec::new()) {
                 processor.process(&case.input_ids, case.input_ids.len(), &mut ours);
             }
             for (index, (ours, reference)) in ours.iter().zip(&case.scores).enumerate() {

@@ -2,7 +2,7 @@
 
 use crate::{
     Isa,
-    math::{erf, exp, sigmoid, tanh},
+    math::{erf, exp, polynomial, sigmoid, tanh},
     rows::{GROUP, for_rows, load, store},
     simd::{Simd, simd_fn},
 };
@@ -22,6 +22,8 @@ pub enum Activation {
     Tanh,
     /// `1 / (1 + e^-x)`.
     Sigmoid,
+    /// `log(1 + e^x)`.
+    Softplus,
 }
 
 /// `x = activation(x)`.
@@ -83,6 +85,7 @@ simd_fn! {
             Activation::Relu => map::<S, Relu>(s, x, factor),
             Activation::Tanh => map::<S, Tanh>(s, x, factor),
             Activation::Sigmoid => map::<S, Sigmoid>(s, x, factor),
+            Activation::Softplus => map::<S, Softplus>(s, x, factor),
         }
     }
 }
@@ -164,18 +167,45 @@ impl Function for Sigmoid {
     }
 }
 
+struct Softplus;
+impl Function for Softplus {
+    #[inline(always)]
+    fn of<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        // log(1 + z) = 2 atanh(z / (2 + z)), where z is at most 1.
+        let z = exp(s, s.min(x, s.sub(s.zero(), x)));
+        let t = s.div(z, s.add(z, s.splat(2.0)));
+        let p = polynomial(
+            s,
+            s.mul(t, t),
+            [
+                1.0 / 13.0,
+                1.0 / 11.0,
+                1.0 / 9.0,
+                1.0 / 7.0,
+                0.2,
+                1.0 / 3.0,
+                1.0,
+            ],
+        );
+        let log = s.mul(s.add(t, t), p);
+        // The second operand is what a NaN gives.
+        s.add(s.max(s.zero(), x), log)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::random::Random;
 
-    const ALL: [Activation; 6] = [
+    const ALL: [Activation; 7] = [
         Activation::Silu,
         Activation::Gelu,
         Activation::GeluTanh,
         Activation::Relu,
         Activation::Tanh,
         Activation::Sigmoid,
+        Activation::Softplus,
     ];
 
     fn exact(activation: Activation, x: f64) -> f64 {
@@ -189,6 +219,7 @@ mod tests {
             Activation::Relu => x.max(0.0),
             Activation::Tanh => x.tanh(),
             Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Activation::Softplus => x.exp().ln_1p(),
         }
     }
 
@@ -235,6 +266,7 @@ mod tests {
             (Activation::Relu, 0.0, 0.0, 200.0, INF),
             (Activation::Tanh, -1.0, -1.0, 1.0, 1.0),
             (Activation::Sigmoid, 0.0, 0.0, 1.0, 1.0),
+            (Activation::Softplus, 0.0, 0.0, 200.0, INF),
         ] {
             for &isa in Isa::available() {
                 let mut y = [-INF, -200.0, 200.0, INF, f32::NAN];

@@ -104,7 +104,11 @@ pub(crate) fn erf<S: Simd>(s: S, x: S::F32) -> S::F32 {
 
 /// The polynomial with these coefficients, of the highest power first.
 #[inline(always)]
-fn polynomial<S: Simd, const N: usize>(s: S, x: S::F32, coefficients: [f32; N]) -> S::F32 {
+pub(crate) fn polynomial<S: Simd, const N: usize>(
+    s: S,
+    x: S::F32,
+    coefficients: [f32; N],
+) -> S::F32 {
     let mut p = s.splat(coefficients[0]);
     for &coefficient in &coefficients[1..] {
         p = s.mul_add(p, x, s.splat(coefficient));

@@ -98,6 +98,12 @@ pub enum ModelError {
         "{len} tokens are more than the {max} positions that the model has: shorten the input or truncate it"
     )]
     TooLong { len: usize, max: usize },
+    #[error("the decoder has no input: give `decoder_input_ids`, or `labels` to make it of")]
+    NoDecoderInput,
+    #[error(
+        "the config has no `{0}`, which the decoder's input needs: set it in config.json, or give `decoder_input_ids`"
+    )]
+    NoSpecialToken(&'static str),
     #[error("no label counts: every one is -100, or the rows are too short")]
     NoLabels,
     #[error("these labels are numbers where ids are wanted: check `problem_type` in config.json")]

@@ -27,6 +27,13 @@ pub struct ModelInputs {
     pub next_sentence_label: Option<Vec<i64>>,
     /// How many neighbouring rows are the choices of one question. `None`: all.
     pub num_choices: Option<usize>,
+    /// Ids of the decoder of an encoder–decoder, `[batch, decoder seq]`. `None`: made of the labels.
+    pub decoder_input_ids: Option<Rows<u32>>,
+    /// As `attention_mask`, for the decoder: `[batch, past + decoder seq]`.
+    pub decoder_attention_mask: Option<Rows<u32>>,
+    /// What [`encode`](crate::PreTrainedModel::encode) gave for these inputs, `[batch, seq, hidden]`: the encoder does
+    /// not run again.
+    pub encoder_outputs: Option<Tensor<3>>,
     /// Keep the states between the layers.
     pub output_hidden_states: bool,
     /// Compute the states of padding too, which are otherwise zeros where that saves work.
@@ -227,6 +234,12 @@ pub struct ModelOutput {
     pub router_logits: Option<Vec<Tensor<2>>>,
     /// `[1]`: the load-balancing loss, when router logits were asked for.
     pub aux_loss: Option<Tensor<1>>,
+    /// The encoder's last states, `[batch, seq, hidden]`, of encoder–decoders.
+    pub encoder_last_hidden_state: Option<Tensor<3>>,
+    /// As `hidden_states`, of the encoder of an encoder–decoder.
+    pub encoder_hidden_states: Option<Vec<Tensor<3>>>,
+    /// As `hidden_states`, of the decoder of an encoder–decoder.
+    pub decoder_hidden_states: Option<Vec<Tensor<3>>>,
 }
 
 impl ModelOutput {

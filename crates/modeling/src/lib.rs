@@ -40,7 +40,7 @@ pub use model::{Forward, ModelInfo, PreTrainedModel, Pretrained};
 pub use parameters::ParameterPath;
 pub use progress::LoadProgress;
 pub use registry::{Builder, Family, Head, register, supported};
-pub use rows::Rows;
+pub use rows::{Rows, select_rows};
 pub use save::SaveOptions;
 pub use transformers_hub::CancelToken;
 pub use transformers_ops::Precision;

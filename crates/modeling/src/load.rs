@@ -280,10 +280,8 @@ fn build(
     let prefix = family.base_model_prefix(head);
     let owned = |(target, source): &(&str, &str)| ((*target).to_owned(), (*source).to_owned());
     loop {
-        let tied: Vec<(String, String)> = match config.tie_word_embeddings() {
-            true => family.tied_weights().iter().map(owned).collect(),
-            false => Vec::new(),
-        };
+        let ties = family.tied_weights(config.tie_word_embeddings());
+        let tied: Vec<(String, String)> = ties.map(owned).collect();
         let model = family.builder(head)?(&config, init)?;
         let mut shapes = Shapes::default();
         model.visit_parameters(&mut Restore(&mut shapes));

@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use transformers_config::{AutoConfig, GenerationConfig};
 use transformers_weights::LoadReport;
 
@@ -35,6 +35,16 @@ pub trait Forward {
     /// The most tokens that the model can attend to; `None` where its positions have no end.
     fn context_length(&self) -> Option<usize> {
         None
+    }
+
+    /// The states of the encoder of an encoder–decoder, `[batch, seq, hidden]`, for
+    /// [`encoder_outputs`](ModelInputs::encoder_outputs); `None` for other models.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    fn encode(&self, inputs: &ModelInputs) -> Result<Option<Tensor<3>>, ModelError> {
+        let _ = inputs;
+        Ok(None)
     }
 }
 
@@ -68,6 +78,12 @@ pub trait PreTrainedModel: Debug + Send + Sync {
 
     /// See [`Forward::context_length`].
     fn context_length(&self) -> Option<usize>;
+
+    /// See [`Forward::encode`].
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    fn encode(&self, inputs: &ModelInputs) -> Result<Option<Tensor<3>>, ModelError>;
 
     /// What came with the weights.
     fn info(&self) -> &ModelInfo;
@@ -150,6 +166,10 @@ impl<M: Module + Forward + Sync + 'static> PreTrainedModel for Pretrained<M> {
 
     fn context_length(&self) -> Option<usize> {
         self.module.context_length()
+    }
+
+    fn encode(&self, inputs: &ModelInputs) -> Result<Option<Tensor<3>>, ModelError> {
+        self.module.encode(inputs)
     }
 
     fn info(&self) -> &ModelInfo {

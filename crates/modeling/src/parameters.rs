@@ -8,7 +8,8 @@ use crate::nn::{BUFFER_CONTAINER, WEIGHT_CONTAINER};
 
 /// The path to the parameter that a visitor or mapper is at, in the reference's notation.
 ///
-/// Enum variants leave no trace, and a field may end in an underscore where its name is a word of Rust (`self_`).
+/// Enum variants leave no trace, and a field may end in an underscore where its name is a word of Rust (`self_`). A field
+/// `__` is not in the path at all: its parameters are named like those of the module that holds it.
 #[derive(Debug, Default)]
 pub struct ParameterPath {
     names: Vec<Option<String>>,
@@ -18,9 +19,9 @@ pub struct ParameterPath {
 impl ParameterPath {
     /// Goes into a field.
     pub fn enter(&mut self, name: &str, container: &str) {
-        let visible = !container.starts_with("Enum:");
-        let name = visible.then(|| name.trim_end_matches('_').to_owned());
-        self.names.push(name);
+        let name = name.trim_end_matches('_');
+        let visible = !container.starts_with("Enum:") && !name.is_empty();
+        self.names.push(visible.then(|| name.to_owned()));
         self.containers.push(container.to_owned());
     }
 

@@ -57,6 +57,7 @@ pub struct Family {
     /// Heads under which the headless model has another name.
     prefixes: BTreeMap<Head, &'static str>,
     tied: &'static [(&'static str, &'static str)],
+    aliases: &'static [(&'static str, &'static str)],
     builders: BTreeMap<Head, Builder>,
 }
 
@@ -68,6 +69,7 @@ impl Family {
             base_model_prefix,
             prefixes: BTreeMap::new(),
             tied: &[],
+            aliases: &[],
             builders: BTreeMap::new(),
         }
     }
@@ -114,6 +116,12 @@ impl Family {
         self
     }
 
+    /// Further names that checkpoints may have for a parameter, whatever the config says: `(other name, parameter)`.
+    pub fn aliases(mut self, aliases: &'static [(&'static str, &'static str)]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
     /// A decoder-only family: headless, as a language model, and with those of the heads that all decoders share which
     /// the reference has for its type; for a type that it does not know, with all of them.
     pub fn decoder<F: DecoderFamily>() -> Self {
@@ -150,8 +158,13 @@ impl Family {
         own.copied().unwrap_or(self.base_model_prefix)
     }
 
-    pub(crate) fn tied_weights(&self) -> &'static [(&'static str, &'static str)] {
-        self.tied
+    /// The ties that hold where `tie_word_embeddings` is `tied`.
+    pub(crate) fn tied_weights(
+        &self,
+        tied: bool,
+    ) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+        let conditional = if tied { self.tied } else { &[] };
+        conditional.iter().chain(self.aliases)
     }
 
     pub(crate) fn builder(&self, head: Head) -> Result<Builder, ModelError> {

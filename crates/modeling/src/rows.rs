@@ -73,10 +73,36 @@ impl<T: Copy> Rows<T> {
             .collect()
     }
 
+    /// The matrix of what `f` makes of each value.
+    pub fn map<U>(&self, f: impl FnMut(T) -> U) -> Rows<U> {
+        Rows {
+            values: self.values.iter().copied().map(f).collect(),
+            dims: self.dims,
+        }
+    }
+
+    /// Row `rows[i]` as row `i`.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let values: Vec<&[T]> = rows.iter().map(|row| self.row(*row)).collect();
+        Self {
+            values: values.concat(),
+            dims: [rows.len(), self.dims[1]],
+        }
+    }
+
     /// The rows in order.
     pub fn iter(&self) -> impl Iterator<Item = &[T]> {
         (0..self.dims[0]).map(|index| self.row(index))
     }
+}
+
+/// Row `rows[i]` of the first dimension as row `i`, of tensors that have one row per sequence.
+pub fn select_rows<const D: usize>(tensor: Tensor<D>, rows: &[usize]) -> Tensor<D> {
+    let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
+    let data = TensorData::new(rows.clone(), [rows.len()]);
+    let index = Tensor::<1, Int>::from_data(data, &tensor.device());
+    tensor.select(0, index)
 }
 
 impl Rows<u32> {

@@ -18,6 +18,8 @@ pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<
         Activation::Relu => activation::relu(x),
         Activation::Tanh => x.tanh(),
         Activation::Sigmoid => activation::sigmoid(x),
+        // burn's own form overflows.
+        Activation::Softplus => activation::relu(x.clone()) + x.abs().neg().exp().log1p(),
     }
 }
 

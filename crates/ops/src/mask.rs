@@ -119,6 +119,24 @@ impl Mask {
         matrix.clone()
     }
 
+    /// `x`, `[batch, seq, features]`, with zeros where its tokens, the last ones of the mask, are padding.
+    pub fn clear_padding(&self, x: Tensor<3>) -> Tensor<3> {
+        let [batch, seq, _] = x.dims();
+        let Some(padding) = &self.padding else {
+            return x;
+        };
+        let last = |row: &Vec<bool>| row[row.len() - seq..].to_vec();
+        let tokens: Vec<bool> = padding.tokens.iter().flat_map(last).collect();
+        if tokens.iter().all(|token| *token) {
+            return x;
+        }
+        let factors = tokens.iter().map(|token| f32::from(u8::from(*token)));
+        let data = TensorData::new(factors.collect(), [batch, seq, 1]);
+        let factors: Tensor<3> = Tensor::from_data(data, &x.device());
+        let dtype = x.dtype();
+        x * factors.cast(dtype)
+    }
+
     pub(crate) fn is_causal(&self) -> bool {
         self.causal
     }
@@ -255,6 +273,19 @@ mod tests {
         );
         let nothing = Mask::bidirectional().with_padding(Some(vec![vec![false; 2]]));
         assert_eq!(nothing.visible(), Some(&[Range::default()][..]));
+    }
+
+    #[test]
+    fn padding_among_the_last_tokens_is_cleared() {
+        let mask = Mask::causal().with_padding(Some(vec![vec![false, false, true], vec![true; 3]]));
+        let ones = Tensor::<3>::ones([2, 2, 1], &Device::flex());
+        let values = |x: Tensor<3>| x.into_data().iter::<f32>().collect::<Vec<_>>();
+        assert_eq!(
+            values(mask.clear_padding(ones.clone())),
+            [0.0, 1.0, 1.0, 1.0]
+        );
+        let last = ones.narrow(1, 0, 1);
+        assert_eq!(values(mask.clear_padding(last)), [1.0, 1.0]);
     }
 
     #[test]

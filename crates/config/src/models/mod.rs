@@ -21,6 +21,7 @@ macro_rules! families {
 
 families! {
     albert: AlbertConfig;
+    bart: BartConfig, MBartConfig, MarianConfig, PegasusConfig, BlenderbotConfig, M2M100Config;
     bert: BertConfig;
     deberta_v2: DebertaV2Config;
     deepseek: DeepseekV2Config, DeepseekV3Config;
@@ -42,6 +43,7 @@ families! {
     qwen3: Qwen3Config;
     qwen3_moe: Qwen3MoeConfig;
     roberta: CamembertConfig, RobertaConfig, XLMRobertaConfig;
+    t5: T5Config, MT5Config, UMT5Config;
 }
 
 type Standardize = fn(&mut Map<String, Value>) -> Result<()>;
@@ -57,6 +59,8 @@ pub(crate) enum Family {
         complete: Complete,
         /// `tie_word_embeddings` where it is not stated.
         tied: bool,
+        /// [`ModelConfig::GENERATION_FIELDS`].
+        generation_fields: &'static [&'static str],
     },
     /// A configuration with that of a text model inside.
     Wrapper {
@@ -72,6 +76,7 @@ impl Family {
                 standardize: C::standardize,
                 complete: |config| AutoConfig::from_typed(&config.typed::<C>()?),
                 tied: tied_by_default::<C>(),
+                generation_fields: C::GENERATION_FIELDS,
             });
         }
         C::WRAPPERS.contains(&model_type).then_some(Self::Wrapper {

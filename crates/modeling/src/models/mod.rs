@@ -27,6 +27,7 @@ macro_rules! decoder_options {
 }
 
 mod albert;
+mod bart;
 mod bert;
 mod deberta_v2;
 mod deepseek;
@@ -48,16 +49,19 @@ mod qwen2_moe;
 mod qwen3;
 mod qwen3_moe;
 mod roberta;
+mod t5;
 
+pub use bart::{BartForConditionalGeneration, BartModel, BartOptions, BartStack};
 pub use bert::{BertModel, BertOptions};
 pub use gemma3::Gemma3DecoderLayer;
 pub use llama::{LlamaBlock, LlamaDecoderLayer};
+pub use t5::{T5EncoderModel, T5ForConditionalGeneration, T5Model, T5Options, T5Stack};
 
 use crate::Family;
 
 /// Everything that is built in.
 pub(crate) fn families() -> Vec<Family> {
-    vec![
+    let mut families = vec![
         albert::family(),
         bert::family(),
         deberta_v2::family(),
@@ -84,5 +88,8 @@ pub(crate) fn families() -> Vec<Family> {
         roberta::camembert(),
         roberta::family(),
         roberta::xlm_roberta(),
-    ]
+    ];
+    families.extend(bart::families());
+    families.extend(t5::families());
+    families
 }

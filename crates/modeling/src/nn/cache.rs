@@ -2,8 +2,11 @@
 
 use std::fmt::Debug;
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 use transformers_ops as ops;
+
+use super::RecurrentState;
+use crate::rows::select_rows;
 
 /// Keys and values of the tokens seen so far.
 ///
@@ -17,6 +20,23 @@ pub trait Cache: Debug + Send {
         keys: Tensor<4>,
         values: Tensor<4>,
     ) -> (Tensor<4>, Tensor<4>);
+
+    /// The keys and values of an encoder's states for `layer`, `[batch, heads, states, head_dim]` each. A cache that keeps
+    /// them calls `make` in the first pass only; this one does not.
+    fn cross(
+        &mut self,
+        layer: usize,
+        make: &mut dyn FnMut() -> (Tensor<4>, Tensor<4>),
+    ) -> (Tensor<4>, Tensor<4>) {
+        let _ = layer;
+        make()
+    }
+
+    /// What a recurrent `layer` keeps; `None`: nothing, and the layer begins anew in every pass.
+    fn recurrent(&mut self, layer: usize) -> Option<&mut RecurrentState> {
+        let _ = layer;
+        None
+    }
 
     /// How many tokens were seen before this forward pass, padding included.
     fn seq_len(&self) -> usize;
@@ -33,18 +53,20 @@ pub trait Cache: Debug + Send {
     fn select(&mut self, rows: &[usize]);
 }
 
-/// A cache that grows with the sequence; sliding layers keep what their window can still see.
+/// A cache that grows with the sequence; sliding layers keep what their window can still see, and recurrent ones their
+/// state.
 #[derive(Debug)]
 pub struct DynamicCache {
     layers: Vec<LayerKv>,
+    states: Vec<RecurrentState>,
 }
 
 impl DynamicCache {
     /// One layer per entry; `Some(window)` for layers that see the last `window` tokens only, themselves included.
     pub fn new(windows: impl IntoIterator<Item = Option<usize>>) -> Self {
-        Self {
-            layers: windows.into_iter().map(LayerKv::new).collect(),
-        }
+        let layers: Vec<_> = windows.into_iter().map(LayerKv::new).collect();
+        let states = layers.iter().map(|_| RecurrentState::default()).collect();
+        Self { layers, states }
     }
 }
 
@@ -58,8 +80,14 @@ impl Cache for DynamicCache {
         self.layers[layer].append(keys, values)
     }
 
+    fn recurrent(&mut self, layer: usize) -> Option<&mut RecurrentState> {
+        self.states.get_mut(layer)
+    }
+
     fn seq_len(&self) -> usize {
-        self.layers.first().map_or(0, |layer| layer.seen)
+        let attention = self.layers.first().map_or(0, |layer| layer.seen);
+        let recurrent = self.states.first().map_or(0, |state| state.seen);
+        attention.max(recurrent)
     }
 
     fn dropped(&self, layer: usize) -> usize {
@@ -68,9 +96,11 @@ impl Cache for DynamicCache {
     }
 
     fn crop(&mut self, len: usize) -> bool {
-        let possible = self.layers.iter().all(|layer| layer.can_crop(len));
+        let possible = self.layers.iter().all(|layer| layer.can_crop(len))
+            && self.states.iter().all(|state| state.can_crop(len));
         if possible {
             self.layers.iter_mut().for_each(|layer| layer.crop(len));
+            self.states.iter_mut().for_each(|state| state.crop(len));
         }
         possible
     }
@@ -80,6 +110,7 @@ impl Cache for DynamicCache {
             .iter_mut()
             .filter_map(|layer| layer.buffer.as_mut())
             .for_each(|buffer| buffer.select(rows));
+        self.states.iter_mut().for_each(|state| state.select(rows));
     }
 }
 
@@ -142,7 +173,7 @@ impl LayerKv {
         let removed = self.seen.saturating_sub(len);
         // What a sliding layer would still need must not have been dropped.
         let needed = self.window.map_or(len, |window| len.min(window - 1));
-        removed <= self.len && self.len - removed >= needed.min(len)
+        removed == 0 || removed <= self.len && self.len - removed >= needed.min(len)
     }
 
     fn crop(&mut self, len: usize) {
@@ -208,20 +239,15 @@ impl Buffer {
     }
 
     fn select(&mut self, rows: &[usize]) {
-        let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
         for slot in [&mut self.keys, &mut self.values] {
-            *slot = slot.take().map(|tensor| {
-                let data = TensorData::new(rows.clone(), [rows.len()]);
-                let index = Tensor::<1, Int>::from_data(data, &tensor.device());
-                tensor.select(0, index)
-            });
+            *slot = slot.take().map(|tensor| select_rows(tensor, rows));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use burn::tensor::{Device, TensorData};
 
     use super::*;
 

@@ -98,7 +98,8 @@ impl Init {
         self.lazy(shape, move |device| Tensor::ones(shape, (device, dtype)))
     }
 
-    fn lazy<const D: usize>(
+    /// A parameter of what `init` makes.
+    pub fn lazy<const D: usize>(
         &self,
         shape: [usize; D],
         init: impl Fn(&Device) -> Tensor<D> + Send + Sync + 'static,

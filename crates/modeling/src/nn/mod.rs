@@ -8,6 +8,8 @@ mod decoder;
 mod draws;
 mod embedding;
 mod encoder;
+mod encoder_decoder;
+mod encoder_decoder_cache;
 mod headed;
 pub mod heads;
 mod init;
@@ -17,8 +19,11 @@ mod mlp;
 mod moe;
 mod norm;
 mod packing;
+mod recurrent;
 mod relative_bias;
 mod rope;
+mod sinusoids;
+mod stack;
 mod weight;
 
 pub use activation::{Activation, activation};
@@ -35,6 +40,11 @@ pub use embedding::Embedding;
 pub use encoder::{
     Pooler, PositionCount, States, TextEmbeddings, TextEmbeddingsOptions, Tokens, self_attention,
 };
+pub(crate) use encoder_decoder::forward_encoder_decoder;
+pub use encoder_decoder::{
+    DecoderStart, EncoderDecoder, EncoderDecoderOptions, shift_tokens_right,
+};
+pub use encoder_decoder_cache::EncoderDecoderCache;
 pub use headed::{BaseFamily, HeadOptions, Headed, RowScores, TaskHead};
 pub use init::Init;
 pub use latent_attention::{LatentAttention, LatentAttentionOptions};
@@ -46,8 +56,11 @@ pub use moe::{
 };
 pub use norm::{LayerNorm, NormForm, RmsNorm};
 pub use packing::Packing;
+pub use recurrent::{CausalConv1d, RecurrentState};
 pub use relative_bias::RelativeBuckets;
 pub use rope::{RotaryEmbedding, RotaryTables};
+pub use sinusoids::Sinusoids;
+pub use stack::{EncoderStates, Projections, Stack, StackPass, encoder_states};
 pub use transformers_ops::Mask;
 pub(crate) use weight::CONTAINER as WEIGHT_CONTAINER;
 pub use weight::Weight;

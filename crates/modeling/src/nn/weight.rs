@@ -42,8 +42,13 @@ impl Weight {
 
     /// The same, with zeros in the row of the padding token.
     pub fn vectors(shape: [usize; 2], padding: Option<u32>, init: &Init) -> Self {
+        Self::dense(init.vectors(shape, padding), init)
+    }
+
+    /// A matrix `[out, in]` that begins as `value` does.
+    pub fn dense(value: Param<Tensor<2>>, init: &Init) -> Self {
         Self {
-            value: WeightValue::Dense(init.vectors(shape, padding)),
+            value: WeightValue::Dense(value),
             precision: init.precision,
         }
     }

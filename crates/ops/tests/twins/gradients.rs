@@ -2,8 +2,9 @@
 
 use burn::tensor::Tensor;
 use transformers_ops::{
-    Activation, AttentionOptions, Experts, Gate, Mask, NormForm, RouterOptions, Routing, Score,
-    add_layer_norm, add_rms_norm, attention, experts, gated, layer_norm, rms_norm, rotary, route,
+    Activation, AttentionOptions, Experts, Gate, Mask, NormForm, RouterOptions, Routing, Scan,
+    Score, add_layer_norm, add_rms_norm, attention, causal_conv1d, experts, gated, layer_norm,
+    rms_norm, rotary, route, selective_scan,
 };
 
 use crate::twin::{Random, tensor, values};
@@ -215,4 +216,30 @@ fn of_experts() {
             });
         }
     }
+}
+
+#[test]
+fn of_scans() {
+    // Two tokens, four heads of two features, two groups of three states.
+    let lens = [16, 8, 12, 12, 12, 4, 24];
+    check(15, lens, |[x, dt, a, b, c, d, state]| {
+        let scan = Scan {
+            x: x.reshape([1, 2, 4, 2]),
+            dt: dt.reshape([1, 2, 4]),
+            a: a.reshape([4, 3]),
+            b: b.reshape([1, 2, 2, 3]),
+            c: c.reshape([1, 2, 2, 3]),
+            d,
+        };
+        let (y, state) = selective_scan(scan, Some(state.reshape([1, 4, 2, 3])));
+        Tensor::cat(vec![row(y), row(state)], 0)
+    });
+}
+
+#[test]
+fn of_convolutions() {
+    check(16, [15, 9, 3], |[x, weight, bias]| {
+        let (x, weight) = (x.reshape([1, 5, 3]), weight.reshape([3, 3]));
+        row(causal_conv1d(x, weight, Some(bias)))
+    });
 }

@@ -10,6 +10,7 @@ mod linear;
 mod norm;
 mod paged;
 mod rotary;
+mod scan;
 mod softmax;
 mod twin;
 mod write;

@@ -1,0 +1,305 @@
+//! The encoder–decoder: two stacks around one embedding.
+//!
+//! Families differ in their stacks; what all of them do around these is here: which ids the decoder sees, caches, hidden
+//! states, logits and the loss.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::stack::StackOutput;
+use super::{Cache, Embedding, EncoderDecoderCache, EncoderStates, Init, Stack, StackPass};
+use crate::loss::token_loss;
+use crate::{ModelError, ModelInputs, ModelOutput, Rows};
+
+/// The numbers around the two stacks.
+#[derive(Debug, Clone)]
+pub struct EncoderDecoderOptions {
+    /// The encoder's ids are below this.
+    pub vocab_size: usize,
+    /// The decoder's ids are below this.
+    pub decoder_vocab_size: usize,
+    /// Features of the residual stream.
+    pub hidden_size: usize,
+    /// Factor on the embeddings.
+    pub embedding_scale: Option<f64>,
+    /// The most positions that a stack has; `None`: no end.
+    pub max_positions: Option<usize>,
+    /// What takes the place of -100 where labels become the decoder's ids.
+    pub pad_token_id: Option<u32>,
+    /// What the decoder begins with.
+    pub start: DecoderStart,
+    /// Without labels the decoder's ids are made of `input_ids`, as denoising models do.
+    pub shifts_inputs: bool,
+}
+
+/// What a decoder's ids begin with when they are made of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecoderStart {
+    /// `decoder_start_token_id` of the config.
+    Token(Option<u32>),
+    /// The target's own last token: the language that mBART's texts end with.
+    LastToken,
+}
+
+/// Encoder and decoder without a head.
+#[derive(Module, Debug)]
+pub struct EncoderDecoder<S: Stack> {
+    /// `None`: each stack has an embedding of its own.
+    pub shared: Option<Embedding>,
+    encoder: S,
+    decoder: S,
+    #[module(skip)]
+    options: EncoderDecoderOptions,
+}
+
+impl<S: Stack> EncoderDecoder<S> {
+    /// `[encoder, decoder]` around an embedding, if one is `shared`.
+    pub fn new(
+        [encoder, decoder]: [S; 2],
+        shared: bool,
+        options: EncoderDecoderOptions,
+        init: &Init,
+    ) -> Self {
+        let table = || Embedding::new(options.vocab_size, options.hidden_size, init);
+        Self {
+            shared: shared.then(table),
+            encoder,
+            decoder,
+            options,
+        }
+    }
+
+    fn embed(&self, stack: &S, ids: &Rows<u32>) -> Tensor<3> {
+        let table = self.table(stack);
+        let embedded = table.forward(ids.to_tensor(&table.weight.device()));
+        match self.options.embedding_scale {
+            Some(scale) => embedded * scale,
+            None => embedded,
+        }
+    }
+
+    fn table<'a>(&'a self, stack: &'a S) -> &'a Embedding {
+        let own = stack.own_embedding().or(self.shared.as_ref());
+        own.expect("a stack without an embedding shares one")
+    }
+
+    fn run_encoder(&self, inputs: &ModelInputs) -> Result<StackOutput, ModelError> {
+        let source = ModelInputs {
+            input_ids: inputs.input_ids.clone(),
+            attention_mask: inputs.attention_mask.clone(),
+            output_hidden_states: inputs.output_hidden_states,
+            ..ModelInputs::default()
+        };
+        source.check(self.options.vocab_size, 0)?;
+        self.check_length(source.input_ids.dims()[1])?;
+        let embedded = self.embed(&self.encoder, &source.input_ids);
+        Ok(StackPass::new(&source, None, None).run(&self.encoder, embedded))
+    }
+
+    fn check_length(&self, len: usize) -> Result<(), ModelError> {
+        match self.options.max_positions {
+            Some(max) if len > max => Err(ModelError::TooLong { len, max }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The decoder's ids for the text `target`; see [`shift_tokens_right`].
+    fn shift(&self, target: &Rows<i64>) -> Result<Rows<u32>, ModelError> {
+        shift_tokens_right(target, self.options.pad_token_id, self.options.start)
+    }
+
+    fn target(&self, inputs: &ModelInputs, past: usize) -> Result<ModelInputs, ModelError> {
+        let ids = match &inputs.decoder_input_ids {
+            Some(ids) => ids.clone(),
+            None if self.options.shifts_inputs => self.shift(&inputs.input_ids.map(i64::from))?,
+            None => return Err(ModelError::NoDecoderInput),
+        };
+        let target = ModelInputs {
+            input_ids: ids,
+            attention_mask: inputs.decoder_attention_mask.clone(),
+            output_hidden_states: inputs.output_hidden_states,
+            ..ModelInputs::default()
+        };
+        target.check(self.options.decoder_vocab_size, past)?;
+        self.check_length(past + target.input_ids.dims()[1])?;
+        Ok(target)
+    }
+
+    /// `last_hidden_state` and what else both stacks give.
+    ///
+    /// # Errors
+    /// Inputs that do not fit the model or each other.
+    pub fn states(
+        &self,
+        inputs: &ModelInputs,
+        cache: Option<&mut dyn Cache>,
+    ) -> Result<ModelOutput, ModelError> {
+        let encoder = match &inputs.encoder_outputs {
+            Some(states) => StackOutput {
+                last: states.clone(),
+                all: None,
+            },
+            None => self.run_encoder(inputs)?,
+        };
+        let states = EncoderStates::new(encoder.last.clone(), inputs, self.options.hidden_size)?;
+        let past = cache.as_ref().map_or(0, |cache| cache.seq_len());
+        let target = self.target(inputs, past)?;
+        let [batch, seq] = target.input_ids.dims();
+        if batch != states.states.dims()[0] {
+            return Err(ModelError::InputShape {
+                name: "decoder_input_ids",
+                found: [batch, seq],
+                expected: [states.states.dims()[0], seq],
+            });
+        }
+        let embedded = self.embed(&self.decoder, &target.input_ids);
+        let cache = cache.map(|cache| cache as &mut dyn Cache);
+        let decoder = StackPass::new(&target, Some(states), cache).run(&self.decoder, embedded);
+        Ok(ModelOutput {
+            last_hidden_state: Some(decoder.last),
+            encoder_last_hidden_state: Some(encoder.last),
+            encoder_hidden_states: encoder.all,
+            decoder_hidden_states: decoder.all,
+            ..ModelOutput::default()
+        })
+    }
+
+    /// A language model's output: `head` makes logits `[batch, seq, vocab]` of states `[batch, seq, hidden]`.
+    ///
+    /// # Errors
+    /// As [`Self::states`], and labels that are no ids.
+    pub fn language_model(
+        &self,
+        inputs: &ModelInputs,
+        cache: Option<&mut dyn Cache>,
+        head: impl FnOnce(Tensor<3>) -> Tensor<3>,
+    ) -> Result<ModelOutput, ModelError> {
+        let labels = inputs.label_ids()?;
+        let shifted = match (&inputs.decoder_input_ids, labels) {
+            (None, Some(labels)) => Some(ModelInputs {
+                decoder_input_ids: Some(self.shift(labels)?),
+                ..inputs.clone()
+            }),
+            _ => None,
+        };
+        let mut output = self.states(shifted.as_ref().unwrap_or(inputs), cache)?;
+        let hidden = output.last_hidden_state.take().expect("just made");
+        let seq = hidden.dims()[1];
+        let keep = match labels {
+            Some(_) => seq,
+            None => inputs.logits_to_keep.unwrap_or(seq).clamp(1, seq),
+        };
+        let logits = head(hidden.narrow(1, seq - keep, keep));
+        if let Some(labels) = labels {
+            output.loss = Some(token_loss(logits.clone(), labels)?);
+        }
+        output.logits = Some(logits);
+        Ok(output)
+    }
+
+    /// The tied output layer: `[batch, seq, hidden]` to logits `[batch, seq, vocab]`.
+    pub fn tied_logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.table(&self.decoder).logits(hidden)
+    }
+
+    /// See [`Forward::encode`](crate::Forward::encode).
+    ///
+    /// # Errors
+    /// Inputs that do not fit the model or each other.
+    pub fn encoder_states(&self, inputs: &ModelInputs) -> Result<Option<Tensor<3>>, ModelError> {
+        Ok(Some(self.run_encoder(inputs)?.last))
+    }
+
+    /// A cache for the decoder.
+    pub fn decoder_cache(&self) -> Option<Box<dyn Cache>> {
+        Some(Box::new(EncoderDecoderCache::new(self.decoder.layers())))
+    }
+
+    /// See [`Forward::context_length`](crate::Forward::context_length).
+    pub fn max_positions(&self) -> Option<usize> {
+        self.options.max_positions
+    }
+}
+
+/// [`Forward`](crate::Forward)'s methods of a model that has an [`EncoderDecoder`] in `$field`, but for the forward pass.
+macro_rules! forward_encoder_decoder {
+    ($($field:tt)+) => {
+        fn new_cache(&self) -> Option<Box<dyn $crate::nn::Cache>> {
+            self.$($field)+.decoder_cache()
+        }
+
+        fn context_length(&self) -> Option<usize> {
+            self.$($field)+.max_positions()
+        }
+
+        fn encode(
+            &self,
+            inputs: &$crate::ModelInputs,
+        ) -> Result<Option<burn::tensor::Tensor<3>>, $crate::ModelError> {
+            self.$($field)+.encoder_states(inputs)
+        }
+    };
+}
+pub(crate) use forward_encoder_decoder;
+
+/// A decoder's input for the text `target`: all but the last id, after what the decoder begins with. -100 becomes the
+/// pad token.
+///
+/// # Errors
+/// The config names no start token, or no pad token where one is needed.
+pub fn shift_tokens_right(
+    target: &Rows<i64>,
+    pad: Option<u32>,
+    start: DecoderStart,
+) -> Result<Rows<u32>, ModelError> {
+    let mut rows = Vec::with_capacity(target.dims()[0]);
+    for row in target.iter() {
+        let id = |label: &i64| match *label {
+            crate::loss::IGNORE_INDEX => pad.ok_or(ModelError::NoSpecialToken("pad_token_id")),
+            id => u32::try_from(id).map_err(|_| ModelError::IdBeyondVocabulary {
+                id,
+                vocab_size: u32::MAX as usize,
+            }),
+        };
+        let ids: Vec<u32> = row.iter().map(id).collect::<Result<_, _>>()?;
+        let start = match start {
+            DecoderStart::Token(token) => token,
+            DecoderStart::LastToken => {
+                let texts = ids.iter().filter(|id| Some(**id) != pad).count();
+                ids.get(texts.saturating_sub(1)).copied()
+            }
+        };
+        let start = start.ok_or(ModelError::NoSpecialToken("decoder_start_token_id"))?;
+        rows.push([&[start], &ids[..ids.len().saturating_sub(1)]].concat());
+    }
+    Rows::new(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn targets_move_one_place_to_the_right() {
+        let target = Rows::new(&[[7, 8, 9, 4], [7, 5, -100, -100]]).unwrap();
+        let shift = |start| shift_tokens_right(&target, Some(1), start);
+        let shifted = shift(DecoderStart::Token(Some(2))).unwrap();
+        assert_eq!(shifted, Rows::new(&[[2, 7, 8, 9], [2, 7, 5, 1]]).unwrap());
+        let wrapped = shift(DecoderStart::LastToken).unwrap();
+        assert_eq!(wrapped, Rows::new(&[[4, 7, 8, 9], [5, 7, 5, 1]]).unwrap());
+    }
+
+    #[test]
+    fn tokens_that_are_needed_and_missing_are_named() {
+        let target = Rows::new(&[[7, -100]]).unwrap();
+        let error = |pad, start| {
+            let start = DecoderStart::Token(start);
+            shift_tokens_right(&target, pad, start)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(error(None, Some(2)).contains("pad_token_id"));
+        assert!(error(Some(1), None).contains("decoder_start_token_id"));
+    }
+}

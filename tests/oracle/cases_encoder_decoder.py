@@ -1,0 +1,85 @@
+"""The conformance cases of encoder–decoders: see `cases.py`."""
+
+from cases import Case
+
+# More encoder than decoder layers.
+T5 = dict(
+    vocab_size=64,
+    d_model=20,
+    d_kv=4,
+    d_ff=12,
+    num_layers=2,
+    num_decoder_layers=1,
+    num_heads=4,
+    relative_attention_num_buckets=8,
+    relative_attention_max_distance=12,
+    decoder_start_token_id=0,
+)
+
+# Other heads and widths on each side.
+BART = dict(
+    vocab_size=64,
+    d_model=12,
+    encoder_layers=1,
+    decoder_layers=2,
+    encoder_ffn_dim=10,
+    decoder_ffn_dim=8,
+    encoder_attention_heads=2,
+    decoder_attention_heads=4,
+    max_position_embeddings=20,
+    decoder_start_token_id=2,
+    forced_eos_token_id=None,
+    bos_token_id=0,
+    eos_token_id=2,
+    pad_token_id=1,
+)
+
+ENCODER_DECODER = {
+    # t5: 1.0 is scaled before the output layer, 1.1 is not; the reference ties both
+    "t5": Case("t5", T5, kind="s2s"),
+    "t5_gated": Case(
+        "t5",
+        dict(T5, d_model=12, d_kv=3, d_ff=8, feed_forward_proj="gated-gelu", tie_word_embeddings=False, num_layers=1),
+        kind="s2s",
+        labels=True,
+        gradients=True,
+        hidden_states=False,
+    ),
+    "t5_gated_silu": Case(
+        "t5", dict(T5, feed_forward_proj="gated-silu", num_layers=1, layer_norm_epsilon=1e-3), kind="s2s", hidden_states=False
+    ),
+    # mt5: as t5 1.1; umt5: a table of positions in every layer, and always scaled
+    "mt5": Case("mt5", dict(T5, num_layers=1), kind="s2s"),
+    "umt5": Case("umt5", dict(T5, d_model=12, d_kv=3, d_ff=8, num_decoder_layers=2), kind="s2s"),
+    # bart: a norm after each part, and of the embeddings; two unused rows of positions
+    "bart": Case("bart", BART, kind="s2s"),
+    "bart_relu": Case(
+        "bart",
+        dict(BART, scale_embedding=True, activation_function="relu", forced_bos_token_id=0, forced_eos_token_id=2),
+        kind="s2s",
+        labels=True,
+        hidden_states=False,
+    ),
+    # three embeddings, of which the shared one is not used
+    "bart_untied": Case("bart", dict(BART, tie_word_embeddings=False, decoder_layers=1), kind="s2s", hidden_states=False),
+    # mbart: norms before each part and at the end, and of the embeddings; targets wrap their last token around
+    "mbart": Case("mbart", BART, kind="s2s"),
+    "mbart_labels": Case("mbart", dict(BART, scale_embedding=True), kind="s2s", labels=True, hidden_states=False),
+    # marian: sinusoids that the file does not have
+    "marian": Case("marian", dict(BART, scale_embedding=True), kind="s2s"),
+    "marian_two_vocabularies": Case(
+        "marian",
+        dict(BART, share_encoder_decoder_embeddings=False, decoder_vocab_size=72, scale_embedding=True),
+        kind="s2s",
+        fewest_ids=1,
+        hidden_states=False,
+    ),
+    # pegasus: sinusoids that the file has
+    "pegasus": Case("pegasus", dict(BART, scale_embedding=True), kind="s2s"),
+    "blenderbot": Case("blenderbot", BART, kind="s2s"),
+    # m2m_100: positions are counted over the tokens that are no padding
+    "m2m_100": Case("m2m_100", BART, kind="s2s"),
+    "m2m_100_labels": Case(
+        "m2m_100", dict(BART, scale_embedding=False), kind="s2s", labels=True, hidden_states=False
+    ),
+}
