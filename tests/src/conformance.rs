@@ -214,6 +214,7 @@ pub fn from_config(
         Kind::Mc => fresh!(AutoModelForMultipleChoice),
         Kind::Nsp => fresh!(AutoModelForNextSentencePrediction),
         Kind::Pretraining => fresh!(AutoModelForPreTraining),
+        Kind::S2s => fresh!(AutoModelForSeq2SeqLM),
     })
 }
 
