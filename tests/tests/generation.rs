@@ -236,3 +236,66 @@ fn a_cancelled_generation_returns_what_it_has() {
     assert_eq!(generated.finish_reasons, [FinishReason::Cancelled]);
     assert_eq!(generated.new_tokens(0).len(), 3);
 }
+
+#[test]
+fn scores_logits_and_log_probabilities_are_kept_when_asked_for() {
+    let model = case("llama");
+    let config = GenerationConfig {
+        output_scores: Some(true),
+        output_logits: Some(true),
+        repetition_penalty: Some(1.5),
+        ..greedy(5)
+    };
+    let options = GenerateOptions {
+        logprobs: Some(3),
+        ..GenerateOptions::default()
+    };
+    let ours = model.generate_with(&PROMPT[..], &config, options).unwrap();
+    let steps = ours.new_lens[0];
+    assert_eq!([ours.scores.len(), ours.logits.len()], [steps; 2]);
+    for (step, &token) in ours.new_tokens(0).iter().enumerate() {
+        let (scores, logits) = (&ours.scores[step][0], &ours.logits[step][0]);
+        assert_ne!(
+            scores, logits,
+            "step {step}: the penalty shows in the scores"
+        );
+        let chosen = scores[token as usize];
+        assert!(scores.iter().all(|score| *score <= chosen));
+        let sum: f32 = logits.iter().map(|logit| logit.exp()).sum();
+        let kept = &ours.logprobs[0][step];
+        let expected = logits[token as usize] - sum.ln();
+        assert!((kept.logprob - expected).abs() < 1e-5, "step {step}");
+        assert_eq!((kept.token, kept.top.len()), (token, 3));
+        assert!(kept.top.is_sorted_by(|(_, a), (_, b)| a >= b));
+        assert!(kept.top[0].1 >= kept.logprob);
+    }
+    let nothing = model.generate(&PROMPT[..], &greedy(5)).unwrap();
+    assert!(nothing.scores.is_empty() && nothing.logits.is_empty() && nothing.logprobs.is_empty());
+}
+
+#[test]
+fn a_generation_ends_when_its_time_is_over() {
+    let model = case("llama");
+    let config = GenerationConfig {
+        max_time: Some(1e-9),
+        eos_token_id: Some(Vec::new().into()),
+        ..greedy(50)
+    };
+    let ours = model.generate(&PROMPT[..], &config).unwrap();
+    assert_eq!(ours.finish_reasons, [FinishReason::Time]);
+    assert_eq!(ours.new_lens, [1]);
+}
+
+#[test]
+fn forbidding_every_token_is_an_error() {
+    let model = case("llama");
+    let config = GenerationConfig {
+        suppress_tokens: Some((0..72).collect()),
+        ..greedy(5)
+    };
+    let refused = model.generate(&PROMPT[..], &config);
+    assert!(matches!(
+        refused,
+        Err(transformers_generation::GenerateError::NothingAllowed { step: 0 })
+    ));
+}

@@ -15,6 +15,7 @@ const SCRIPTS: &[(&str, &[&str])] = &[
         "golden_processors.py",
         &["tests/golden/logits_processors.json"],
     ),
+    ("golden_beams.py", &["tests/golden/beams.json"]),
     (
         "golden_config.py",
         &["crates/config/tests/golden/configs.json"],

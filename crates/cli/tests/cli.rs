@@ -112,6 +112,28 @@ fn a_message_is_answered() {
 }
 
 #[test]
+fn beams_and_drafts_find_the_answer_too() {
+    let question = ["generate", "--model", "MODEL", "--chat", QUESTION];
+    check(&[&question[..], &["--num-beams", "3"]].concat(), ANSWER);
+    check(&[&question[..], &["--prompt-lookup", "4"]].concat(), ANSWER);
+}
+
+#[test]
+fn an_answer_can_be_constrained() {
+    let question = ["generate", "--model", "MODEL", "--chat", QUESTION];
+    let choices = ["--choice", "The capital", "--choice", "The city"];
+    check(&[&question[..], &choices].concat(), "The capital\n");
+    let regex = ["--regex", "The [a-z]{7} of"];
+    check(&[&question[..], &regex].concat(), "The capital of\n");
+    let broken = [&question[..], &["--regex", "("]].concat();
+    check_error(&broken, 1, &["the grammar is refused"]);
+    let both = [&question[..], &regex, &choices].concat();
+    check_error(&both, 2, &["cannot be used with"]);
+    let missing = [&question[..], &["--json-schema", "missing.json"]].concat();
+    check_error(&missing, 1, &["missing.json"]);
+}
+
+#[test]
 fn a_prompt_is_continued() {
     check(
         &["generate", "--model", "MODEL", "--prompt", "The capital of"],

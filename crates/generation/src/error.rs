@@ -51,6 +51,28 @@ pub enum GenerateError {
          dtype"
     )]
     NotFinite { step: usize },
+    #[error(
+        "no token is left to choose at step {step}: the processors, or a constraint, remove all of them"
+    )]
+    NothingAllowed { step: usize },
+    #[error(
+        "an assistant or prompt lookup works for one sequence, not for {count} beams or rows: generate one at a time"
+    )]
+    AssistantNeedsOneSequence { count: usize },
+    #[error("the grammar is refused: {0}")]
+    Grammar(String),
+    #[error(
+        "a grammar needs a token that ends the text: the model's generation config names none (`eos_token_id`)"
+    )]
+    GrammarNeedsEos,
+    #[error(
+        "the text ended before its JSON was complete: raise `max_new_tokens`, or make the schema shorter"
+    )]
+    Incomplete,
+    #[error("the text is not a value of the type: {0}")]
+    NotOfType(#[source] serde_json::Error),
+    #[error("beams are known at the end only: leave out the streamer, or set `num_beams` to 1")]
+    StreamerWithBeams,
     #[error("this model does not decode: it has no cache")]
     NotADecoder,
     #[error("the streamer failed: {0}")]

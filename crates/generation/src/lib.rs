@@ -1,27 +1,39 @@
-//! Decoding loops, logits processors, stopping criteria and streamers.
+//! Decoding loops, logits processors, stopping criteria, structured output and streamers.
 //!
-//! [`Generate::generate`] takes any model that decodes, with an encoder or without, and a
-//! [`GenerationConfig`](transformers_config::GenerationConfig). The loop knows no architecture: it calls the model's
-//! forward pass with the cache that the model chose.
+#![doc = include_str!("generation.md")]
 #![forbid(unsafe_code)]
 
+mod assisted;
+mod beam_search;
+mod candidates;
 mod decoding;
 mod encoder;
 mod error;
+mod generate;
+mod grammar;
 mod output;
+mod processor_list;
 mod processors;
 mod prompt;
 mod sampler;
+mod sequence;
 mod settings;
 mod stopping;
 mod streamers;
+mod typed;
 
-pub use decoding::{Generate, GenerateOptions};
 pub use error::GenerateError;
-pub use output::{FinishReason, Generated, Timing};
+pub use generate::{Generate, GenerateOptions};
+pub use grammar::{Constraint, Grammar, GrammarCompiler};
+pub use output::{FinishReason, Generated, Timing, TokenLogprob};
 pub use processors::{
-    ForcedTokens, LogitsProcessor, MinNewTokens, MinP, RepetitionPenalty, Temperature, TopK, TopP,
+    Dry, EncoderNoRepeatNGram, EncoderRepetitionPenalty, Epsilon, Eta,
+    ExponentialDecayLengthPenalty, ForcedBos, ForcedEos, FrequencyPresencePenalty, InfNanRemove,
+    LogitNormalization, LogitsProcessor, MinNewTokens, MinP, Mirostat, NoBadWords, NoRepeatNGram,
+    PrefixConstrained, RepetitionPenalty, SequenceBias, Step, SuppressTokens,
+    SuppressTokensAtBegin, Temperature, TopH, TopK, TopP, Typical, Xtc,
 };
 pub use prompt::Prompt;
 pub use streamers::{Streamer, TextStreamer};
 pub use transformers_modeling::CancelToken;
+pub use typed::GenerateAs;

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use crate::processors::log_softmax;
+use crate::sampler::highest;
+use crate::settings::Settings;
+
 /// Why a sequence ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishReason {
@@ -11,6 +15,8 @@ pub enum FinishReason {
     Length,
     /// A stop string.
     StopString,
+    /// `max_time`.
+    Time,
     /// The cancel token.
     Cancelled,
 }
@@ -48,7 +54,10 @@ fn rate(count: usize, time: Duration) -> f64 {
 }
 
 /// The sequences of a generation, the prompt included; of an encoder–decoder that is the decoder's first token.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// It has the fields of the reference's four output classes; those that were not asked for, or that the mode does not
+/// have, are empty.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Generated {
     /// Prompt and new tokens, `[batch * num_return_sequences]` rows; ended rows are filled up with the pad token.
     pub sequences: Vec<Vec<u32>>,
@@ -58,8 +67,73 @@ pub struct Generated {
     pub prompt_len: usize,
     /// How many tokens each row got, its eos included and the filling not.
     pub new_lens: Vec<usize>,
+    /// With `output_scores`: the processed scores, `[step][row][vocab]`; of beams, log-probabilities.
+    pub scores: Vec<Vec<Vec<f32>>>,
+    /// With `output_logits`: the model's own, `[step][row][vocab]`.
+    pub logits: Vec<Vec<Vec<f32>>>,
+    /// With [`crate::GenerateOptions::logprobs`]: `[row][new token]`.
+    pub logprobs: Vec<Vec<TokenLogprob>>,
+    /// Of beams: each row's sum of log-probabilities over a power of its length.
+    pub sequences_scores: Vec<f32>,
+    /// Of beams: the row in which each new token was computed.
+    pub beam_indices: Vec<Vec<usize>>,
     /// How long it took.
     pub timing: Timing,
+}
+
+/// The log-probability of a token that was chosen, by the model alone: before any processor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprob {
+    /// The token.
+    pub token: u32,
+    /// Its log-probability in nats.
+    pub logprob: f32,
+    /// The likeliest tokens with theirs, the likeliest first.
+    pub top: Vec<(u32, f32)>,
+}
+
+impl TokenLogprob {
+    /// `scores`: the model's logits, `[vocab]`; `top`: how many of the likeliest to keep.
+    pub(crate) fn new(token: u32, mut scores: Vec<f32>, top: usize) -> Self {
+        log_softmax(&mut scores);
+        let likeliest = highest(&scores, top).into_iter();
+        Self {
+            token,
+            logprob: scores[token as usize],
+            top: likeliest.map(|id| (id as u32, scores[id])).collect(),
+        }
+    }
+}
+
+/// What is kept of every step, if it was asked for.
+#[derive(Default)]
+pub(crate) struct Outputs {
+    keeps_scores: bool,
+    keeps_logits: bool,
+    pub scores: Vec<Vec<Vec<f32>>>,
+    pub logits: Vec<Vec<Vec<f32>>>,
+}
+
+impl Outputs {
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            keeps_scores: settings.output_scores,
+            keeps_logits: settings.output_logits,
+            ..Self::default()
+        }
+    }
+
+    pub fn add_logits(&mut self, logits: &[Vec<f32>]) {
+        if self.keeps_logits {
+            self.logits.push(logits.to_vec());
+        }
+    }
+
+    pub fn add_scores(&mut self, scores: &[Vec<f32>]) {
+        if self.keeps_scores {
+            self.scores.push(scores.to_vec());
+        }
+    }
 }
 
 impl Generated {

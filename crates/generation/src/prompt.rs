@@ -12,6 +12,21 @@ pub struct Prompt {
     pub attention_mask: Option<Rows<u32>>,
 }
 
+impl Prompt {
+    /// The ids of row `index` that are not masked.
+    pub(crate) fn real_ids(&self, index: usize) -> Vec<u32> {
+        let ids = self.input_ids.row(index).iter().copied();
+        match &self.attention_mask {
+            Some(mask) => ids
+                .zip(mask.row(index))
+                .filter(|(_, mask)| **mask != 0)
+                .map(|(id, _)| id)
+                .collect(),
+            None => ids.collect(),
+        }
+    }
+}
+
 impl From<&[u32]> for Prompt {
     fn from(ids: &[u32]) -> Self {
         Self::from(ids.to_vec())

@@ -23,6 +23,20 @@ impl Sampler {
             Self::Multinomial { seed } => draw(scores, *seed, row, step),
         }
     }
+
+    /// `count` different indices of `scores`, which are log-probabilities, the best first; drawn ones in the order of
+    /// the draws.
+    pub fn choose_many(&self, scores: &[f32], count: usize, row: usize, step: usize) -> Vec<usize> {
+        match self {
+            Self::Greedy => highest(scores, count),
+            Self::Multinomial { seed } => {
+                // Scores with Gumbel noise, sorted, are draws without replacement (Kool et al. 2019).
+                let mut random = generator(*seed, row, step);
+                let noise = |score: &f32| score - (-random.random::<f32>().ln()).ln();
+                highest(&scores.iter().map(noise).collect::<Vec<_>>(), count)
+            }
+        }
+    }
 }
 
 /// The first of the highest scores.
@@ -36,12 +50,20 @@ fn argmax(scores: &[f32]) -> u32 {
     best as u32
 }
 
+/// The indices of the `count` highest scores, the highest first; of equals the first.
+pub(crate) fn highest(scores: &[f32], count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    let better = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b));
+    if count < order.len() {
+        order.select_nth_unstable_by(count, better);
+        order.truncate(count);
+    }
+    order.sort_unstable_by(better);
+    order
+}
+
 fn draw(scores: &[f32], seed: u64, row: usize, step: usize) -> u32 {
-    // Distinct odd multipliers keep (row, step) pairs apart; the generator then mixes.
-    let stream = seed
-        .wrapping_add((row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
-        .wrapping_add((step as u64).wrapping_mul(0xD1B5_4A32_D192_ED03));
-    let mut left: f32 = Pcg64::seed_from_u64(stream).random();
+    let mut left = uniform(seed, row, step);
     let probs = softmax(scores);
     let mut last = 0;
     for (index, prob) in probs.iter().enumerate().filter(|(_, prob)| **prob > 0.0) {
@@ -52,6 +74,19 @@ fn draw(scores: &[f32], seed: u64, row: usize, step: usize) -> u32 {
         }
     }
     last as u32
+}
+
+/// A number of 0 to 1 that depends on the three alone.
+pub(crate) fn uniform(seed: u64, row: usize, step: usize) -> f32 {
+    generator(seed, row, step).random()
+}
+
+fn generator(seed: u64, row: usize, step: usize) -> Pcg64 {
+    // Distinct odd multipliers keep (row, step) pairs apart; the generator then mixes.
+    let stream = seed
+        .wrapping_add((row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        .wrapping_add((step as u64).wrapping_mul(0xD1B5_4A32_D192_ED03));
+    Pcg64::seed_from_u64(stream)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use transformers_tokenization::{DecodeStream, Tokenizer};
 use crate::{FinishReason, GenerateError};
 
 /// The stopping criteria of one row.
+#[derive(Clone)]
 pub(crate) struct RowStop<'a> {
     eos: &'a [u32],
     max_new_tokens: usize,
@@ -39,6 +40,7 @@ impl<'a> RowStop<'a> {
 }
 
 /// Strings that end a row as soon as its new text contains one; it stays in the text, as in the reference.
+#[derive(Clone)]
 pub(crate) struct StopStrings<'a> {
     strings: &'a [String],
     stream: DecodeStream,

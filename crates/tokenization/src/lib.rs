@@ -52,6 +52,7 @@ mod settings;
 mod special_tokens;
 mod surround;
 mod tiktoken;
+mod token_bytes;
 mod tokenizer;
 mod training;
 

@@ -1,0 +1,68 @@
+//! Drafts from the text itself: what followed the last tokens when they were there before (the reference's
+//! `PromptLookupCandidateGenerator`).
+
+use super::CandidateGenerator;
+use crate::GenerateError;
+
+/// Looks up the end of the text in what is before it.
+#[derive(Debug)]
+pub(crate) struct PromptLookup {
+    /// How many tokens to draft.
+    pub count: usize,
+    /// How many tokens at the end to look up at most.
+    pub max_matching_ngram_size: usize,
+    /// Drafts end before these.
+    pub eos: Vec<u32>,
+}
+
+impl CandidateGenerator for PromptLookup {
+    fn draft(&mut self, ids: &[u32]) -> Result<Vec<u32>, GenerateError> {
+        let sizes = (1..=self
+            .max_matching_ngram_size
+            .min(ids.len().saturating_sub(1)))
+            .rev();
+        let mut found = sizes.filter_map(|size| {
+            let (before, end) = (&ids[..ids.len() - 1], &ids[ids.len() - size..]);
+            let at = before.windows(size).position(|window| window == end)?;
+            let follows = ids[at + size..].iter().take(self.count).copied();
+            Some(follows.take_while(|id| !self.eos.contains(id)).collect())
+        });
+        Ok(found
+            .find(|draft: &Vec<u32>| !draft.is_empty())
+            .unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn check(ids: &[u32], expect: &[u32]) {
+        let mut lookup = PromptLookup {
+            count: 3,
+            max_matching_ngram_size: 2,
+            eos: vec![9],
+        };
+        assert_eq!(lookup.draft(ids).unwrap(), expect, "{ids:?}");
+    }
+
+    #[test]
+    fn what_followed_before_may_follow_again() {
+        check(&[1, 2, 3, 4, 5, 6, 1, 2], &[3, 4, 5]);
+        // two tokens before one, and the first place before a later one
+        check(&[2, 7, 1, 2, 3, 8, 2, 5, 1, 2], &[3, 8, 2]);
+        check(&[2, 7, 8, 2], &[7, 8, 2]);
+        check(&[1, 2, 3], &[]);
+        check(&[4, 4], &[4]);
+        check(&[5], &[]);
+        check(&[], &[]);
+    }
+
+    #[test]
+    fn an_end_is_not_drafted() {
+        check(&[1, 2, 3, 9, 5, 1, 2], &[3]);
+        // after `1 2` comes the end, and after `2` alone too
+        check(&[1, 2, 9, 5, 1, 2], &[]);
+    }
+}

@@ -1,0 +1,238 @@
+//! Structured output: text that follows a JSON Schema, a regular expression, a list of choices or a Lark grammar, by
+//! `llguidance`.
+//!
+//! A [`GrammarCompiler`] is made once for a tokenizer; a [`Constraint`] is one grammar, ready to be a processor of any
+//! number of generations:
+//!
+//! ```no_run
+//! use transformers_config::GenerationConfig;
+//! use transformers_generation::{Generate, GenerateOptions, Grammar, GrammarCompiler};
+//! use transformers_modeling::AutoModelForCausalLM;
+//! use transformers_tokenization::AutoTokenizer;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = AutoModelForCausalLM::from_pretrained("HuggingFaceTB/SmolLM2-135M-Instruct")?;
+//! let tokenizer = AutoTokenizer::from_pretrained("HuggingFaceTB/SmolLM2-135M-Instruct")?;
+//! let grammars = GrammarCompiler::new(&tokenizer, model.info().generation_config.eos_token_ids())?;
+//! let constraint = grammars.compile(&Grammar::Regex(r"(yes|no)\.".into()))?;
+//! let options = GenerateOptions {
+//!     processors: vec![Box::new(constraint)],
+//!     ..GenerateOptions::default()
+//! };
+//! let prompt = tokenizer.encode("Is water wet?", true)?;
+//! model.generate_with(prompt, &GenerationConfig::default(), options)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing is ever generated without its constraint: a grammar that is wrong, or costs too much, is an error, and a row
+//! that leaves its grammar ends in [`GenerateError::NothingAllowed`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use llguidance::api::TopLevelGrammar;
+use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
+use llguidance::{Matcher, ParserFactory};
+use serde_json::Value;
+use transformers_tokenization::Tokenizer;
+
+use crate::GenerateError;
+use crate::processors::{LogitsProcessor, Step};
+
+/// What a text must follow.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Grammar {
+    /// A JSON Schema; the text is a JSON value of it.
+    JsonSchema(Value),
+    /// A regular expression for the whole text.
+    Regex(String),
+    /// One of these texts.
+    Choices(Vec<String>),
+    /// A grammar in llguidance's dialect of Lark, which is close to EBNF.
+    Lark(String),
+}
+
+/// The longest grammar, in bytes of its text.
+const MAX_LEN: usize = 1 << 20;
+/// The deepest nesting of brackets in a grammar: parsers of grammars are recursive.
+const MAX_DEPTH: usize = 64;
+/// Work on the lexer of a grammar; 50,000 are some milliseconds.
+const MAX_FUEL: u64 = 500_000;
+
+/// Compiles grammars for one tokenizer.
+#[derive(Clone)]
+pub struct GrammarCompiler(Arc<ParserFactory>);
+
+impl fmt::Debug for GrammarCompiler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrammarCompiler").finish_non_exhaustive()
+    }
+}
+
+impl GrammarCompiler {
+    /// `eos`: the tokens that end a text.
+    ///
+    /// # Errors
+    /// No token that ends a text, or a vocabulary that cannot be indexed.
+    pub fn new(tokenizer: &Tokenizer, eos: &[u32]) -> Result<Self, GenerateError> {
+        let Some(&first) = eos.first() else {
+            return Err(GenerateError::GrammarNeedsEos);
+        };
+        let bytes = tokenizer.token_bytes();
+        let len = bytes.len().max(first as usize + 1);
+        let mut words: Vec<Vec<u8>> = bytes.into_iter().map(Option::unwrap_or_default).collect();
+        words.resize(len, Vec::new());
+        for (id, word) in words.iter_mut().enumerate() {
+            if tokenizer.is_special_id(id as u32) || eos.contains(&(id as u32)) {
+                let name = tokenizer.id_to_token(id as u32).unwrap_or_default();
+                *word = [&[TokTrie::SPECIAL_TOKEN_MARKER], name.as_bytes()].concat();
+            }
+        }
+        let trie = TokTrie::from(&TokRxInfo::new(len as u32, first), &words);
+        let trie = trie.with_eos_tokens(eos);
+        let environment: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
+        let mut factory = ParserFactory::new_simple(&environment).map_err(refused)?;
+        factory.quiet();
+        let limits = factory.limits_mut();
+        limits.initial_lexer_fuel = MAX_FUEL;
+        limits.verbose_errors = false;
+        // Takes seconds for a hostile expression.
+        limits.precompute_large_lexemes = false;
+        Ok(Self(Arc::new(factory)))
+    }
+
+    /// Makes a constraint of `grammar`.
+    ///
+    /// # Errors
+    /// A grammar that is not one, that nests too deeply, or that costs too much.
+    pub fn compile(&self, grammar: &Grammar) -> Result<Constraint, GenerateError> {
+        let compiled = match grammar {
+            Grammar::JsonSchema(schema) => {
+                check(&schema.to_string())?;
+                TopLevelGrammar::from_json_schema(with_bounded_space(schema.clone()))
+            }
+            Grammar::Regex(regex) => {
+                check(regex)?;
+                TopLevelGrammar::from_regex(regex)
+            }
+            Grammar::Choices(choices) if choices.is_empty() => {
+                return Err(GenerateError::Grammar("no choices are given".to_owned()));
+            }
+            Grammar::Choices(choices) => {
+                let lengths = choices.iter().map(String::len).sum();
+                check_len(lengths)?;
+                let choices: Vec<String> = choices.iter().map(|text| escaped(text)).collect();
+                TopLevelGrammar::from_regex(&choices.join("|"))
+            }
+            Grammar::Lark(grammar) => {
+                check(grammar)?;
+                TopLevelGrammar::from_lark(grammar.clone())
+            }
+        };
+        let mut matcher = Matcher::new(self.0.create_parser(compiled));
+        match matcher.get_error() {
+            Some(error) => Err(refused(error)),
+            None => {
+                // What a grammar does at its first token it does here, before anything is computed.
+                matcher.compute_mask().map_err(refused)?;
+                Ok(Constraint {
+                    matcher,
+                    consumed: 0,
+                })
+            }
+        }
+    }
+}
+
+/// A processor that leaves only tokens after which a text can still follow its grammar; where it is complete and nothing
+/// can follow, only those that end it.
+#[derive(Clone)]
+pub struct Constraint {
+    matcher: Matcher,
+    /// How many new tokens the matcher has seen.
+    consumed: usize,
+}
+
+impl fmt::Debug for Constraint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Constraint")
+            .field("consumed", &self.consumed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LogitsProcessor for Constraint {
+    fn process(&mut self, step: &Step<'_>, scores: &mut [f32]) {
+        let new = &step.new_ids()[self.consumed..];
+        self.consumed += new.len();
+        let consumed = self.matcher.consume_tokens(new);
+        let Ok(mask) = consumed.and_then(|()| self.matcher.compute_mask_or_eos()) else {
+            scores.fill(f32::NEG_INFINITY);
+            return;
+        };
+        for (id, score) in scores.iter_mut().enumerate() {
+            if id >= mask.len() || !mask.is_allowed(id as u32) {
+                *score = f32::NEG_INFINITY;
+            }
+        }
+    }
+}
+
+/// Space between the parts of JSON: one, or a line break and indentation. Without a bound, a model may write it for ever.
+const SPACE: &str = r"\x20|\x0A[\x20]{0,32}|\x0A[\x09]{0,16}";
+
+/// A schema may bring llguidance's settings (`x-guidance`); they stay.
+fn with_bounded_space(mut schema: Value) -> Value {
+    if let Value::Object(schema) = &mut schema {
+        let bounded = || serde_json::json!({ "whitespace_pattern": SPACE });
+        schema.entry("x-guidance").or_insert_with(bounded);
+    }
+    schema
+}
+
+/// The library's message in one line, without the drawing that points at the place.
+fn refused(error: impl fmt::Display) -> GenerateError {
+    let message = error.to_string();
+    let lines = message.lines().map(str::trim);
+    let words: Vec<&str> = lines.filter(|line| !line.ends_with('^')).collect();
+    GenerateError::Grammar(words.join(" "))
+}
+
+fn check_len(len: usize) -> Result<(), GenerateError> {
+    match len > MAX_LEN {
+        true => Err(GenerateError::Grammar(format!(
+            "it has {len} bytes, and {MAX_LEN} are the most"
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn check(grammar: &str) -> Result<(), GenerateError> {
+    check_len(grammar.len())?;
+    let mut depth = 0usize;
+    for character in grammar.chars() {
+        match character {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            let message = format!("its brackets nest more than {MAX_DEPTH} deep");
+            return Err(GenerateError::Grammar(message));
+        }
+    }
+    Ok(())
+}
+
+/// A text as a regular expression for it.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_ascii_punctuation() {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out
+}

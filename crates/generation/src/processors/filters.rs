@@ -1,0 +1,225 @@
+//! What sampling chooses from: the temperature, and filters that leave the likelier tokens.
+
+use std::cmp::Ordering;
+
+use super::numbers::entropy;
+use super::{LogitsProcessor, Step, softmax};
+
+/// `TemperatureLogitsWarper`: scores divided by the temperature.
+#[derive(Debug, Clone, Copy)]
+pub struct Temperature(pub f32);
+
+impl LogitsProcessor for Temperature {
+    fn process(&mut self, _step: &Step<'_>, scores: &mut [f32]) {
+        scores.iter_mut().for_each(|score| *score /= self.0);
+    }
+}
+
+/// `TopKLogitsWarper`: only the `k` highest scores, and those equal to the last of them, stay.
+#[derive(Debug, Clone, Copy)]
+pub struct TopK(pub usize);
+
+impl LogitsProcessor for TopK {
+    fn process(&mut self, _step: &Step<'_>, scores: &mut [f32]) {
+        let threshold = nth_highest(scores, self.0);
+        drop_where(scores, |score, _| score < threshold);
+    }
+}
+
+/// `TopPLogitsWarper` (Holtzman et al. 2020): the fewest tokens that together reach the probability `p` stay.
+#[derive(Debug, Clone, Copy)]
+pub struct TopP {
+    /// The probability.
+    pub p: f32,
+    /// So many tokens stay in any case.
+    pub min_tokens_to_keep: usize,
+}
+
+impl LogitsProcessor for TopP {
+    fn process(&mut self, _step: &Step<'_>, scores: &mut [f32]) {
+        let probs = softmax(scores);
+        // Ascending, as the reference sorts: what is dropped is a prefix of at most 1 - p.
+        let mut order: Vec<usize> = (0..scores.len()).filter(|i| probs[*i] > 0.0).collect();
+        order.sort_by(|a, b| ascending(scores[*a], scores[*b]));
+        order.truncate(order.len().saturating_sub(self.min_tokens_to_keep));
+        let mut cumulative = 0.0f32;
+        for index in order {
+            cumulative += probs[index];
+            if cumulative > 1.0 - self.p {
+                break;
+            }
+            scores[index] = f32::NEG_INFINITY;
+        }
+    }
+}
+
+/// `MinPLogitsWarper`: tokens below `p` times the highest probability go.
+#[derive(Debug, Clone, Copy)]
+pub struct MinP {
+    /// The part of the highest probability.
+    pub p: f32,
+    /// So many tokens stay in any case.
+    pub min_tokens_to_keep: usize,
+}
+
+impl LogitsProcessor for MinP {
+    fn process(&mut self, _step: &Step<'_>, scores: &mut [f32]) {
+        let probs = softmax(scores);
+        let threshold = self.p * probs.iter().copied().fold(0.0, f32::max);
+        drop_improbable(scores, &probs, threshold, self.min_tokens_to_keep);
+    }
+}
+
+/// `TopHLogitsWarper`: of the hundred likeliest tokens, the likeliest ones that together have at most the part `h` of
+/// the entropy, and the first.
+#[derive(Debug, Clone, Copy)]
+pub struct TopH(pub f32);
+
+impl TopH {
+    const CANDIDATES: usize = 100;
+}
+
+impl LogitsProcessor for TopH {
+    fn process(&mut self, _step: &Step<'_>, scores: &mut [f32]) {
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_by(|a, b| ascending(scores[*b], scores[*a]));
+        order.truncate(Self::CANDIDATES);
+        let candidates: Vec<f32> = order.iter().map(|index| scores[*index]).collect();
+        let probs = softmax(&candidates);
+        let limit = self.0 * entropy(&probs);
+        let mut cumulative = 0.0;
+        let within = probs.iter().take_while(|prob| {
+            cumulative += entropy(std::slice::from_ref(*prob));
+            cumulative <= limit
+        });
+        let kept = &order[..within.count().max(1).min(order.len())];
+        drop_where(scores, |_, index| !kept.contains(&index));
+    }
+}
+
+/// `TypicalLogitsWarper` (Meister et al. 2022): the tokens whose surprise is nearest to the entropy, up to the
+/// probability `mass`.
+#[derive(Debug, Clone, Copy)]
+pub struct Typical {
+    /// The probability.
+    pub mass: f32,
+    /// So many tokens stay in any case.
+    pub min_tokens_to_keep: usize,
+}
+
+impl LogitsProcessor for Typical {
+    fn process(&mut self, _step: &Step<'_>, scores: &mut [f32]) {
+        let probs = softmax(scores);
+        let entropy = entropy(&probs);
+        let shift: Vec<f32> = probs.iter().map(|p| (-p.ln() - entropy).abs()).collect();
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_by(|a, b| ascending(shift[*a], shift[*b]));
+        let mut cumulative = 0.0;
+        let before = order.iter().take_while(|index| {
+            cumulative += probs[**index];
+            cumulative < self.mass
+        });
+        let Some(&last) = order.get(before.count().min(order.len().saturating_sub(1))) else {
+            return;
+        };
+        for &index in order.iter().skip(self.min_tokens_to_keep) {
+            if shift[index] > shift[last] {
+                scores[index] = f32::NEG_INFINITY;
+            }
+        }
+    }
+}
+
+/// `EpsilonLogitsWarper` (Hewitt et al. 2022): tokens less likely than `epsilon` go.
+#[derive(Debug, Clone, Copy)]
+pub struct Epsilon {
+    /// The least probability.
+    pub epsilon: f32,
+    /// So many tokens stay in any case.
+    pub min_tokens_to_keep: usize,
+}
+
+impl LogitsProcessor for Epsilon {
+    fn process(&mut self, _step: &Step<'_>, scores: &mut [f32]) {
+        let probs = softmax(scores);
+        drop_improbable(scores, &probs, self.epsilon, self.min_tokens_to_keep);
+    }
+}
+
+/// `EtaLogitsWarper` (Hewitt et al. 2022): as [`Epsilon`], with a threshold that falls with the entropy.
+#[derive(Debug, Clone, Copy)]
+pub struct Eta {
+    /// The threshold at its highest.
+    pub epsilon: f32,
+    /// So many tokens stay in any case.
+    pub min_tokens_to_keep: usize,
+}
+
+impl LogitsProcessor for Eta {
+    fn process(&mut self, _step: &Step<'_>, scores: &mut [f32]) {
+        let probs = softmax(scores);
+        let adapted = self.epsilon.sqrt() * (-entropy(&probs)).exp();
+        let threshold = self.epsilon.min(adapted);
+        drop_improbable(scores, &probs, threshold, self.min_tokens_to_keep);
+    }
+}
+
+/// XTC ("exclude top choices"): of several tokens that are at least as likely as `threshold`, only the least likely
+/// stays. `draw` says whether, step by step: see [`Xtc::probability`]. Known from llama.cpp and others; the reference
+/// has none.
+#[derive(Debug, Clone, Copy)]
+pub struct Xtc {
+    /// How often it is applied.
+    pub probability: f32,
+    /// The least probability of a top choice; above 0.5 there are never two.
+    pub threshold: f32,
+    /// Seeds the draws.
+    pub seed: u64,
+}
+
+impl LogitsProcessor for Xtc {
+    fn process(&mut self, step: &Step<'_>, scores: &mut [f32]) {
+        let drawn = crate::sampler::uniform(self.seed, step.prompt, step.new_ids().len());
+        if drawn >= self.probability {
+            return;
+        }
+        let probs = softmax(scores);
+        let mut top: Vec<usize> = (0..scores.len())
+            .filter(|index| probs[*index] >= self.threshold)
+            .collect();
+        top.sort_by(|a, b| ascending(probs[*b], probs[*a]));
+        top.pop();
+        for index in top {
+            scores[index] = f32::NEG_INFINITY;
+        }
+    }
+}
+
+fn ascending(a: f32, b: f32) -> Ordering {
+    a.partial_cmp(&b).unwrap_or(Ordering::Equal)
+}
+
+/// The `n`th highest score; the lowest one where there are fewer.
+fn nth_highest(scores: &[f32], n: usize) -> f32 {
+    if n >= scores.len() {
+        return f32::NEG_INFINITY;
+    }
+    let mut sorted = scores.to_vec();
+    let n = n.saturating_sub(1);
+    *sorted.select_nth_unstable_by(n, |a, b| b.total_cmp(a)).1
+}
+
+fn drop_where(scores: &mut [f32], drop: impl Fn(f32, usize) -> bool) {
+    for (index, score) in scores.iter_mut().enumerate() {
+        if drop(*score, index) {
+            *score = f32::NEG_INFINITY;
+        }
+    }
+}
+
+fn drop_improbable(scores: &mut [f32], probs: &[f32], threshold: f32, keep: usize) {
+    let kept = nth_highest(scores, keep);
+    drop_where(scores, |score, index| {
+        probs[index] < threshold && score < kept
+    });
+}

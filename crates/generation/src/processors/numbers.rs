@@ -1,0 +1,51 @@
+//! Scores as numbers: normalised, and finite.
+
+use super::{LogitsProcessor, Step};
+
+/// `LogitNormalization`: scores become log-probabilities.
+#[derive(Debug, Clone, Copy)]
+pub struct LogitNormalization;
+
+impl LogitsProcessor for LogitNormalization {
+    fn process(&mut self, _step: &Step<'_>, scores: &mut [f32]) {
+        log_softmax(scores);
+    }
+}
+
+/// `InfNanRemoveLogitsProcessor`: NaN becomes 0, an infinity the largest or smallest finite number.
+#[derive(Debug, Clone, Copy)]
+pub struct InfNanRemove;
+
+impl LogitsProcessor for InfNanRemove {
+    fn process(&mut self, _step: &Step<'_>, scores: &mut [f32]) {
+        for score in scores {
+            *score = match score.is_nan() {
+                true => 0.0,
+                false => score.clamp(f32::MIN, f32::MAX),
+            };
+        }
+    }
+}
+
+/// Probabilities of scores, `[vocab]` to `[vocab]`.
+pub(crate) fn softmax(scores: &[f32]) -> Vec<f32> {
+    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut probs: Vec<f32> = scores.iter().map(|score| (score - max).exp()).collect();
+    let sum: f32 = probs.iter().sum();
+    probs.iter_mut().for_each(|prob| *prob /= sum);
+    probs
+}
+
+/// Scores to log-probabilities, in place.
+pub(crate) fn log_softmax(scores: &mut [f32]) {
+    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = scores.iter().map(|score| (score - max).exp()).sum();
+    let norm = max + sum.ln();
+    scores.iter_mut().for_each(|score| *score -= norm);
+}
+
+/// The entropy of probabilities in nats; those of 0 count nothing.
+pub(super) fn entropy(probs: &[f32]) -> f32 {
+    let terms = probs.iter().filter(|prob| **prob > 0.0);
+    terms.map(|prob| -prob * prob.ln()).sum()
+}
