@@ -99,7 +99,7 @@ def write_names():
     (OUT / "gguf_names.json").write_text(json.dumps(names, indent=1) + "\n")
 
 
-WRITTEN = {"f32": T.F32, "f16": T.F16, "bf16": T.BF16, "q8_0": T.Q8_0, "q4_0": T.Q4_0}
+WRITTEN = {"f32": T.F32, "f16": T.F16, "bf16": T.BF16, "q8_0": T.Q8_0, "q4_0": T.Q4_0, "q5_0": T.Q5_0}
 
 
 def write_written():

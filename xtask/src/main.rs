@@ -7,6 +7,7 @@
 mod bench;
 mod conformance;
 mod demo;
+mod fuzz;
 mod golden;
 mod packages;
 mod project;
@@ -43,6 +44,8 @@ enum Task {
     Golden(golden::Arguments),
     /// Save every case and let Python load the folders, where the reference is installed
     Roundtrip(roundtrip::Arguments),
+    /// Feed damaged files to the readers of weights (needs a nightly compiler and a C++ one)
+    Fuzz(fuzz::Arguments),
     /// Fetch two real models and compare with the reference's answers on them
     Real,
     /// Time the release build beside other engines and the machine's limits; benches/peers/README.md installs them
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Conformance(arguments) => conformance::run(&arguments),
         Task::Golden(arguments) => golden::run(&arguments),
         Task::Roundtrip(arguments) => roundtrip::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Real => demo::run_real_checks(),
         Task::Bench(arguments) => bench::run(&arguments),
     };

@@ -4,14 +4,14 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
 use transformers_config::{AutoConfig, GenerationConfig, StopStrings};
 use transformers_generation::{
-    CancelToken, FinishReason, Generate, GenerateOptions, Generated, Grammar, GrammarCompiler,
-    LogitsProcessor, Streamer, TextStreamer,
+    FinishReason, Generate, GenerateOptions, Generated, Grammar, GrammarCompiler, LogitsProcessor,
+    Streamer, TextStreamer,
 };
 use transformers_hub::ModelFiles;
 use transformers_modeling::{
@@ -20,15 +20,13 @@ use transformers_modeling::{
 use transformers_tokenization::{AutoTokenizer, ChatMessage, ChatTemplateOptions, Tokenizer};
 
 use crate::failure::{Failure, Result};
+use crate::interrupt::{INTERRUPTED, cancel_on_interrupt};
 use crate::model::ModelArguments;
 use crate::output::print;
 use crate::stats::{self, Stats};
 
 /// The longest answer where nobody says how long.
 const DEFAULT_NEW_TOKENS: usize = 256;
-
-/// What a shell expects of a program that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// Continue a text, or answer a message, token by token; an encoder–decoder answers the text that it is given.
 #[derive(Debug, Args)]
@@ -357,17 +355,4 @@ fn config(arguments: &Arguments, model: &dyn PreTrainedModel) -> GenerationConfi
 fn random_seed() -> u64 {
     // The keys of a hash map are the randomness that the standard library has.
     RandomState::new().build_hasher().finish()
-}
-
-/// The first Ctrl-C ends the generation after its current token, the second one the process.
-fn cancel_on_interrupt() -> Result<CancelToken> {
-    let cancel = CancelToken::default();
-    let token = cancel.clone();
-    ctrlc::set_handler(move || {
-        if token.is_cancelled() {
-            process::exit(INTERRUPTED.into());
-        }
-        token.cancel();
-    })?;
-    Ok(cancel)
 }

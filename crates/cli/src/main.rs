@@ -1,17 +1,22 @@
-//! The `transformers` binary: language models and embeddings from the command line.
+//! The `transformers` binary: language models, embeddings and their checkpoints from the command line.
 //!
 //! One file for each subcommand. What they print goes to stdout and nothing else does, so that they can be piped.
 #![forbid(unsafe_code)]
 
 mod bench;
 mod completions;
+mod convert;
+mod doctor;
 mod embed;
 mod env;
 mod failure;
 mod generate;
+mod inspect;
+mod interrupt;
 mod model;
 mod output;
 mod progress;
+mod source;
 mod stats;
 mod version;
 
@@ -31,6 +36,9 @@ Examples:
   transformers generate --model ./SmolLM2-135M-Instruct.Q4_1.gguf --prompt 'Once upon a time'
   transformers embed --model sentence-transformers/all-MiniLM-L6-v2 'A cat sleeps.' 'It naps.'
   transformers bench --model ./SmolLM2-135M-Instruct.Q4_1.gguf
+  transformers convert ./SmolLM2-135M-Instruct smollm2.gguf --quantize q8_0
+  transformers inspect smollm2.gguf
+  transformers doctor ./SmolLM2-135M-Instruct
   transformers env
 
 `transformers help COMMAND` explains a command."
@@ -45,6 +53,9 @@ enum Command {
     Generate(Box<generate::Arguments>),
     Embed(Box<embed::Arguments>),
     Bench(Box<bench::Arguments>),
+    Convert(Box<convert::Arguments>),
+    Inspect(Box<inspect::Arguments>),
+    Doctor(Box<doctor::Arguments>),
     Env(env::Arguments),
     Version(version::Arguments),
     Completions(completions::Arguments),
@@ -59,6 +70,9 @@ fn main() -> ExitCode {
         Command::Generate(arguments) => generate::run(arguments, start),
         Command::Embed(arguments) => embed::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
+        Command::Convert(arguments) => convert::run(arguments),
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Env(arguments) => env::run(arguments),
         Command::Version(arguments) => version::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),

@@ -2,15 +2,14 @@
 
 use std::io::IsTerminal;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use transformers_hub::HubOptions;
 use transformers_kernels::pool::{self, Phase};
 use transformers_modeling::{DeviceSpec, Dtype, LoadOptions, Precision};
 
-use crate::progress::{Bars, LoadBar};
+use crate::progress::LoadBar;
+use crate::source::SourceArguments;
 
 /// The model and how it is loaded.
 #[derive(Debug, Args)]
@@ -28,37 +27,8 @@ pub struct ModelArguments {
     #[arg(long, default_value_t)]
     dtype: Dtype,
 
-    /// Branch, tag or commit of a hub id
-    #[arg(long)]
-    revision: Option<String>,
-
-    /// Access token for private and gated repositories, instead of HF_TOKEN
-    #[arg(long)]
-    token: Option<String>,
-
-    /// The folder that downloads are kept in, instead of HF_HUB_CACHE
-    #[arg(long, value_name = "FOLDER")]
-    cache_dir: Option<PathBuf>,
-
-    /// Use what is in the cache and open no socket
-    #[arg(long)]
-    local_files_only: bool,
-
-    /// Download again what is in the cache
-    #[arg(long, conflicts_with = "local_files_only")]
-    force_download: bool,
-
-    /// The folder inside the repository that holds the model
-    #[arg(long, value_name = "FOLDER")]
-    subfolder: Option<String>,
-
-    /// Load `model.VARIANT.safetensors`
-    #[arg(long)]
-    variant: Option<String>,
-
-    /// Read weights into memory instead of mapping the file
-    #[arg(long)]
-    no_mmap: bool,
+    #[command(flatten)]
+    source: SourceArguments,
 
     /// Multiply in f32 on the CPU, quantised and bf16 weights too: slower, and equal to the dequantised model
     #[arg(long)]
@@ -78,26 +48,18 @@ impl ModelArguments {
     pub fn load_options(&self) -> LoadOptions {
         self.set_threads();
         let watched = std::io::stderr().is_terminal();
+        let open = self.source.open();
         LoadOptions {
-            hub: HubOptions {
-                revision: self.revision.clone(),
-                token: self.token.clone(),
-                cache_dir: self.cache_dir.clone(),
-                local_files_only: self.local_files_only,
-                force_download: self.force_download,
-                subfolder: self.subfolder.clone(),
-                progress: watched.then(|| Arc::new(Bars::default()) as _),
-                ..HubOptions::default()
-            },
+            hub: self.source.hub(),
             dtype: self.dtype,
             device: self.device,
-            variant: self.variant.clone(),
-            mmap: !self.no_mmap,
+            variant: open.variant,
+            mmap: open.mmap,
             precision: match self.exact {
                 true => Precision::Exact,
                 false => Precision::Fast,
             },
-            progress: watched.then(|| Arc::new(LoadBar::default()) as _),
+            progress: watched.then(|| Arc::new(LoadBar::new("loading")) as _),
             ..LoadOptions::default()
         }
     }

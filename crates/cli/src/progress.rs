@@ -52,9 +52,12 @@ const LOAD_TEMPLATE: &str = "{msg:28!} {bar:30} {percent:>3}% {eta:>4}";
 /// Who waits no longer than this needs no bar.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The bar on stderr for a model that is being loaded; it appears late, and leaves nothing behind.
-#[derive(Debug, Default)]
-pub struct LoadBar(Mutex<Option<Loading>>);
+/// The bar on stderr for tensors that are being loaded or worked on; it appears late, and leaves nothing behind.
+#[derive(Debug)]
+pub struct LoadBar {
+    message: &'static str,
+    state: Mutex<Option<Loading>>,
+}
 
 #[derive(Debug)]
 struct Loading {
@@ -63,8 +66,16 @@ struct Loading {
 }
 
 impl LoadBar {
+    /// A bar with `message` before it.
+    pub fn new(message: &'static str) -> Self {
+        Self {
+            message,
+            state: Mutex::new(None),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Loading>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,7 +85,7 @@ impl LoadProgress for LoadBar {
         let style = style.expect("the template is well-formed");
         let hidden = ProgressDrawTarget::hidden();
         let bar = ProgressBar::with_draw_target(Some(elements), hidden).with_style(style);
-        bar.set_message("loading");
+        bar.set_message(self.message);
         let since = Instant::now();
         *self.lock() = Some(Loading { since, bar });
     }
@@ -115,7 +126,7 @@ mod tests {
 
     #[test]
     fn loading_has_a_bar_that_is_hidden_at_first() {
-        let loading = LoadBar::default();
+        let loading = LoadBar::new("loading");
         loading.start(2, 10);
         loading.advance("embed_tokens.weight", 4);
         let bar = loading.lock().as_ref().map(|loading| loading.bar.clone());

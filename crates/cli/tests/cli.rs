@@ -1,41 +1,14 @@
 //! The binary as a user runs it, on a model small enough to be committed.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod common;
+
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use common::{ANSWER, QUESTION, case, check, check_error, command, stdout, text, tiny};
 use serde_json::Value;
-
-const QUESTION: &str = "What is the capital of France?";
-const ANSWER: &str = "The capital of France is Paris.\n";
-
-fn tiny() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../transformers/tests/tiny")
-}
-
-fn case(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/cases")
-        .join(name)
-}
-
-/// The binary with a clean environment; `MODEL` among the arguments is the tiny model.
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_transformers"));
-    for (name, _) in
-        std::env::vars().filter(|(name, _)| name.starts_with("HF_") || name == "RUST_LOG")
-    {
-        command.env_remove(name);
-    }
-    command.env("HF_HUB_OFFLINE", "1").stdin(Stdio::null());
-    command.args(arguments.iter().map(|argument| match *argument {
-        "MODEL" => tiny().into_os_string(),
-        argument => argument.into(),
-    }));
-    command
-}
 
 fn with_stdin(arguments: &[&str], stdin: &str) -> Output {
     let mut command = command(arguments);
@@ -51,42 +24,6 @@ fn with_stdin(arguments: &[&str], stdin: &str) -> Output {
         .write_all(stdin.as_bytes())
         .unwrap();
     child.wait_with_output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-#[track_caller]
-fn stdout(output: &Output) -> String {
-    assert!(
-        output.status.success(),
-        "{}: {}",
-        output.status,
-        text(&output.stderr)
-    );
-    text(&output.stdout)
-}
-
-#[track_caller]
-fn check(arguments: &[&str], expected: &str) {
-    assert_eq!(stdout(&command(arguments).output().unwrap()), expected);
-}
-
-/// One line on stderr with every one of `expected`, nothing on stdout, and the exit code.
-#[track_caller]
-fn check_error(arguments: &[&str], code: i32, expected: &[&str]) {
-    let output = command(arguments).output().unwrap();
-    let stderr = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert!(
-        stderr.starts_with("error: ") && output.stdout.is_empty(),
-        "{stderr}"
-    );
-    assert!(code == 2 || stderr.lines().count() == 1, "{stderr}");
-    for part in expected {
-        assert!(stderr.contains(part), "{part} is not in: {stderr}");
-    }
 }
 
 #[test]
@@ -505,10 +442,18 @@ fn small_commands() {
         );
     }
     check_error(&["completions", "cobol"], 2, &["cobol", "bash"]);
-    for command_name in ["generate", "embed", "env", "version", "completions"] {
+    for command_name in [
+        "generate",
+        "embed",
+        "convert",
+        "inspect",
+        "doctor",
+        "env",
+        "version",
+        "completions",
+    ] {
         let help = stdout(&command(&["help", command_name]).output().unwrap());
-        let teaches = !["generate", "embed", "completions"].contains(&command_name)
-            || help.contains("Examples:");
+        let teaches = ["env", "version"].contains(&command_name) || help.contains("Examples:");
         assert!(help.contains("Usage:") && teaches, "{help}");
     }
 }

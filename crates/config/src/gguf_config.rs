@@ -77,6 +77,12 @@ pub(crate) fn read_rope_divisors(
         .iter()
         .map(|&divisor| f32::from_le_bytes(divisor))
         .collect();
+    set_rope_divisors(config, &divisors);
+    Ok(())
+}
+
+/// Puts the divisors into `config` that `rope_freqs.weight` holds.
+pub(crate) fn set_rope_divisors(config: &mut Map<String, Value>, divisors: &[f32]) {
     if let Some(rope) = config
         .get_mut("rope_parameters")
         .and_then(Value::as_object_mut)
@@ -86,7 +92,6 @@ pub(crate) fn read_rope_divisors(
         rope.insert("short_factor".into(), json!(divisors));
         rope.insert("long_factor".into(), json!(divisors));
     }
-    Ok(())
 }
 
 struct Source<'a> {

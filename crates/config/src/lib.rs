@@ -28,6 +28,7 @@ mod error;
 mod generation;
 pub mod gguf;
 mod gguf_config;
+mod gguf_metadata;
 mod json;
 pub mod layer_types;
 mod models;
@@ -38,6 +39,7 @@ pub use base::{BaseConfig, ModelConfig, ProblemType, TokenIds, token_id, token_i
 pub use dtypes::{DTYPES, parse_dtype};
 pub use error::{ConfigError, Result};
 pub use generation::{EarlyStopping, GenerationConfig, Never, StopStrings};
+pub use gguf_metadata::GgufConfig;
 pub use layer_types::LayerType;
 pub use models::*;
 pub use rope::{RopeConfig, RopeFrequencies, RopeParameters, RopeType};

@@ -593,3 +593,137 @@ fn metadata_without_a_model_are_refused() {
     let same = AutoConfig::from_gguf(&heads(&[2, 2]).header()).unwrap();
     assert_eq!(same.get("num_key_value_heads"), Some(&Value::from(2)));
 }
+
+/// What is written of a configuration, as a file has it.
+fn written(config: &Value) -> (GgufHeader, Option<Vec<f32>>, Vec<String>) {
+    let gguf = AutoConfig::from_value(config.clone())
+        .unwrap()
+        .to_gguf()
+        .unwrap();
+    let header = GgufHeader {
+        version: 3,
+        metadata: gguf.metadata.into_iter().collect(),
+        tensors: Vec::new(),
+        data_offset: 0,
+    };
+    (header, gguf.rope_divisors, gguf.lost)
+}
+
+#[test]
+fn a_configuration_is_written_and_read_back() {
+    let sizes = json!({
+        "vocab_size": 300, "hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 7,
+        "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 32, "max_position_embeddings": 512,
+        "rms_norm_eps": 1e-5, "tie_word_embeddings": true, "initializer_range": 0.5, "unknown": "x",
+    });
+    let with = |more: Value| {
+        let mut config = sizes.clone();
+        config
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        config
+    };
+    let number = |header: &GgufHeader, key: &str| header.get(key).and_then(GgufValue::as_f64);
+
+    let llama = with(json!({"model_type": "llama", "rope_theta": 5e5}));
+    let (header, divisors, lost) = written(&llama);
+    assert_eq!(header.architecture(), Some("llama"));
+    for (key, value) in [
+        ("vocab_size", 300.0),
+        ("context_length", 512.0),
+        ("embedding_length", 96.0),
+        ("block_count", 7.0),
+        ("feed_forward_length", 160.0),
+        ("attention.head_count", 6.0),
+        ("attention.head_count_kv", 2.0),
+        ("attention.key_length", 32.0),
+        ("rope.dimension_count", 32.0),
+        ("rope.freq_base", 5e5),
+        ("attention.layer_norm_rms_epsilon", f64::from(1e-5_f32)),
+    ] {
+        assert_eq!(
+            number(&header, &format!("llama.{key}")),
+            Some(value),
+            "{key}"
+        );
+    }
+    assert!(divisors.is_none() && lost.is_empty());
+
+    let llama3 = json!({
+        "rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0, "original_max_position_embeddings": 64,
+    });
+    let llama3 = with(json!({"model_type": "llama", "rope_parameters": llama3}));
+    let (_, divisors, _) = written(&llama3);
+    let divisors = divisors.unwrap();
+    assert_eq!((divisors.len(), divisors[0], divisors[15]), (16, 1.0, 8.0));
+
+    let yarn = json!({
+        "rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0, "original_max_position_embeddings": 128,
+        "attention_factor": 1.25, "beta_fast": 30.0,
+    });
+    for (model_type, architecture) in [("qwen2", "qwen2"), ("qwen3", "qwen3"), ("mistral", "llama")]
+    {
+        let config = with(json!({
+            "model_type": model_type, "rope_parameters": yarn, "sliding_window": null
+        }));
+        let (header, _, lost) = written(&config);
+        assert_eq!(header.architecture(), Some(architecture));
+        let rope = |key: &str| number(&header, &format!("{architecture}.rope.scaling.{key}"));
+        assert_eq!(
+            (rope("factor"), rope("yarn_beta_fast")),
+            (Some(4.0), Some(30.0))
+        );
+        assert!(lost.is_empty(), "{lost:?}");
+    }
+    let (_, _, lost) = written(&with(
+        json!({"model_type": "mistral", "sliding_window": 64}),
+    ));
+    assert_eq!(lost, ["sliding_window"]);
+
+    let gemma = with(json!({
+        "model_type": "gemma3_text", "query_pre_attn_scalar": 32, "sliding_window": 64,
+        "rope_local_base_freq": 5e3, "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+    }));
+    let (header, _, lost) = written(&gemma);
+    assert_eq!(number(&header, "gemma3.rope.freq_base_swa"), Some(5e3));
+    assert_eq!(number(&header, "gemma3.rope.scaling.factor"), Some(8.0));
+    assert!(lost.is_empty(), "{lost:?}");
+    let read: Gemma3TextConfig = AutoConfig::from_gguf(&header).unwrap().typed().unwrap();
+    assert_eq!((read.sliding_window, read.head_dim), (Some(64), 32));
+}
+
+#[test]
+fn what_a_file_cannot_say_is_refused() {
+    let check = |config: Value, expected: &str| {
+        let error = AutoConfig::from_value(config)
+            .unwrap()
+            .to_gguf()
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(json!({"model_type": "bert"}), "gemma3_text, llama");
+    check(
+        json!({"model_type": "llama", "hidden_act": "gelu"}),
+        "`hidden_act`: \"gelu\"",
+    );
+    check(
+        json!({"model_type": "gemma3_text", "query_pre_attn_scalar": 100}),
+        "`query_pre_attn_scalar`: 100",
+    );
+    check(
+        json!({"model_type": "gemma3_text", "attn_logit_softcapping": 50.0}),
+        "`attn_logit_softcapping`",
+    );
+    let rope = |rope: Value| json!({"model_type": "llama", "rope_parameters": rope});
+    check(
+        rope(json!({"rope_type": "dynamic", "factor": 2.0})),
+        "`rope_parameters`",
+    );
+    check(
+        rope(json!({"rope_type": "yarn", "factor": 4.0, "mscale": 0.7, "mscale_all_dim": 0.5})),
+        "`rope_parameters`",
+    );
+}

@@ -98,6 +98,12 @@ pub enum TokenizationError {
         /// The backend's message.
         reason: String,
     },
+    /// A tokenizer that a GGUF file cannot hold.
+    #[error("the tokenizer cannot be written into a GGUF file: {reason}; write safetensors")]
+    NotInGguf {
+        /// What does not fit.
+        reason: String,
+    },
     /// The tokenizer has no chat template, or none of the name asked for.
     #[error("{0}")]
     NoChatTemplate(String),

@@ -6,6 +6,7 @@
 
 mod pipeline;
 mod split;
+mod write;
 
 use std::path::Path;
 

@@ -272,6 +272,11 @@ impl SentencePieceProcessor {
         Some(self.0.pieces.list.get(id as usize)?.score)
     }
 
+    /// Whether pieces are made by merging.
+    pub(crate) fn is_bpe(&self) -> bool {
+        matches!(self.0.algorithm, Algorithm::Bpe)
+    }
+
     /// The id of the piece that begins a text.
     pub fn bos_id(&self) -> Option<u32> {
         self.0.named[0]

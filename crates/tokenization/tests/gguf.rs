@@ -8,7 +8,7 @@ use std::path::Path;
 use common::{gguf, golden, ids, read, text};
 use serde_json::Value;
 use transformers_config::gguf::{GgufArray, GgufHeader, GgufValue};
-use transformers_tokenization::{AutoTokenizer, ChatMessage, ChatTemplateOptions};
+use transformers_tokenization::{AutoTokenizer, ChatMessage, ChatTemplateOptions, Tokenizer};
 
 fn value(json: &Value) -> GgufValue {
     match json {
@@ -197,4 +197,67 @@ fn scores_that_are_no_numbers_do_no_harm() {
             .unwrap(),
         "the sea"
     );
+}
+
+/// What a tokenizer writes, as a file has it.
+fn written(tokenizer: &Tokenizer, architecture: &str, rows: usize) -> GgufHeader {
+    let metadata = tokenizer.to_gguf(architecture, rows).unwrap();
+    let architecture = GgufValue::String(architecture.into());
+    let named = ("general.architecture".to_owned(), architecture);
+    GgufHeader {
+        version: 3,
+        metadata: metadata.into_iter().chain([named]).collect(),
+        tensors: Vec::new(),
+        data_offset: 0,
+    }
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    for (source, architecture) in [
+        ("byte_level", "qwen2"),
+        ("sentence_piece", "llama"),
+        ("byte_level.gguf", "llama"),
+        ("sentence_piece.gguf", "llama"),
+    ] {
+        let original = AutoTokenizer::from_pretrained(golden(source)).unwrap();
+        let rows = original.vocab_size() + 3;
+        let header = written(&original, architecture, rows);
+        let read = AutoTokenizer::from_gguf(&header, Path::new("x.gguf")).unwrap();
+        assert_eq!(read.vocab_size(), rows, "{source}");
+        assert_eq!(read.bos_token_id(), original.bos_token_id(), "{source}");
+        assert_eq!(read.eos_token_id(), original.eos_token_id(), "{source}");
+        assert_eq!(read.pad_token_id(), original.pad_token_id(), "{source}");
+        assert_eq!(read.has_chat_template(), original.has_chat_template());
+        let inputs: Value = common::read("more_inputs.json");
+        for text in inputs["texts"].as_array().unwrap().iter().map(common::text) {
+            let ids = original.encode(text, true).unwrap();
+            assert_eq!(read.encode(text, true).unwrap(), ids, "{source}: {text:?}");
+            let decoded = original.decode(&ids, true).unwrap();
+            assert_eq!(
+                read.decode(&ids, true).unwrap(),
+                decoded,
+                "{source}: {text:?}"
+            );
+        }
+        for token in original.all_special_tokens() {
+            if Some(token) != original.unk_token() {
+                let ids = original.encode(token, false).unwrap();
+                assert_eq!(read.encode(token, false).unwrap(), ids, "{source}: {token}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_file_cannot_hold_is_refused() {
+    let refused = |folder: &str, rows: usize, expected: &str| {
+        let error = common::tokenizer(folder)
+            .to_gguf("llama", rows)
+            .unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    refused("word_piece", 1 << 16, "byte pairs");
+    refused("byte_level", 10, "10 rows");
 }

@@ -1,7 +1,7 @@
 //! A model's tensors by name, wherever they are stored: one safetensors file, shards with an index, GGUF, or memory.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use transformers_hub::{ModelFiles, ModelSource};
 
@@ -22,6 +22,17 @@ pub struct Checkpoint {
     stores: Vec<Store>,
     /// In natural order of the names.
     tensors: Vec<Located>,
+}
+
+/// How a tensor lies in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredTensor {
+    /// What the format calls its type: `BF16`, `F8_E4M3`, `Q4_K`.
+    pub dtype: String,
+    /// Bytes.
+    pub bytes: usize,
+    /// The file; `None` for tensors in memory.
+    pub file: Option<PathBuf>,
 }
 
 /// How to open a checkpoint.
@@ -176,6 +187,11 @@ impl Checkpoint {
         self.stores[self.locate(name)?.store].dtype(name)
     }
 
+    /// How the tensor `name` lies in its file, also where its type is one that is not read.
+    pub fn stored(&self, name: &str) -> Result<StoredTensor> {
+        Ok(self.stores[self.locate(name)?.store].stored(name))
+    }
+
     /// The tensor `name`: a view of the mapped file where it can be used as it lies, else read, or decoded to f32 from
     /// blocks.
     pub fn tensor(&self, name: &str) -> Result<HostTensor> {
@@ -203,6 +219,12 @@ impl Checkpoint {
     /// model's order.
     pub fn blocks(&self, name: &str) -> Result<Option<BlockTensor>> {
         self.stores[self.locate(name)?.store].blocks(name)
+    }
+
+    /// Whether [`blocks`](Self::blocks) gives the tensor `name`; it is not read.
+    pub fn has_blocks(&self, name: &str) -> bool {
+        let store = self.locate(name).map(|tensor| &self.stores[tensor.store]);
+        matches!(store, Ok(Store::Gguf(file)) if file.has_blocks(name))
     }
 
     /// The type of the first floating-point tensor, by the alphabet and of the first file that has one: what the model was
@@ -280,6 +302,33 @@ impl Store {
             Self::Torch(file) => Ok(file.dtype(name)),
             Self::Gguf(_) => Ok(DType::F32),
             Self::Memory(tensors) => Ok(tensors[name].dtype()),
+        }
+    }
+
+    fn stored(&self, name: &str) -> StoredTensor {
+        let (dtype, bytes, file) = match self {
+            Self::Safetensors(file) => {
+                let (dtype, bytes) = file.stored(name);
+                (dtype.to_string(), bytes, Some(file.path()))
+            }
+            Self::Torch(file) => {
+                let (dtype, bytes) = file.stored(name);
+                (dtype.stored().to_string(), bytes, Some(file.path()))
+            }
+            Self::Gguf(file) => {
+                let (kind, bytes) = file.stored(name);
+                (kind.name().to_owned(), bytes, Some(file.path()))
+            }
+            Self::Memory(tensors) => {
+                let tensor = &tensors[name];
+                let dtype = tensor.dtype().stored().to_string();
+                (dtype, tensor.bytes().len(), None)
+            }
+        };
+        StoredTensor {
+            dtype,
+            bytes,
+            file: file.map(Path::to_owned),
         }
     }
 

@@ -225,6 +225,14 @@ pub enum WeightsError {
         /// Why not.
         reason: String,
     },
+    /// A type that GGUF files are not written in.
+    #[error("`{name}` is not a type that is written; there are {supported}")]
+    UnwritableType {
+        /// As given.
+        name: String,
+        /// The types, separated by commas.
+        supported: String,
+    },
     /// A file of a model is a link to somewhere else.
     #[error(
         "{} is a link to {}, outside the model's folder; copy the file, or open it by its own path",

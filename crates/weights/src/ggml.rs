@@ -57,6 +57,17 @@ impl GgmlType {
             })
     }
 
+    /// ggml's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Float(DType::F16) => "F16",
+            Self::Float(DType::BF16) => "BF16",
+            Self::Float(_) => "F32",
+            Self::Blocks(format) => format.name(),
+            Self::HostBlocks(format) => format.name(),
+        }
+    }
+
     /// Elements of a block; one for floats.
     pub(crate) fn block_len(self) -> usize {
         match self {

@@ -74,6 +74,12 @@ impl GgufFile {
             .map(|(name, entry)| (name.as_str(), entry.shape.as_slice()))
     }
 
+    /// The type and the bytes of `name`, which is one of [`tensors`](Self::tensors).
+    pub(crate) fn stored(&self, name: &str) -> (GgmlType, usize) {
+        let entry = &self.tensors[name];
+        (entry.ggml_type, entry.bytes.len())
+    }
+
     /// The tensor `name`, which is one of [`tensors`](Self::tensors): floats in their own type, blocks decoded to f32.
     /// Shares the map where the values lie in the file as the model has them.
     pub(crate) fn tensor(&self, name: &str) -> Result<HostTensor> {
@@ -97,6 +103,14 @@ impl GgufFile {
             Stored::PlusOne => minus_one(&tensor),
             Stored::AsIs | Stored::Interleaved(_) => Ok(tensor),
         }
+    }
+
+    /// Whether [`blocks`](Self::blocks) gives the tensor `name`.
+    pub(crate) fn has_blocks(&self, name: &str) -> bool {
+        let entry = &self.tensors[name];
+        matches!(entry.ggml_type, GgmlType::Blocks(_))
+            && entry.shape.len() == 2
+            && entry.stored != Stored::PlusOne
     }
 
     /// The matrix `name` in blocks, if it is stored so and its values need no arithmetic. Shares the map where the rows

@@ -48,6 +48,17 @@ impl From<(String, HostTensor)> for LazyTensor {
 
 impl LazyTensor {
     /// A tensor whose values `read` gives when they are asked for, once: they come from a device, or are to be rounded.
+    ///
+    /// ```
+    /// use transformers_weights::{DType, HostTensor, LazyTensor};
+    ///
+    /// # fn main() -> transformers_weights::Result<()> {
+    /// let lazy = LazyTensor::deferred("w", DType::F32, vec![2], || HostTensor::from_vec(vec![1.0_f32, 2.0], vec![2]));
+    /// let (name, tensor) = lazy.into_tensor()?;
+    /// assert_eq!((name.as_str(), tensor.len()), ("w", 2));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn deferred(
         name: impl Into<String>,
         dtype: DType,
@@ -62,8 +73,24 @@ impl LazyTensor {
         }
     }
 
-    pub(crate) fn renamed(self, name: String) -> Self {
-        Self { name, ..self }
+    /// The tensor under another name.
+    #[must_use]
+    pub fn renamed(self, name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..self
+        }
+    }
+
+    /// The tensor with `change` made to its values when they are asked for, of type `dtype` and the same shape.
+    #[must_use]
+    pub fn map(
+        self,
+        dtype: DType,
+        change: impl FnOnce(HostTensor) -> Result<HostTensor> + Send + 'static,
+    ) -> Self {
+        let (name, shape) = (self.name.clone(), self.shape.clone());
+        Self::deferred(name, dtype, shape, move || change(self.into_tensor()?.1))
     }
 
     /// The name.
@@ -94,7 +121,7 @@ impl LazyTensor {
     /// The name and the tensor, converted.
     ///
     /// # Errors
-    /// If an operation fails.
+    /// If it cannot be read or an operation fails, or the tensor is of another type or shape than was said.
     pub fn into_tensor(self) -> Result<(String, HostTensor)> {
         let tensor = match self.values {
             Values::Here(tensor) => tensor,

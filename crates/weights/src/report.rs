@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::hash::Hash;
 
 use crate::natural_order;
 
@@ -127,36 +128,68 @@ struct Line {
     details: String,
 }
 
-/// One line for all names that differ only in numbers between dots and have the same details: `layers.{0...31}.w`.
+/// One line for all names that differ only in numbers between dots and have the same details.
 fn fold<'a>(
     status: &'static Status,
     entries: impl Iterator<Item = (&'a str, String)>,
 ) -> Vec<Line> {
-    let mut lines: Vec<(Line, Vec<BTreeSet<u64>>)> = Vec::new();
+    let line = |Folded { name, details, .. }: Folded<String>| Line {
+        name,
+        status,
+        details,
+    };
+    fold_names(entries).into_iter().map(line).collect()
+}
+
+/// Names that differ only in numbers between dots, as one: `layers.{0...31}.w`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folded<T> {
+    /// With all numbers that are there.
+    pub name: String,
+    /// What the names have in common.
+    pub details: T,
+    /// How many names.
+    pub count: usize,
+}
+
+/// Folds names of layers: those that differ only in numbers between dots and have the same details become one, in the place
+/// of the first.
+///
+/// ```
+/// use transformers_weights::fold_names;
+///
+/// let names = ["embed.weight", "layers.0.w", "layers.1.w", "layers.2.w"];
+/// let folded = fold_names(names.into_iter().map(|name| (name, "float32")));
+/// assert_eq!((folded[1].name.as_str(), folded[1].count), ("layers.{0, 1, 2}.w", 3));
+/// ```
+pub fn fold_names<'a, T: Clone + Eq + Hash>(
+    entries: impl Iterator<Item = (&'a str, T)>,
+) -> Vec<Folded<T>> {
+    let mut folded: Vec<(Folded<T>, Vec<BTreeSet<u64>>)> = Vec::new();
     let mut known = HashMap::new();
     for (name, details) in entries {
         let (pattern, indices) = split_indices(name);
         let position = *known.entry((pattern, details)).or_insert_with_key(|key| {
             let (name, details) = key.clone();
-            let line = Line {
+            let line = Folded {
                 name,
-                status,
                 details,
+                count: 0,
             };
-            lines.push((line, vec![BTreeSet::new(); indices.len()]));
-            lines.len() - 1
+            folded.push((line, vec![BTreeSet::new(); indices.len()]));
+            folded.len() - 1
         });
-        for (set, index) in lines[position].1.iter_mut().zip(indices) {
+        let (line, sets) = &mut folded[position];
+        line.count += 1;
+        for (set, index) in sets.iter_mut().zip(indices) {
             set.insert(index);
         }
     }
-    lines
-        .into_iter()
-        .map(|(line, sets)| Line {
-            name: fill(&line.name, &sets),
-            ..line
-        })
-        .collect()
+    let named = |(line, sets): (Folded<T>, Vec<_>)| Folded {
+        name: fill(&line.name, &sets),
+        ..line
+    };
+    folded.into_iter().map(named).collect()
 }
 
 /// `layers.3.experts.0.w` as `layers.*.experts.*.w` and `[3, 0]`.

@@ -72,6 +72,12 @@ impl SafetensorsFile {
         })
     }
 
+    /// The type and the bytes of `name`, which is one of [`tensors`](Self::tensors).
+    pub(crate) fn stored(&self, name: &str) -> (StoredDtype, usize) {
+        let entry = &self.tensors[name];
+        (entry.dtype, entry.bytes.len())
+    }
+
     /// The tensor `name`, which is one of [`tensors`](Self::tensors); shares the map if the file is mapped.
     pub(crate) fn tensor(&self, name: &str) -> Result<HostTensor> {
         let dtype = self.dtype(name)?;

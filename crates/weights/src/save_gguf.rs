@@ -5,38 +5,20 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use half::{bf16, f16};
 use transformers_config::gguf::{GgufArray, GgufValue};
 
-use crate::cast::{cast_floats, decode_blocks};
 use crate::conversion::{Operand, operation};
 use crate::conversion_mapping::gguf::{GgufMapping, Heads, Stored};
-use crate::ggml::GgmlType;
-use crate::{DType, HostTensor, Result, WeightsError};
+use crate::{DType, GgufType, HostTensor, LazyTensor, Result, WeightsError};
 
 const VERSION: u32 = 3;
 const DEFAULT_ALIGNMENT: usize = 32;
 
-/// What the values of a tensor are written as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(non_camel_case_types, missing_docs)]
-pub enum GgufType {
-    F32,
-    F16,
-    BF16,
-    /// Blocks of 32 values: 8 bits each, and a scale.
-    Q8_0,
-    /// Blocks of 32 values: 4 bits each, and a scale.
-    Q4_0,
-}
-
 /// A tensor to write.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct GgufTensor {
-    /// Its name in the file, for instance `blk.0.attn_q.weight`.
-    pub name: String,
-    /// The values, of any floating-point type.
-    pub tensor: HostTensor,
+    /// The values, of any floating-point type, under the name in the file: `blk.0.attn_q.weight`.
+    pub tensor: LazyTensor,
     /// What they are written as.
     pub as_type: GgufType,
 }
@@ -51,30 +33,28 @@ pub struct HeadCounts {
 }
 
 impl GgufTensor {
-    /// The parameter `name` of a Hugging Face model as a file of the architecture has it: under its name there, and with the
-    /// values changed as [`Stored`] says. `None` if such files have no place for it.
+    /// A parameter of a Hugging Face model as a file of the architecture has it: under its name there, and with the
+    /// values changed as [`Stored`] says when they are written. `None` if such files have no place for it.
     ///
     /// # Errors
-    /// If the rows do not divide into heads, or the values are to be changed and are no floating-point numbers.
+    /// If the rows do not divide into heads.
     pub fn of_parameter(
         mapping: &GgufMapping,
         heads: HeadCounts,
-        name: &str,
-        tensor: HostTensor,
+        tensor: LazyTensor,
         as_type: GgufType,
     ) -> Result<Option<Self>> {
-        let Some((name, stored)) = mapping.gguf_name(name) else {
+        let Some((name, stored)) = mapping.gguf_name(tensor.name()) else {
             return Ok(None);
         };
         let tensor = match stored {
             Stored::AsIs => tensor,
-            Stored::PlusOne => plus_one(&tensor)?,
+            Stored::PlusOne => tensor.map(DType::F32, |tensor| plus_one(&tensor)),
             Stored::Interleaved(Heads::Query) => interleaved(tensor, heads.query)?,
             Stored::Interleaved(Heads::KeyValue) => interleaved(tensor, heads.key_value)?,
         };
         Ok(Some(Self {
-            name,
-            tensor,
+            tensor: tensor.renamed(name),
             as_type,
         }))
     }
@@ -88,119 +68,42 @@ fn plus_one(tensor: &HostTensor) -> Result<HostTensor> {
 }
 
 /// Row `j * head_dim / 2 + i` of each head as row `2 i + j`.
-fn interleaved(tensor: HostTensor, heads: usize) -> Result<HostTensor> {
+fn interleaved(tensor: LazyTensor, heads: usize) -> Result<LazyTensor> {
     let shape = tensor.shape().to_vec();
     let rows = shape.first().copied().unwrap_or_default();
     if heads == 0 || !rows.is_multiple_of(2 * heads) {
         return Err(operation(format!(
-            "the {rows} rows of shape {shape:?} do not divide into {heads} heads of even size"
+            "the {rows} rows of `{}` do not divide into {heads} heads of even size",
+            tensor.name()
         )));
     }
     let by_head = [&[heads, 2, rows / heads / 2], &shape[1..]].concat();
-    let stored = Operand::from(tensor)
-        .reshape(&by_head)?
-        .transpose(1, 2)?
-        .reshape(&shape)?;
-    let stored = stored.into_tensor()?;
-    stored.ok_or_else(|| operation("a tensor without values".into()))
-}
-
-/// Values of a block of the types that have blocks.
-const BLOCK: usize = 32;
-
-impl GgufType {
-    /// ggml's number.
-    fn id(self) -> u32 {
-        match self {
-            Self::F32 => 0,
-            Self::F16 => 1,
-            Self::Q4_0 => 2,
-            Self::Q8_0 => 8,
-            Self::BF16 => 30,
-        }
-    }
-
-    fn ggml(self) -> GgmlType {
-        GgmlType::of(self.id()).expect("what is written can be read")
-    }
-
-    /// The values in this type.
-    fn encode(self, tensor: &HostTensor) -> Result<Vec<u8>> {
-        let values = cast_floats(tensor.bytes(), tensor.dtype(), DType::F32)?;
-        let (size, len) = (self.ggml().block_bytes(), self.ggml().block_len());
-        // From f32 bytes to blocks, on all cores.
-        let encode = |values: &[u8], blocks: &mut [u8]| {
-            let values = values.chunks_exact(len * size_of::<f32>());
-            for (values, block) in values.zip(blocks.chunks_exact_mut(size)) {
-                let mut row = [0.0; BLOCK];
-                for (value, bytes) in row.iter_mut().zip(values.as_chunks::<4>().0) {
-                    *value = f32::from_le_bytes(*bytes);
-                }
-                self.encode_block(&row, block);
-            }
-        };
-        Ok(decode_blocks(&values, len * size_of::<f32>(), size, encode))
-    }
-
-    fn encode_block(self, values: &[f32; BLOCK], block: &mut [u8]) {
-        match self {
-            Self::F32 => block.copy_from_slice(&values[0].to_le_bytes()),
-            Self::F16 => block.copy_from_slice(&f16::from_f32(values[0]).to_le_bytes()),
-            Self::BF16 => block.copy_from_slice(&bf16::from_f32(values[0]).to_le_bytes()),
-            Self::Q8_0 => q8_0(values, block),
-            Self::Q4_0 => q4_0(values, block),
-        }
-    }
-}
-
-fn q8_0(values: &[f32; BLOCK], block: &mut [u8]) {
-    let largest = values
-        .iter()
-        .fold(0.0_f32, |largest, value| largest.max(value.abs()));
-    let scale = largest / 127.0;
-    let inverse = inverse(scale);
-    block[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
-    for (value, byte) in values.iter().zip(&mut block[2..]) {
-        *byte = (value * inverse).round() as i8 as u8;
-    }
-}
-
-fn q4_0(values: &[f32; BLOCK], block: &mut [u8]) {
-    // The first of those with the largest magnitude keeps its sign and becomes -8.
-    let mut extreme = values[0];
-    for &value in values {
-        if value.abs() > extreme.abs() {
-            extreme = value;
-        }
-    }
-    let scale = extreme / -8.0;
-    let inverse = inverse(scale);
-    block[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
-    let nibble = |value: f32| ((value * inverse + 8.5) as u8).min(15);
-    let (low, high) = values.split_at(BLOCK / 2);
-    for ((low, high), byte) in low.iter().zip(high).zip(&mut block[2..]) {
-        *byte = nibble(*low) | nibble(*high) << 4;
-    }
-}
-
-fn inverse(scale: f32) -> f32 {
-    if scale == 0.0 { 0.0 } else { 1.0 / scale }
+    let dtype = tensor.dtype();
+    Ok(tensor.map(dtype, move |tensor| {
+        let stored = Operand::from(tensor)
+            .reshape(&by_head)?
+            .transpose(1, 2)?
+            .reshape(&shape)?;
+        let stored = stored.into_tensor()?;
+        stored.ok_or_else(|| operation("a tensor without values".into()))
+    }))
 }
 
 /// Writes a GGUF file of version 3 with `metadata`, which names `general.architecture` first by custom, and `tensors`, in
-/// the given orders. Tensors are encoded one at a time.
+/// the given orders. Tensors are read, changed and encoded one at a time.
 ///
 /// The file appears under its name only when it is whole.
 ///
 /// # Errors
-/// If a tensor's name is there twice, its rows are not whole blocks, it is not of a floating-point type, or writing fails.
+/// If a tensor's name is there twice, its rows are not whole blocks, it is not of a floating-point type or cannot be read,
+/// or writing fails.
 pub fn save_gguf(
     path: &Path,
     metadata: &[(String, GgufValue)],
-    tensors: &[GgufTensor],
+    tensors: Vec<GgufTensor>,
 ) -> Result<()> {
     let alignment = alignment(path, metadata)?;
-    let sizes = sizes(path, tensors)?;
+    let sizes = sizes(path, &tensors)?;
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
@@ -215,10 +118,11 @@ pub fn save_gguf(
         written: 0,
     };
     output
-        .header(metadata, tensors, &sizes, alignment)
+        .header(metadata, &tensors, &sizes, alignment)
         .map_err(io)?;
     for tensor in tensors {
-        let bytes = tensor.as_type.encode(&tensor.tensor)?;
+        let (_, values) = tensor.tensor.into_tensor()?;
+        let bytes = tensor.as_type.encode(&values)?;
         output
             .bytes(&bytes)
             .and_then(|()| output.pad(alignment))
@@ -237,26 +141,26 @@ pub fn save_gguf(
 fn sizes(path: &Path, tensors: &[GgufTensor]) -> Result<Vec<usize>> {
     let mut names = HashSet::new();
     let size = |tensor: &GgufTensor| {
-        let kind = tensor.as_type.ggml();
-        let row = tensor.tensor.shape().last().copied().unwrap_or(1);
-        let refused = |reason: String| gguf_error(path, &tensor.name, reason);
-        if !names.insert(tensor.name.clone()) {
+        let GgufTensor { tensor, as_type } = tensor;
+        let row = tensor.shape().last().copied().unwrap_or(1);
+        let refused = |reason: String| gguf_error(path, tensor.name(), reason);
+        if !names.insert(tensor.name().to_owned()) {
             return Err(refused("it is to be saved twice".into()));
         }
-        if !tensor.tensor.dtype().is_float() {
+        if !tensor.dtype().is_float() {
             return Err(refused(format!(
                 "{} is not a floating-point type",
-                tensor.tensor.dtype()
+                tensor.dtype()
             )));
         }
-        if !row.is_multiple_of(kind.block_len()) {
+        if !row.is_multiple_of(as_type.block_len()) {
             let reason = format!(
                 "rows of {row} values are not whole blocks of {}",
-                kind.block_len()
+                as_type.block_len()
             );
             return Err(refused(reason));
         }
-        Ok(tensor.tensor.len() / kind.block_len() * kind.block_bytes())
+        Ok(tensor.len() / as_type.block_len() * as_type.block_bytes())
     };
     tensors.iter().map(size).collect()
 }
@@ -295,7 +199,7 @@ impl<W: Write> Output<W> {
         let mut offset = 0_usize;
         for (tensor, size) in tensors.iter().zip(sizes) {
             let shape = tensor.tensor.shape();
-            self.text(&tensor.name)?;
+            self.text(tensor.tensor.name())?;
             self.bytes(&(shape.len() as u32).to_le_bytes())?;
             for &dimension in shape.iter().rev() {
                 self.count(dimension)?;

@@ -48,6 +48,10 @@ impl TorchFile {
         Ok(Self { file, tensors })
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
     pub(crate) fn is_mapped(&self) -> bool {
         self.file.is_mapped()
     }
@@ -65,6 +69,13 @@ impl TorchFile {
     /// The element type of `name`, which is one of [`tensors`](Self::tensors).
     pub(crate) fn dtype(&self, name: &str) -> DType {
         self.tensors[name].tensor.dtype
+    }
+
+    /// The type of `name`, which is one of [`tensors`](Self::tensors), and the bytes of its elements.
+    pub(crate) fn stored(&self, name: &str) -> (DType, usize) {
+        let tensor = &self.tensors[name].tensor;
+        let count = element_count(&tensor.shape).unwrap_or(0);
+        (tensor.dtype, count * tensor.dtype.size())
     }
 
     /// The tensor `name`, which is one of [`tensors`](Self::tensors); shares the map where the elements lie in order.

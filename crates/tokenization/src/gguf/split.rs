@@ -1,5 +1,6 @@
 //! How texts are split before merging, by the name that `tokenizer.ggml.pre` gives it.
 
+use serde_json::Value;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
@@ -70,4 +71,37 @@ pub(super) fn pre_tokenizer(name: Option<&str>) -> Result<PreTokenizerWrapper> {
     } else {
         byte_level(true)
     })
+}
+
+/// The names that are written, one of each split.
+const WRITTEN: [&str; 7] = [
+    "gpt-2",
+    "llama-bpe",
+    "qwen2",
+    "qwen35",
+    "tekken",
+    "gpt-4o",
+    "smollm",
+];
+
+/// The name of a split, given as `tokenizer.json` has it.
+pub(super) fn name(split: &Value) -> Option<&'static str> {
+    let wanted = without_trimming(split);
+    WRITTEN.into_iter().find(|name| {
+        let split = pre_tokenizer(Some(name)).map(serde_json::to_value);
+        matches!(split, Ok(Ok(split)) if without_trimming(&split) == wanted)
+    })
+}
+
+/// Without what matters to offsets alone.
+fn without_trimming(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(key, _)| *key != "trim_offsets");
+            let kept = kept.map(|(key, value)| (key.clone(), without_trimming(value)));
+            Value::Object(kept.collect())
+        }
+        Value::Array(values) => values.iter().map(without_trimming).collect(),
+        other => other.clone(),
+    }
 }

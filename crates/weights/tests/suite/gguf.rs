@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use transformers_config::gguf::{GgufArray, GgufValue};
 use transformers_weights::conversion_mapping::gguf::GgufMapping;
 use transformers_weights::{
-    Checkpoint, DType, GgufTensor, GgufType, HeadCounts, HostTensor, OpenOptions, Result, save_gguf,
+    Checkpoint, DType, GgufTensor, GgufType, HeadCounts, HostTensor, LazyTensor, OpenOptions,
+    Result, save_gguf,
 };
 
 use crate::gguf_file::GgufFile;
@@ -282,8 +283,8 @@ fn parameters_are_written_and_read_back() {
             parameters.push((name, HostTensor::from_vec(values, shape).unwrap()));
         }
         let write = |(name, tensor): &(&str, HostTensor)| {
-            let tensor = tensor.clone();
-            GgufTensor::of_parameter(mapping, heads, name, tensor, GgufType::F32)
+            let tensor = LazyTensor::from(((*name).to_owned(), tensor.clone()));
+            GgufTensor::of_parameter(mapping, heads, tensor, GgufType::F32)
                 .unwrap()
                 .unwrap()
         };
@@ -304,7 +305,7 @@ fn parameters_are_written_and_read_back() {
         ];
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.gguf");
-        save_gguf(&path, &metadata, &tensors).unwrap();
+        save_gguf(&path, &metadata, tensors).unwrap();
         let checkpoint = Checkpoint::open_file(&path, &OpenOptions::default()).unwrap();
         for (name, tensor) in &parameters {
             assert_eq!(
@@ -316,7 +317,8 @@ fn parameters_are_written_and_read_back() {
         let (_, odd) = &parameters[1];
         let faulty = |name: &str| {
             let heads = HeadCounts { query: 5, ..heads };
-            GgufTensor::of_parameter(mapping, heads, name, odd.clone(), GgufType::F32)
+            let odd = LazyTensor::from((name.to_owned(), odd.clone()));
+            GgufTensor::of_parameter(mapping, heads, odd, GgufType::F32)
         };
         assert!(faulty("rotary_emb.inv_freq").unwrap().is_none());
         let result = faulty("model.layers.0.self_attn.q_proj.weight");
@@ -336,12 +338,17 @@ fn files_are_written_as_the_gguf_package_does() {
         ("bf16", GgufType::BF16),
         ("q8_0", GgufType::Q8_0),
         ("q4_0", GgufType::Q4_0),
+        ("q5_0", GgufType::Q5_0),
     ];
-    let tensors = kinds.map(|(name, as_type)| GgufTensor {
-        name: name.to_owned(),
-        tensor: values.clone(),
+    let tensor = |name: &str, tensor: &HostTensor, as_type| GgufTensor {
+        tensor: LazyTensor::from((name.to_owned(), tensor.clone())),
         as_type,
-    });
+    };
+    let tensors = || {
+        kinds
+            .map(|(name, as_type)| tensor(name, &values, as_type))
+            .into()
+    };
     let texts = ["a", "é"].map(str::to_owned).to_vec();
     let metadata = [
         ("general.architecture", GgufValue::String("llama".into())),
@@ -362,31 +369,120 @@ fn files_are_written_as_the_gguf_package_does() {
     let metadata = metadata.map(|(key, value)| (key.to_owned(), value));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("written.gguf");
-    save_gguf(&path, &metadata, &tensors).unwrap();
+    save_gguf(&path, &metadata, tensors()).unwrap();
     let written = fs::read(&path).unwrap();
     assert_eq!(written[..], golden.tensor("file").unwrap().bytes()[..]);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 
     let faulty = |change: &dyn Fn(&mut Vec<GgufTensor>), parts: &[&str]| {
-        let mut tensors = tensors.to_vec();
+        let mut tensors = tensors();
         change(&mut tensors);
-        check_error(save_gguf(&path, &metadata, &tensors), parts);
+        check_error(save_gguf(&path, &metadata, tensors), parts);
         assert_eq!(fs::read(&path).unwrap(), written, "the old file stays");
     };
     faulty(
-        &|tensors| tensors[1].name = "f32".into(),
+        &|tensors| tensors[1] = tensor("f32", &values, GgufType::F16),
         &["`f32`", "twice"],
     );
     let odd = HostTensor::from_vec(vec![0.0_f32; 33], vec![33]).unwrap();
     faulty(
-        &|tensors| tensors[3].tensor = odd.clone(),
+        &|tensors| tensors[3] = tensor("q8_0", &odd, GgufType::Q8_0),
         &["`q8_0`", "whole blocks of 32"],
     );
     let ids = HostTensor::from_vec(vec![0_i32; 32], vec![32]).unwrap();
     faulty(
-        &|tensors| tensors[0].tensor = ids.clone(),
+        &|tensors| tensors[0] = tensor("f32", &ids, GgufType::F32),
         &["`f32`", "int32"],
     );
+    let read = |tensor: HostTensor| move || Ok(tensor);
+    faulty(
+        &|tensors| {
+            let lazy = LazyTensor::deferred("lazy", DType::F32, vec![3], read(odd.clone()));
+            tensors[0].tensor = lazy;
+        },
+        &["`lazy`", "[3]", "[33]"],
+    );
+}
+
+fn save_one(tensor: &HostTensor, as_type: GgufType) -> Checkpoint {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one.gguf");
+    let architecture = GgufValue::String("llama".into());
+    let metadata = [("general.architecture".to_owned(), architecture)];
+    let tensor = LazyTensor::from(("one.weight".to_owned(), tensor.clone()));
+    save_gguf(&path, &metadata, vec![GgufTensor { tensor, as_type }]).unwrap();
+    Checkpoint::open_file(&path, &OpenOptions::default()).unwrap()
+}
+
+#[test]
+fn q4_k_is_as_exact_as_llama_quantize() {
+    let golden = Checkpoint::open_file(&golden("q4_k.safetensors"), &OpenOptions::default());
+    let golden = golden.unwrap();
+    let original = golden.tensor("values").unwrap();
+    let blocks = golden.tensor("blocks").unwrap();
+    let theirs = GgufFile::new("llama").tensor("one.weight", &[8, 512], 12, blocks.bytes());
+    let theirs = values(&open(&theirs.bytes()).unwrap(), "one.weight");
+    let ours = values(&save_one(&original, GgufType::Q4_K), "one.weight");
+    let rows = original.as_slice::<f32>().unwrap().chunks(512);
+    for (row, original) in rows.enumerate() {
+        let error = |decoded: &[f32]| {
+            let decoded = &decoded[row * 512..][..512];
+            let squares = decoded.iter().zip(original).map(|(a, b)| (a - b).powi(2));
+            (squares.sum::<f32>() / 512.0).sqrt()
+        };
+        assert!(error(&ours) <= 1.05 * error(&theirs), "row {row}");
+        let size = (original.iter().map(|x| x * x).sum::<f32>() / 512.0).sqrt();
+        // The scales of row 6 are smaller than f16 can be.
+        assert!(row == 6 || error(&ours) < 0.1 * size, "row {row}");
+    }
+    for hostile in [f32::NAN, f32::INFINITY, f32::MAX, f32::MIN_POSITIVE] {
+        let mut values = vec![1.0; 256];
+        values[7] = hostile;
+        save_one(
+            &HostTensor::from_vec(values, vec![1, 256]).unwrap(),
+            GgufType::Q4_K,
+        );
+    }
+}
+
+#[test]
+fn what_is_stored_is_told() {
+    let values = HostTensor::from_vec(vec![0.5_f32; 512], vec![2, 256]).unwrap();
+    for (kind, bytes) in [
+        (GgufType::F16, 1024),
+        (GgufType::Q8_0, 544),
+        (GgufType::Q4_K, 288),
+    ] {
+        let checkpoint = save_one(&values, kind);
+        let stored = checkpoint.stored("one.weight").unwrap();
+        assert_eq!((stored.dtype.as_str(), stored.bytes), (kind.name(), bytes));
+        assert!(stored.file.unwrap().ends_with("one.gguf"));
+    }
+    let memory = Checkpoint::from_tensors([("a".to_owned(), values)]);
+    let stored = memory.stored("a").unwrap();
+    assert_eq!((stored.dtype.as_str(), stored.bytes), ("F32", 2048));
+    assert!(stored.file.is_none() && memory.stored("b").is_err());
+}
+
+#[test]
+fn rows_that_are_not_whole_blocks_fall_back() {
+    for (asked, len, taken) in [
+        (GgufType::Q4_K, 512, GgufType::Q4_K),
+        (GgufType::Q4_K, 576, GgufType::Q5_0),
+        (GgufType::Q4_K, 80, GgufType::F16),
+        (GgufType::Q8_0, 96, GgufType::Q8_0),
+        (GgufType::Q8_0, 80, GgufType::F16),
+        (GgufType::BF16, 7, GgufType::BF16),
+    ] {
+        assert_eq!(asked.for_rows_of(len), taken, "{asked} {len}");
+    }
+    for kind in GgufType::ALL {
+        assert_eq!(
+            kind.name().to_lowercase().parse::<GgufType>().unwrap(),
+            kind
+        );
+    }
+    check_error("Q4_K_M".parse::<GgufType>(), &["`Q4_K_M`", "Q8_0, "]);
 }
 
 proptest! {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod conversions;
+mod corpus;
 mod gguf;
 mod gguf_file;
 mod plan;

@@ -1,0 +1,6 @@
+//! Fuzzes what `readers::safetensors` reads.
+#![no_main]
+
+mod readers;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| readers::safetensors(bytes));
