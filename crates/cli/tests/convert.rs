@@ -10,6 +10,8 @@ use common::{ANSWER, QUESTION, case, check_error, command, stdout, tiny};
 use serde_json::{Value, json};
 use transformers_weights::{Checkpoint, DType, HostTensor, OpenOptions, save_safetensors};
 
+type Tensors = Vec<(String, HostTensor)>;
+
 fn run(arguments: &[&str]) -> String {
     stdout(&command(arguments).output().unwrap())
 }
@@ -54,7 +56,7 @@ fn check_answer(model: &Path) {
     assert_eq!(run(&arguments), ANSWER, "{}", model.display());
 }
 
-fn tensors(file: &Path) -> Vec<(String, HostTensor)> {
+fn tensors(file: &Path) -> Tensors {
     let checkpoint = Checkpoint::open_file(file, &OpenOptions::default()).unwrap();
     let tensor = |name: &str| (name.to_owned(), checkpoint.tensor(name).unwrap());
     checkpoint.names().map(tensor).collect()
@@ -321,14 +323,14 @@ fn a_sound_model_is_found_sound() {
 
 #[test]
 fn what_is_wrong_with_a_model_is_found() {
-    let changed = |change: &dyn Fn(&mut Vec<(String, HostTensor)>)| {
+    let changed = |change: &dyn Fn(&mut Tensors)| {
         let folder = copy_of_tiny();
         let mut tensors = tensors(&folder.path().join("model.safetensors"));
         change(&mut tensors);
         save_safetensors(folder.path(), tensors, u64::MAX).unwrap();
         folder
     };
-    let norm = |tensors: &Vec<(String, HostTensor)>| {
+    let norm = |tensors: &Tensors| {
         tensors
             .iter()
             .position(|(name, _)| name == "model.norm.weight")

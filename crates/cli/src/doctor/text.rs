@@ -93,7 +93,7 @@ fn check_names(tokenizer: &Tokenizer, config: &AutoConfig, findings: &mut Findin
         let same = match stated {
             Value::Array(ids) => ids.contains(&id.into()),
             Value::Null => true,
-            stated => *stated == Value::from(id),
+            stated => stated.as_u64() == Some(id.into()),
         };
         if !same {
             findings.warning(
