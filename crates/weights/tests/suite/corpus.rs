@@ -6,9 +6,12 @@ mod readers;
 use std::fs;
 use std::path::Path;
 
+/// A target and its name.
+type Target = (&'static str, fn(&[u8]));
+
 #[test]
 fn nothing_in_the_corpus_does_harm() {
-    let targets: [(&str, fn(&[u8])); 4] = [
+    let targets: [Target; 4] = [
         ("safetensors", readers::safetensors),
         ("index", readers::index),
         ("gguf", readers::gguf),
