@@ -770,6 +770,7 @@ CASES = {
     **heads("eurobert", EUROBERT_HEAD, ("seqcls", "tokcls")),
 }
 
+from cases_dense import DENSE  # noqa: E402  (it needs what is above)
 from cases_encoder_decoder import ENCODER_DECODER  # noqa: E402  (it needs what is above)
 
-CASES |= ENCODER_DECODER
+CASES |= ENCODER_DECODER | DENSE

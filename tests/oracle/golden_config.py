@@ -114,6 +114,47 @@ CASES = [
      "tie_word_embeddings": True},
 ]
 
+NEW = ["bloom", "cohere", "cohere2", "ernie4_5", "exaone4", "falcon", "gemma", "gemma2", "glm4", "gpt2", "gpt_neo", "gpt_neox",
+       "gptj", "granite", "ministral3", "mpt", "olmo2", "olmo3", "opt", "phi", "phi3", "seed_oss", "smollm3",
+       "stablelm", "starcoder2"]
+CASES += [{"model_type": name} for name in NEW]
+CASES += [
+    {"model_type": "gpt2", "vocab_size": 128, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+     "max_position_embeddings": 64, "n_ctx": 64, "task_specific_params": {"text-generation": {"do_sample": True}}},
+    {"model_type": "gptj", "n_embd": 64, "n_head": 4, "n_layer": 2, "rotary_dim": 8, "rotary": True},
+    {"model_type": "gpt_neo", "hidden_size": 32, "num_layers": 3, "num_heads": 4,
+     "attention_types": [[["global", "local"], 1], [["global"], 1]]},
+    {"model_type": "gpt_neox", **TINY, "rotary_pct": 0.5, "rotary_emb_base": 5000.0, "torch_dtype": "float16",
+     "attention_dropout": 0.0, "hidden_dropout": 0.1},
+    {"model_type": "falcon", **TINY, "n_embed": 64, "multi_query": False, "alibi": True, "num_kv_heads": None},
+    {"model_type": "bloom", "n_embed": 64, "num_attention_heads": 4, "n_layer": 3, "pretraining_tp": 4, "seq_length": 99},
+    {"model_type": "opt", **TINY, "word_embed_proj_dim": 16, "do_layer_norm_before": False, "prefix": "</s>"},
+    {"model_type": "mpt", "d_model": 32, "n_heads": 4, "n_layers": 2, "attn_config": {"clip_qkv": 8.0, "attn_impl": "torch"},
+     "logit_scale": None},
+    {"model_type": "gemma", **TINY, "num_key_value_heads": 4, "hidden_act": "gelu", "rope_theta": 5000.0},
+    {"model_type": "gemma2", **TINY, "num_key_value_heads": 2, "layer_types": ["full_attention"] * 4},
+    {"model_type": "phi", **TINY, "partial_rotary_factor": 0.25, "rope_theta": 5000.0},
+    {"model_type": "phi3", **TINY, "num_key_value_heads": 2, "original_max_position_embeddings": 128, "rope_scaling":
+     {"type": "longrope", "short_factor": [1.0, 1.5, 2.0, 2.5], "long_factor": [1.0, 2.0, 4.0, 8.0]}},
+    {"model_type": "phi3", **TINY, "partial_rotary_factor": 0.5, "rope_scaling": None, "sliding_window": 32},
+    {"model_type": "stablelm", **TINY, "num_key_value_heads": 4, "partial_rotary_factor": 0.5, "rope_pct": 0.25},
+    {"model_type": "smollm3", **TINY, "no_rope_layer_interval": 2, "use_sliding_window": True, "sliding_window": 16,
+     "rope_theta": 5000000.0},
+    {"model_type": "smollm3", **TINY, "no_rope_layers": [1, 0, 1, 1], "num_key_value_heads": None},
+    {"model_type": "olmo3", **TINY, "rope_theta": 500000.0, "sliding_window": 16, "rope_scaling":
+     {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 128}},
+    {"model_type": "olmo3", **TINY, "rope_parameters": {"full_attention": {"rope_theta": 5000.0}}},
+    {"model_type": "glm4", **TINY, "num_key_value_heads": 2, "head_dim": 16, "eos_token_id": [1, 2]},
+    {"model_type": "cohere2", **TINY, "sliding_window_pattern": 2, "rope_theta": 50000.0, "head_dim": 16},
+    {"model_type": "nemotron", **TINY, "partial_rotary_factor": 0.25, "num_key_value_heads": 2},
+    {"model_type": "exaone4", **TINY, "num_key_value_heads": 2, "head_dim": 16, "sliding_window": 16,
+     "sliding_window_pattern": 2},
+    {"model_type": "exaone4", **TINY, "num_key_value_heads": 2, "sliding_window": None, "layer_types": ["full_attention"] * 4},
+    {"model_type": "seed_oss", **TINY, "num_key_value_heads": 2, "head_dim": None},
+    {"model_type": "ministral3", **TINY, "num_key_value_heads": 2, "head_dim": 16},
+    {"model_type": "starcoder2", **TINY, "num_key_value_heads": 2, "rope_theta": 999999.0, "sliding_window": 16},
+]
+
 # The text models within wrappers.
 WRAPPED = [
     {"model_type": "gemma3", "text_config": {**GEMMA, "model_type": "gemma3_text", "rope_scaling":

@@ -6,9 +6,9 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use transformers_config::{AutoConfig, BaseConfig, LayerType, ModelConfig, RopeParameters};
-use transformers_modeling::models::{LlamaBlock, LlamaDecoderLayer};
 use transformers_modeling::nn::{
-    AttentionOptions, DecoderFamily, DecoderOptions, Init, NormForm, RmsNorm,
+    Activation, AttentionOptions, BlockOptions, DecoderFamily, DecoderOptions, Init, MlpOptions,
+    NormOptions, PreNormBlock,
 };
 use transformers_modeling::{
     AutoModelForCausalLM, DeviceSpec, Dtype, Family, LoadOptions, ModelError, SaveOptions, register,
@@ -32,44 +32,25 @@ struct StandIn;
 
 impl DecoderFamily for StandIn {
     type Config = StandInConfig;
-    type Layer = LlamaDecoderLayer;
+    type Layer = PreNormBlock;
 
     fn options(_: &StandInConfig) -> DecoderOptions {
         DecoderOptions {
-            vocab_size: 20,
-            pad_token_id: None,
-            hidden_size: 8,
-            layer_types: vec![LayerType::FullAttention],
+            norm: Some(NormOptions::rms(1e-6)),
             head_dim: 4,
-            rope_parameters: RopeParameters::default(),
-            max_position_embeddings: 16,
-            sliding_window: None,
-            bidirectional: false,
-            embedding_scale: None,
-            final_logit_softcapping: None,
-            router: None,
-            tie_word_embeddings: false,
-            initializer_range: 0.02,
+            rope_parameters: Some(RopeParameters::default()),
+            max_position_embeddings: Some(16),
+            ..DecoderOptions::new(20, 8, vec![LayerType::FullAttention])
         }
     }
 
-    fn layer(
-        _: &StandInConfig,
-        _index: usize,
-        init: &Init,
-    ) -> Result<LlamaDecoderLayer, ModelError> {
-        let block = LlamaBlock {
-            attention: AttentionOptions::new(8, 2, 1, 4),
-            intermediate_size: 8,
-            mlp_bias: false,
-            hidden_act: "silu",
-            rms_norm_eps: 1e-6,
-        };
-        LlamaDecoderLayer::new(&block, init)
-    }
-
-    fn norm(_: &StandInConfig, init: &Init) -> RmsNorm {
-        RmsNorm::new(8, 1e-6, NormForm::Plain, init)
+    fn layer(_: &StandInConfig, _index: usize, init: &Init) -> Result<PreNormBlock, ModelError> {
+        let block = BlockOptions::new(
+            AttentionOptions::new(8, 2, 1, 4),
+            MlpOptions::gated(8, Activation::Silu),
+            NormOptions::rms(1e-6),
+        );
+        Ok(PreNormBlock::new(&block, init))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Checks that the families share: a configuration that passes them cannot make a model divide by zero or ask for more
 //! memory than an address space has.
 
-use crate::{ConfigError, Result};
+use crate::{ConfigError, LayerType, Result};
 
 /// The largest size of a layer, a vocabulary or a context that is believed. A product of two of them, in bytes, still
 /// fits into a `usize`.
@@ -35,6 +35,17 @@ pub fn not_negative(key: &str, value: f64) -> Result<()> {
         key,
         format!("{value} is not a finite number of at least 0"),
     ))
+}
+
+/// Checks that what is divided by, if it is there, is finite and positive.
+pub fn divisor(key: &str, value: Option<f64>) -> Result<()> {
+    match value {
+        Some(value) if !value.is_finite() || value <= 0.0 => Err(ConfigError::invalid(
+            key,
+            "it is a divisor and must be a positive number",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Checks the shapes of attention; without a `head_dim`, the heads divide `hidden_size` among them.
@@ -92,6 +103,26 @@ pub fn expert_groups(count: usize, groups: (usize, usize), top_k: usize) -> Resu
 pub fn experts(count: usize, top_k: usize) -> Result<()> {
     within("num_experts", count, MAX_EXPERTS)?;
     within("num_experts_per_tok", top_k, count)
+}
+
+/// Checks that values rotate in pairs, and no more of them than a head has.
+pub fn rotating(key: &str, rotating: usize, head_dim: usize) -> Result<()> {
+    if rotating.is_multiple_of(2) && rotating <= head_dim {
+        return Ok(());
+    }
+    let reason = format!("{rotating} of a head's {head_dim} values cannot rotate in pairs");
+    Err(ConfigError::invalid(key, reason))
+}
+
+/// Checks that sliding layers have a window.
+pub fn window(window: Option<usize>, layer_types: &[LayerType]) -> Result<()> {
+    if window.is_none() && layer_types.contains(&LayerType::SlidingAttention) {
+        return Err(ConfigError::invalid(
+            "sliding_window",
+            "it is null, but `layer_types` has sliding layers",
+        ));
+    }
+    Ok(())
 }
 
 /// Checks that `hidden_size` is a multiple of `num_attention_heads`.

@@ -103,4 +103,112 @@ macro_rules! field_doc {
     (add_cross_attention) => { "Whether there is attention to an encoder's output." };
 }
 
-pub(crate) use {config, field_doc};
+/// What the configurations of decoders with rotary positions have in common: accessors, checks and [`ModelConfig`], by the
+/// names of their fields.
+///
+/// * `kv_heads` and `head_dim` are fields that may be null; a family without them has as many key heads as query heads,
+///   which divide `hidden_size` among them. `unstated_head_dim` is one that the reference reads where a file has it, and
+///   does not write.
+/// * `layer_types` fills the field of that name; `every_layer` answers for a family that has none.
+/// * `sizes` are fields that must be positive where they are not null.
+/// * `rope` is the check of `rope_parameters`, by default [`RopeParameters::validate`].
+///
+/// [`ModelConfig`]: crate::ModelConfig
+/// [`RopeParameters::validate`]: crate::RopeParameters::validate
+macro_rules! rotary_decoder {
+    ($name:ident: $model_type:literal {
+        $(wrappers: $wrappers:expr,)?
+        $(kv_heads: $kv_heads:ident,)?
+        $(head_dim: $head_dim:ident,)?
+        $(unstated_head_dim: $unstated:ident,)?
+        $(layer_types: $layer_types:expr,)?
+        $(every_layer: $every_layer:expr,)?
+        sizes: [$($size:ident),*],
+        eps: $eps:ident,
+        $(rope: $rope_check:ident,)?
+        standardize: $standardize:expr,
+        $(check: $check:expr,)?
+        $(complete: $complete:expr,)?
+    }) => {
+        impl $name {
+            /// The size of a head.
+            pub fn head_dim(&self) -> usize {
+                let divided = || self.hidden_size.checked_div(self.num_attention_heads);
+                let stated: Option<usize> = None$(.or(self.$head_dim.into()))?$(.or(self.$unstated))?;
+                stated.or_else(divided).unwrap_or(0)
+            }
+
+            /// The number of key and value heads.
+            pub fn num_key_value_heads(&self) -> usize {
+                let stated: Option<usize> = None$(.or(self.$kv_heads.into()))?;
+                stated.unwrap_or(self.num_attention_heads)
+            }
+
+            /// What each layer attends to.
+            pub fn layer_types(&self) -> Vec<$crate::LayerType> {
+                let stated: Option<Vec<$crate::LayerType>> = None$(.or({
+                    let by_default: fn(&Self) -> Vec<$crate::LayerType> = $layer_types;
+                    Some(self.layer_types.clone().unwrap_or_else(|| by_default(self)))
+                }))?;
+                let kind: Option<fn(&Self) -> $crate::LayerType> = None$(.or(Some($every_layer)))?;
+                let kind = kind.map_or($crate::LayerType::FullAttention, |of| of(self));
+                stated.unwrap_or_else(|| vec![kind; self.num_hidden_layers])
+            }
+        }
+
+        impl $crate::ModelConfig for $name {
+            const MODEL_TYPE: &'static str = $model_type;
+            $(const WRAPPERS: &'static [&'static str] = $wrappers;)?
+
+            fn standardize(raw: &mut serde_json::Map<String, serde_json::Value>) -> $crate::Result<()> {
+                let standardize: fn(&mut serde_json::Map<_, _>) -> _ = $standardize;
+                standardize(raw)
+            }
+
+            fn validate(&self) -> $crate::Result<()> {
+                $crate::checks::layers(self.num_hidden_layers)?;
+                $crate::checks::sizes(&[
+                    ("vocab_size", self.vocab_size),
+                    ("max_position_embeddings", self.max_position_embeddings),
+                    $((stringify!($size), Option::<usize>::from(self.$size).unwrap_or(1)),)*
+                ])?;
+                $crate::checks::attention(
+                    self.hidden_size,
+                    self.num_attention_heads,
+                    self.num_key_value_heads(),
+                    None$(.or(self.$head_dim.into()))?$(.or(self.$unstated))?,
+                )?;
+                $crate::checks::not_negative(stringify!($eps), self.$eps)?;
+                $crate::checks::not_negative("initializer_range", self.initializer_range)?;
+                $({
+                    let _: fn(&Self) -> Vec<$crate::LayerType> = $layer_types;
+                    $crate::layer_types::validate(self.layer_types.as_deref(), self.num_hidden_layers)?;
+                })?
+                $({
+                    let check: fn(&Self) -> $crate::Result<()> = $check;
+                    check(self)?;
+                })?
+                type Check = fn(&$crate::RopeParameters, usize, usize) -> $crate::Result<()>;
+                let check: Option<Check> = None$(.or(Some($crate::RopeParameters::$rope_check)))?;
+                let check = check.unwrap_or($crate::RopeParameters::validate);
+                check(&self.rope_parameters, self.head_dim(), self.max_position_embeddings)
+            }
+
+            fn complete(&mut self) {
+                $(self.$head_dim = self.head_dim().into();)?
+                $(self.$kv_heads = self.num_key_value_heads().into();)?
+                $({
+                    let complete: fn(&mut Self) = $complete;
+                    complete(self);
+                })?
+                $({
+                    let _: fn(&Self) -> Vec<$crate::LayerType> = $layer_types;
+                    self.layer_types = Some(self.layer_types());
+                })?
+                self.rope_parameters.complete(self.max_position_embeddings);
+            }
+        }
+    };
+}
+
+pub(crate) use {config, field_doc, rotary_decoder};

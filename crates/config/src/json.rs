@@ -14,6 +14,16 @@ use serde_json::{Map, Value};
 
 use crate::{ConfigError, Result};
 
+/// Gives values that are under other names their own: `(other, own)`. Where both are there, the other one counts, as in the
+/// reference.
+pub(crate) fn rename(raw: &mut Map<String, Value>, names: &[(&str, &str)]) {
+    for (other, own) in names {
+        if let Some(value) = raw.remove(*other) {
+            raw.insert((*own).to_owned(), value);
+        }
+    }
+}
+
 /// The key that marks a number that JSON cannot express.
 const FLOAT_TAG: &str = "__float__";
 

@@ -31,7 +31,7 @@ fn saved_by_family(config: &AutoConfig) -> String {
 #[test]
 fn families_are_saved_as_the_reference_saves_them() {
     let cases = golden("configs");
-    assert!(cases.len() >= 36);
+    assert!(cases.len() >= 80);
     for Case { file, saved } in cases {
         let config = AutoConfig::from_value(file.clone()).unwrap();
         let text = saved_by_family(&config);

@@ -128,6 +128,15 @@ impl<'m, M: PreTrainedModel + ?Sized> Steps<'m, M> {
         sequences: impl Iterator<Item = &'s Sequence<'a>> + Clone,
         new: usize,
     ) -> Result<Vec<Vec<f32>>, GenerateError> {
+        let len = sequences.clone().next().map_or(0, |row| row.ids.len());
+        let outdated = self.cache.as_ref().filter(|cache| cache.is_outdated(len));
+        let new = match outdated.and_then(|_| self.model.new_cache()) {
+            Some(empty) => {
+                self.cache = Some(empty);
+                len
+            }
+            None => new,
+        };
         let cached = self.cache.is_some();
         let fresh = |sequence: &'s Sequence<'a>| match cached {
             true => &sequence.ids[sequence.ids.len() - new..],

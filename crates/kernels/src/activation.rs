@@ -18,6 +18,8 @@ pub enum Activation {
     GeluTanh,
     /// `max(x, 0)`.
     Relu,
+    /// `max(x, 0)²`.
+    SquaredRelu,
     /// The hyperbolic tangent.
     Tanh,
     /// `1 / (1 + e^-x)`.
@@ -83,6 +85,7 @@ simd_fn! {
             Activation::Gelu => map::<S, Gelu>(s, x, factor),
             Activation::GeluTanh => map::<S, GeluTanh>(s, x, factor),
             Activation::Relu => map::<S, Relu>(s, x, factor),
+            Activation::SquaredRelu => map::<S, SquaredRelu>(s, x, factor),
             Activation::Tanh => map::<S, Tanh>(s, x, factor),
             Activation::Sigmoid => map::<S, Sigmoid>(s, x, factor),
             Activation::Softplus => map::<S, Softplus>(s, x, factor),
@@ -151,6 +154,15 @@ impl Function for Relu {
     }
 }
 
+struct SquaredRelu;
+impl Function for SquaredRelu {
+    #[inline(always)]
+    fn of<S: Simd>(s: S, x: S::F32) -> S::F32 {
+        let positive = s.max(s.zero(), x);
+        s.mul(positive, positive)
+    }
+}
+
 struct Tanh;
 impl Function for Tanh {
     #[inline(always)]
@@ -198,11 +210,12 @@ mod tests {
     use super::*;
     use crate::random::Random;
 
-    const ALL: [Activation; 7] = [
+    const ALL: [Activation; 8] = [
         Activation::Silu,
         Activation::Gelu,
         Activation::GeluTanh,
         Activation::Relu,
+        Activation::SquaredRelu,
         Activation::Tanh,
         Activation::Sigmoid,
         Activation::Softplus,
@@ -217,6 +230,7 @@ mod tests {
                 x / 2.0 * (1.0 + u.tanh())
             }
             Activation::Relu => x.max(0.0),
+            Activation::SquaredRelu => x.max(0.0).powi(2),
             Activation::Tanh => x.tanh(),
             Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Activation::Softplus => x.exp().ln_1p(),
@@ -264,6 +278,7 @@ mod tests {
             (Activation::Gelu, f32::NAN, 0.0, 200.0, INF),
             (Activation::GeluTanh, f32::NAN, 0.0, 200.0, INF),
             (Activation::Relu, 0.0, 0.0, 200.0, INF),
+            (Activation::SquaredRelu, 0.0, 0.0, 40_000.0, INF),
             (Activation::Tanh, -1.0, -1.0, 1.0, 1.0),
             (Activation::Sigmoid, 0.0, 0.0, 1.0, 1.0),
             (Activation::Softplus, 0.0, 0.0, 200.0, INF),

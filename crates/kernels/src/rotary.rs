@@ -1,4 +1,5 @@
-//! Rotary position embedding, in the form that rotates a head's first half against its second ("rotate half").
+//! Rotary position embedding, in the two forms that models use: of a head's first half against its second ("rotate half"),
+//! and of neighbours.
 
 use crate::{Isa, rows::for_rows, shared::SharedMut, simd::simd_fn};
 
@@ -81,6 +82,8 @@ pub struct Rotation<'a> {
     /// Pairs that are rotated, at most half of the head: features `i` and `half + i` of every row. Features from
     /// `2 * half` on stay what they are.
     pub half: usize,
+    /// The pairs are features `2 i` and `2 i + 1` instead.
+    pub interleaved: bool,
 }
 
 impl<'a> Rotation<'a> {
@@ -95,6 +98,14 @@ impl<'a> Rotation<'a> {
             heads.seq,
             self.half
         );
+    }
+
+    /// Rotates one row.
+    fn turn(&self, isa: Isa, row: &mut [f32], cos: &[f32], sin: &[f32]) {
+        match self.interleaved {
+            true => rotate_neighbours(isa, row, cos, sin),
+            false => rotate(isa, row, cos, sin),
+        }
     }
 
     /// Cosines and sines of a row.
@@ -120,7 +131,7 @@ pub fn rotary(x: &[f32], heads: Heads, rotation: Rotation<'_>, out: &mut [f32]) 
             let start = heads.start(row);
             out.copy_from_slice(&x[start..start + cols]);
             let (cos, sin) = rotation.row(heads, row);
-            rotate(isa, out, cos, sin);
+            rotation.turn(isa, out, cos, sin);
         }
     });
 }
@@ -139,13 +150,23 @@ pub fn rotary_in_place(x: &mut [f32], heads: Heads, rotation: Rotation<'_>) {
             // SAFETY: rows have no element in common, and each is in one task.
             let x = unsafe { x.part(heads.start(row), heads.head_dim) };
             let (cos, sin) = rotation.row(heads, row);
-            rotate(isa, x, cos, sin);
+            rotation.turn(isa, x, cos, sin);
         }
     });
 }
 
 simd_fn! {
-    /// Rotates one row.
+    /// Rotates neighbours: left to the compiler, which shuffles within vectors better than an instruction set's traits do.
+    fn rotate_neighbours<S>(_s, row: &mut [f32], cos: &[f32], sin: &[f32]) {
+        let (pairs, _) = row.as_chunks_mut::<2>();
+        for (([a, b], cos), sin) in pairs.iter_mut().zip(cos).zip(sin) {
+            (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+        }
+    }
+}
+
+simd_fn! {
+    /// Rotates a row's first half against its second.
     fn rotate<S>(s, row: &mut [f32], cos: &[f32], sin: &[f32]) {
         let (first, rest) = row.split_at_mut(cos.len());
         let second = &mut rest[..cos.len()];
@@ -173,20 +194,34 @@ mod tests {
     use crate::random::Random;
 
     /// What one feature of a row becomes.
-    fn expected(row: &[f32], i: usize, cos: &[f32], sin: &[f32]) -> f64 {
+    fn expected(row: &[f32], i: usize, [cos, sin]: [&[f32]; 2], interleaved: bool) -> f64 {
         let half = cos.len();
         let x = |i: usize| f64::from(row[i]);
-        let angle = |i: usize| (f64::from(cos[i]), f64::from(sin[i]));
-        if i < half {
-            x(i) * angle(i).0 - x(i + half) * angle(i).1
-        } else if i < 2 * half {
-            x(i) * angle(i - half).0 + x(i - half) * angle(i - half).1
-        } else {
-            x(i)
+        if i >= 2 * half {
+            return x(i);
+        }
+        let (pair, second) = match interleaved {
+            true => (i / 2, i % 2 == 1),
+            false => (i % half, i >= half),
+        };
+        let [first, partner] = match interleaved {
+            true => [2 * pair, 2 * pair + 1],
+            false => [pair, pair + half],
+        };
+        let (cos, sin) = (f64::from(cos[pair]), f64::from(sin[pair]));
+        match second {
+            false => x(first) * cos - x(partner) * sin,
+            true => x(partner) * cos + x(first) * sin,
         }
     }
 
     fn check(heads: Heads, half: usize, angles: usize) {
+        for interleaved in [false, true] {
+            check_layout(heads, half, angles, interleaved);
+        }
+    }
+
+    fn check_layout(heads: Heads, half: usize, angles: usize, interleaved: bool) {
         let mut random = Random::new((heads.rows() * half + angles) as u64);
         let len = heads.start([heads.batch, heads.heads, heads.seq]);
         let x = random.floats(len);
@@ -198,6 +233,7 @@ mod tests {
             cos: &cos,
             sin: &sin,
             half,
+            interleaved,
         };
         for &isa in Isa::available() {
             let mut out = vec![f32::NAN; heads.rows() * heads.head_dim];
@@ -212,10 +248,10 @@ mod tests {
                         let at = heads.start([b, h, t]);
                         let range = at..at + heads.head_dim;
                         let turn = (b % angles * heads.seq + t) * half;
-                        let (cos, sin) = (&cos[turn..turn + half], &sin[turn..turn + half]);
+                        let angle = [&cos[turn..turn + half], &sin[turn..turn + half]];
                         let out = outs.next().expect("a row for each");
                         for (i, &y) in out.iter().enumerate() {
-                            let expected = expected(&x[range.clone()], i, cos, sin);
+                            let expected = expected(&x[range.clone()], i, angle, interleaved);
                             assert!((f64::from(y) - expected).abs() <= 2e-7, "{isa:?} {heads:?}");
                         }
                         assert_eq!(&inside[range.clone()], out, "{isa:?} {heads:?}");
@@ -263,6 +299,7 @@ mod tests {
             cos: &cos,
             sin: &sin,
             half: 2,
+            interleaved: false,
         };
         let mut out = [0.0; 8];
         rotary(&[1.0, 2.0, 3.0, 4.0], heads, rotation, &mut out);

@@ -9,6 +9,8 @@ use std::any::Any;
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Int, Tensor};
 
+use crate::parameters::{Names, named};
+
 /// Quantised blocks, `[out, blocks of a row, bytes of a block]`: see [`Weight`](transformers_ops::Weight).
 pub type Blocks = Tensor<3, Int>;
 
@@ -97,35 +99,39 @@ pub trait ParameterMapper {
     fn exit(&mut self, name: &str, container: &str);
 }
 
-/// Shows a concrete module's parameters to an erased visitor; of integer ones only blocks are parameters.
-pub(crate) struct Erase<'a, T: ?Sized>(pub &'a mut T);
+/// Shows a concrete module's parameters to an erased visitor under the family's names; of integer ones only blocks are
+/// parameters.
+pub(crate) struct Erase<'a, T: ?Sized> {
+    pub erased: &'a mut T,
+    pub names: Names,
+}
 
 impl ModuleVisitor for Erase<'_, dyn ParameterVisitor + '_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.visit(ParameterRef::new(param));
+        self.erased.visit(ParameterRef::new(param));
     }
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
         let any: &dyn Any = param;
         if let Some(blocks) = any.downcast_ref() {
-            self.0.visit(ParameterRef::Blocks(blocks));
+            self.erased.visit(ParameterRef::Blocks(blocks));
         }
     }
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.0.enter(name, container);
+        self.erased.enter(named(self.names, name), container);
     }
     fn exit_module(&mut self, name: &str, container: &str) {
-        self.0.exit(name, container);
+        self.erased.exit(named(self.names, name), container);
     }
 }
 
 impl ModuleMapper for Erase<'_, dyn ParameterMapper + '_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        self.0.map(Parameter::new(param)).into_param()
+        self.erased.map(Parameter::new(param)).into_param()
     }
     fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
         let mut any: Box<dyn Any> = Box::new(param);
         any = match any.downcast::<Param<Blocks>>() {
-            Ok(blocks) => match self.0.map(Parameter::Blocks(*blocks)) {
+            Ok(blocks) => match self.erased.map(Parameter::Blocks(*blocks)) {
                 Parameter::Blocks(blocks) => Box::new(blocks),
                 other => unreachable!("a mapper keeps the kind, but gave {other:?}"),
             },
@@ -134,10 +140,10 @@ impl ModuleMapper for Erase<'_, dyn ParameterMapper + '_> {
         *any.downcast().expect("it has the type that it came with")
     }
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.0.enter(name, container);
+        self.erased.enter(named(self.names, name), container);
     }
     fn exit_module(&mut self, name: &str, container: &str) {
-        self.0.exit(name, container);
+        self.erased.exit(named(self.names, name), container);
     }
 }
 

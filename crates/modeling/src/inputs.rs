@@ -175,6 +175,20 @@ impl ModelInputs {
         Rows::new(&vec![vec![0; seq]; batch]).expect("equal rows")
     }
 
+    /// The positions of all keys, those of `past` tokens among them: counted over the tokens that the mask lets count.
+    pub(crate) fn key_positions(&self, past: usize) -> Result<Rows<u32>, ModelError> {
+        match &self.attention_mask {
+            Some(mask) => {
+                let rows: Vec<_> = mask.iter().map(|row| positions_of(row, 0)).collect();
+                Rows::new(&rows)
+            }
+            None => {
+                let keys = past + self.input_ids.dims()[1];
+                Ok(Rows::row_of((0..keys as u32).collect()))
+            }
+        }
+    }
+
     /// The positions of the new tokens: as given, else counted over the tokens that the mask lets count.
     pub(crate) fn positions(&self, past: usize) -> Result<Rows<u32>, ModelError> {
         if let Some(positions) = &self.position_ids {

@@ -37,7 +37,7 @@ pub use init_weights::{InitRule, InitWeights};
 pub use inputs::{Labels, ModelInputs, ModelOutput};
 pub use load::{Dtype, LoadOptions};
 pub use model::{Forward, ModelInfo, PreTrainedModel, Pretrained};
-pub use parameters::ParameterPath;
+pub use parameters::{Names, ParameterPath};
 pub use progress::LoadProgress;
 pub use registry::{Builder, Family, Head, register, supported};
 pub use rows::{Rows, select_rows};

@@ -13,6 +13,7 @@ use transformers_weights::LoadReport;
 use crate::erased::{Erase, ParameterMapper, ParameterVisitor};
 use crate::nn::Cache;
 use crate::origin::Origin;
+use crate::parameters::Names;
 use crate::{ModelError, ModelInputs, ModelOutput};
 
 /// The forward pass of a concrete model.
@@ -129,24 +130,35 @@ pub struct Pretrained<M> {
     pub module: M,
     /// See [`ModelInfo`].
     pub info: ModelInfo,
+    /// What the family calls the parts of the module.
+    pub names: Names,
 }
 
 impl<M: Module + Forward + Sync + 'static> Pretrained<M> {
     /// `module` as an object with its config: what a family's builder returns.
     pub fn boxed(module: M, config: &AutoConfig) -> Box<dyn PreTrainedModel> {
+        Self::boxed_as(&[], module, config)
+    }
+
+    /// The same where the module's fields are not named as the parameters are.
+    pub fn boxed_as(names: Names, module: M, config: &AutoConfig) -> Box<dyn PreTrainedModel> {
         let info = ModelInfo {
             config: config.clone(),
             generation_config: GenerationConfig::default(),
             loading_info: LoadReport::default(),
             origin: Origin::default(),
         };
-        Box::new(Self { module, info })
+        Box::new(Self {
+            module,
+            info,
+            names,
+        })
     }
 
     fn map_module(self, f: impl FnOnce(M) -> M) -> Box<dyn PreTrainedModel> {
         Box::new(Self {
             module: f(self.module),
-            info: self.info,
+            ..self
         })
     }
 }
@@ -185,14 +197,19 @@ impl<M: Module + Forward + Sync + 'static> PreTrainedModel for Pretrained<M> {
     }
 
     fn visit_parameters(&self, visitor: &mut dyn ParameterVisitor) {
-        self.module.visit(&mut Erase(visitor));
+        self.module.visit(&mut Erase {
+            erased: visitor,
+            names: self.names,
+        });
     }
 
     fn map_parameters(
         self: Box<Self>,
         mapper: &mut dyn ParameterMapper,
     ) -> Box<dyn PreTrainedModel> {
-        self.map_module(|module| module.map(&mut Erase(mapper)))
+        let names = self.names;
+        let erased = mapper;
+        self.map_module(|module| module.map(&mut Erase { erased, names }))
     }
 
     fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
@@ -215,6 +232,7 @@ impl<M: Module + Forward + Sync + 'static> PreTrainedModel for Pretrained<M> {
         Box::new(Self {
             module: self.module.valid(),
             info: self.info.clone(),
+            names: self.names,
         })
     }
 

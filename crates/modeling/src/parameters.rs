@@ -6,6 +6,18 @@ use burn::tensor::{Int, Shape, Tensor};
 use crate::erased::Blocks;
 use crate::nn::{BUFFER_CONTAINER, WEIGHT_CONTAINER};
 
+/// What a family calls the parts of the shared modules: llama's name for each, and the family's. That may be several names
+/// with dots between them, or none for a level that the family does not have.
+pub type Names = &'static [(&'static str, &'static str)];
+
+/// What `names` has for `name`.
+pub(crate) fn named(names: Names, name: &str) -> &str {
+    let mut pairs = names.iter();
+    pairs
+        .find_map(|(llama, family)| (*llama == name).then_some(*family))
+        .unwrap_or(name)
+}
+
 /// The path to the parameter that a visitor or mapper is at, in the reference's notation.
 ///
 /// Enum variants leave no trace, and a field may end in an underscore where its name is a word of Rust (`self_`). A field

@@ -8,6 +8,7 @@ use transformers_config::{AutoConfig, ModelConfig};
 
 use crate::classes::class_name;
 use crate::nn::{BaseFamily, CausalLM, DecoderFamily, Headed, Init, OnDecoder, TaskHead, heads};
+use crate::parameters::{Names, named};
 use crate::{ModelError, PreTrainedModel, Pretrained, models};
 
 /// Lists the heads with their auto classes.
@@ -56,6 +57,7 @@ pub struct Family {
     base_model_prefix: &'static str,
     /// Heads under which the headless model has another name.
     prefixes: BTreeMap<Head, &'static str>,
+    names: Names,
     tied: &'static [(&'static str, &'static str)],
     aliases: &'static [(&'static str, &'static str)],
     builders: BTreeMap<Head, Builder>,
@@ -68,6 +70,7 @@ impl Family {
             model_type,
             base_model_prefix,
             prefixes: BTreeMap::new(),
+            names: &[],
             tied: &[],
             aliases: &[],
             builders: BTreeMap::new(),
@@ -89,24 +92,31 @@ impl Family {
 
     /// Adds a head that is a headless model as it is.
     pub fn headless<F: BaseFamily>(self, head: Head) -> Self {
-        self.head(head, |config, init| {
+        let names = self.names;
+        self.head(head, move |config, init| {
             let model = F::model(&config.typed()?, F::HEADLESS_POOLER, init)?;
-            Ok(Pretrained::boxed(model, config))
+            Ok(Pretrained::boxed_as(names, model, config))
         })
     }
 
     /// Adds head `H`.
     pub fn with<F: BaseFamily, H: TaskHead<F>>(self, head: Head) -> Self {
-        let prefix = self.base_model_prefix(head);
+        let (prefix, names) = (self.base_model_prefix(head), self.names);
         self.head(head, move |config, init| {
             let model = Headed::<F, H>::new(prefix, head, config, init)?;
-            Ok(Pretrained::boxed(model, config))
+            Ok(Pretrained::boxed_as(names, model, config))
         })
     }
 
     /// Under `head`, which is added after this, the headless model is the field `base_model_prefix`.
     pub fn prefix(mut self, head: Head, base_model_prefix: &'static str) -> Self {
         self.prefixes.insert(head, base_model_prefix);
+        self
+    }
+
+    /// What the family calls the parts of the shared modules, for heads that are added after this.
+    pub fn named(mut self, names: Names) -> Self {
+        self.names = names;
         self
     }
 
@@ -129,9 +139,11 @@ impl Family {
         let model_type = F::Config::MODEL_TYPE;
         let known = class_name(model_type, Head::Base).is_some();
         let has = |head| !known || class_name(model_type, head).is_some();
-        let mut family = Self::new(model_type, "model")
-            .tied(&[("lm_head.weight", "model.embed_tokens.weight")])
-            .prefix(Head::QuestionAnswering, F::QUESTION_ANSWERING_PREFIX)
+        let name = |llama| named(F::NAMES, llama);
+        let mut family = Self::new(model_type, name("model"))
+            .named(F::NAMES)
+            .tied(F::TIED)
+            .prefix(Head::QuestionAnswering, name(F::QUESTION_ANSWERING_PREFIX))
             .headless::<On<F>>(Head::Base)
             .head(Head::CausalLM, causal_lm::<F>);
         if known && has(Head::PreTraining) {
@@ -141,7 +153,11 @@ impl Family {
             family = family.with::<On<F>, heads::LastTokenScore>(Head::SequenceClassification);
         }
         if has(Head::TokenClassification) {
-            family = family.with::<On<F>, heads::TokenScore>(Head::TokenClassification);
+            let head = Head::TokenClassification;
+            family = match F::CLASSIFIES_TOKENS_AS_ENCODERS {
+                true => family.with::<On<F>, heads::TokenClassifier>(head),
+                false => family.with::<On<F>, heads::TokenScore>(head),
+            };
         }
         if has(Head::QuestionAnswering) {
             family = family.with::<On<F>, heads::SpanHead>(Head::QuestionAnswering);
@@ -184,7 +200,7 @@ fn causal_lm<F: DecoderFamily>(
     init: &Init,
 ) -> Result<Box<dyn PreTrainedModel>, ModelError> {
     let model = CausalLM::new::<F>(&config.typed()?, init)?;
-    Ok(Pretrained::boxed(model, config))
+    Ok(Pretrained::boxed_as(F::NAMES, model, config))
 }
 
 impl fmt::Debug for Family {

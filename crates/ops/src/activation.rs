@@ -16,6 +16,7 @@ pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<
         Activation::Gelu => activation::gelu(x),
         Activation::GeluTanh => gelu_tanh(x),
         Activation::Relu => activation::relu(x),
+        Activation::SquaredRelu => activation::relu(x).square(),
         Activation::Tanh => x.tanh(),
         Activation::Sigmoid => activation::sigmoid(x),
         // burn's own form overflows.

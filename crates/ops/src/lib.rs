@@ -30,7 +30,7 @@ pub use linear::{embedding, linear, linears};
 pub use mask::Mask;
 pub use norm::{NormForm, add_layer_norm, add_rms_norm, layer_norm, rms_norm};
 pub use paged::{Pages, paged_attention};
-pub use rotary::rotary;
+pub use rotary::{RotaryLayout, rotary};
 pub use routing::{ExpertGroups, RouterOptions, Routing, Score, route};
 pub use scan::{Scan, causal_conv1d, selective_scan};
 pub use softmax::softmax;

@@ -1,4 +1,4 @@
-//! Rotary position embedding (Su et al. 2021) in the rotate-half layout of the reference.
+//! Rotary position embedding (Su et al. 2021).
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
@@ -6,23 +6,48 @@ use transformers_kernels as kernels;
 
 use crate::host::{flex, floats, on_host, strides, tensor};
 
+/// Which features of a head form pairs that rotate together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RotaryLayout {
+    /// `(i, i + half)`: "rotate half".
+    #[default]
+    HalfSplit,
+    /// `(2 i, 2 i + 1)`, as in the paper.
+    Interleaved,
+}
+
 /// Rotates the first `2 * half` features of every head and passes the others through.
 ///
-/// `x` is `[batch, heads, seq, head_dim]`; `cos` and `sin` are `[batch or 1, seq, half]`, one angle per feature pair
-/// `(i, i + half)`.
-pub fn rotary(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
+/// `x` is `[batch, heads, seq, head_dim]`; `cos` and `sin` are `[batch or 1, seq, half]`, one angle per feature pair.
+pub fn rotary(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>, layout: RotaryLayout) -> Tensor<4> {
     if on_host(&x) && on_host(&cos) && on_host(&sin) {
-        return on_cpu(x, cos, sin);
+        return on_cpu(x, cos, sin, layout);
     }
-    let head_dim = x.dims()[3];
+    let [batch, heads, seq, head_dim] = x.dims();
     let half = cos.dims()[2];
     let (cos, sin) = (cos.unsqueeze_dim::<4>(1), sin.unsqueeze_dim::<4>(1));
-    let first = x.clone().narrow(3, 0, half);
-    let second = x.clone().narrow(3, half, half);
-    let mut parts = vec![
-        first.clone() * cos.clone() - second.clone() * sin.clone(),
-        second * cos + first * sin,
-    ];
+    let pairs = |pairs: [usize; 2]| {
+        let rotating = x.clone().narrow(3, 0, 2 * half);
+        rotating.reshape([batch, heads, seq, pairs[0], pairs[1]])
+    };
+    let rotate = |first: Tensor<4>, second: Tensor<4>| {
+        let turned = first.clone() * cos.clone() - second.clone() * sin.clone();
+        [turned, second * cos + first * sin]
+    };
+    let rotated = match layout {
+        RotaryLayout::HalfSplit => {
+            let x = pairs([2, half]);
+            let part = |i| x.clone().narrow(3, i, 1).squeeze_dim(3);
+            Tensor::cat(rotate(part(0), part(1)).into(), 3)
+        }
+        RotaryLayout::Interleaved => {
+            let x = pairs([half, 2]);
+            let part = |i| x.clone().narrow(4, i, 1).squeeze_dim(4);
+            let rotated: Tensor<5> = Tensor::stack(rotate(part(0), part(1)).into(), 4);
+            rotated.reshape([batch, heads, seq, 2 * half])
+        }
+    };
+    let mut parts = vec![rotated];
     if head_dim > 2 * half {
         parts.push(x.narrow(3, 2 * half, head_dim - 2 * half));
     }
@@ -31,7 +56,7 @@ pub fn rotary(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
 
 /// In place where nobody else holds the elements, whatever order the dimensions have: the caller's projection is
 /// `[batch, seq, heads, head_dim]`, and turns only its view.
-fn on_cpu(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
+fn on_cpu(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>, layout: RotaryLayout) -> Tensor<4> {
     let [batch, heads, seq, head_dim] = x.dims();
     let half = cos.dims()[2];
     let (mut x, cos, sin) = (flex(x), flex(cos), flex(sin));
@@ -40,6 +65,7 @@ fn on_cpu(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>) -> Tensor<4> {
         cos: &cos,
         sin: &sin,
         half,
+        interleaved: layout == RotaryLayout::Interleaved,
     };
     let offset = x.layout().start_offset();
     let rows = strides(&x).map(|[batch_stride, head, row]| kernels::Heads {

@@ -138,11 +138,20 @@ fn a_row_that_sees_nothing_is_a_number() {
 
 #[test]
 fn rotation_turns_pairs_and_passes_the_rest_through() {
+    use ops::RotaryLayout::{HalfSplit, Interleaved};
     let x = || tensor(&[1.0, 2.0, 3.0, 4.0, 5.0], [1, 1, 1, 5]);
-    let turn = |cos: [f32; 2], sin: [f32; 2]| {
-        ops::rotary(x(), tensor(&cos, [1, 1, 2]), tensor(&sin, [1, 1, 2]))
+    let turn = |cos: [f32; 2], sin: [f32; 2], layout| {
+        let [cos, sin] = [cos, sin].map(|angle| tensor(&angle, [1, 1, 2]));
+        ops::rotary(x(), cos, sin, layout)
     };
-    check(turn([1.0, 1.0], [0.0, 0.0]), &[1.0, 2.0, 3.0, 4.0, 5.0]);
+    let none = [[1.0, 1.0], [0.0, 0.0]];
+    check(
+        turn(none[0], none[1], HalfSplit),
+        &[1.0, 2.0, 3.0, 4.0, 5.0],
+    );
     // The pairs are (1, 3) and (2, 4): the first by a quarter turn, the second by a half.
-    check(turn([0.0, -1.0], [1.0, 0.0]), &[-3.0, -2.0, 1.0, -4.0, 5.0]);
+    let [cos, sin] = [[0.0, -1.0], [1.0, 0.0]];
+    check(turn(cos, sin, HalfSplit), &[-3.0, -2.0, 1.0, -4.0, 5.0]);
+    // They are (1, 2) and (3, 4).
+    check(turn(cos, sin, Interleaved), &[-2.0, 1.0, -3.0, -4.0, 5.0]);
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use transformers::config::{BaseConfig, LayerType, ModelConfig, RopeParameters};
 use transformers::modeling::nn::{
     Activation, Attention, AttentionOptions, DecoderFamily, DecoderLayer, DecoderOptions, GatedMlp,
-    Init, LayerContext, NormForm, RmsNorm,
+    Init, LayerContext, NormForm, NormOptions, RmsNorm,
 };
 use transformers::modeling::{Family, ModelError, register};
 
@@ -83,21 +83,14 @@ impl DecoderFamily for Parallel {
     type Layer = ParallelLayer;
 
     fn options(config: &ParallelConfig) -> DecoderOptions {
+        let layer_types = vec![LayerType::FullAttention; config.num_hidden_layers];
         DecoderOptions {
-            vocab_size: config.vocab_size,
-            pad_token_id: None,
-            hidden_size: config.hidden_size,
-            layer_types: vec![LayerType::FullAttention; config.num_hidden_layers],
+            norm: Some(NormOptions::rms(1e-6)),
             head_dim: config.hidden_size / config.num_attention_heads,
-            rope_parameters: config.rope_parameters.clone(),
-            max_position_embeddings: config.max_position_embeddings,
-            sliding_window: None,
-            bidirectional: false,
-            embedding_scale: None,
-            final_logit_softcapping: None,
+            rope_parameters: Some(config.rope_parameters.clone()),
+            max_position_embeddings: Some(config.max_position_embeddings),
             tie_word_embeddings: true,
-            initializer_range: 0.02,
-            router: None,
+            ..DecoderOptions::new(config.vocab_size, config.hidden_size, layer_types)
         }
     }
 
@@ -113,7 +106,7 @@ impl DecoderFamily for Parallel {
             config.hidden_size / config.num_attention_heads,
         );
         Ok(ParallelLayer {
-            norm: Self::norm(config, init),
+            norm: RmsNorm::new(config.hidden_size, 1e-6, NormForm::Plain, init),
             self_attn: Attention::new(&attention, init),
             mlp: GatedMlp::new(
                 config.hidden_size,
@@ -123,10 +116,6 @@ impl DecoderFamily for Parallel {
                 init,
             ),
         })
-    }
-
-    fn norm(config: &ParallelConfig, init: &Init) -> RmsNorm {
-        RmsNorm::new(config.hidden_size, 1e-6, NormForm::Plain, init)
     }
 }
 

@@ -115,6 +115,11 @@ config! {
 }
 
 impl DeepseekV2Config {
+    /// The values of a head that rotate.
+    pub fn head_dim(&self) -> usize {
+        self.qk_rope_head_dim
+    }
+
     /// Every layer attends to all earlier positions.
     pub fn layer_types(&self) -> Vec<LayerType> {
         LayerType::all_alike(self.num_hidden_layers, None)
@@ -133,6 +138,11 @@ impl DeepseekV2Config {
 }
 
 impl DeepseekV3Config {
+    /// The values of a head that rotate.
+    pub fn head_dim(&self) -> usize {
+        self.qk_rope_head_dim
+    }
+
     /// Every layer attends to all earlier positions.
     pub fn layer_types(&self) -> Vec<LayerType> {
         LayerType::all_alike(self.num_hidden_layers, None)

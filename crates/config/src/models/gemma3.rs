@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::declare::config;
+use crate::declare::{config, rotary_decoder};
 use crate::rope::{self, RopeConfig};
-use crate::{ConfigError, LayerType, ModelConfig, Result, RopeParameters, checks, layer_types};
+use crate::{LayerType, Result, RopeParameters, checks, layer_types};
 
 /// The base of the frequencies in full layers.
 const GLOBAL_THETA: f64 = 1_000_000.0;
@@ -68,92 +68,49 @@ impl Gemma3TextConfig {
             _ => self.sliding_window,
         }
     }
+}
 
-    /// What each layer attends to.
-    pub fn layer_types(&self) -> Vec<LayerType> {
-        let pattern = self.sliding_window_pattern.unwrap_or(PATTERN);
-        let by_default = || layer_types::every_nth_full(self.num_hidden_layers, pattern);
-        self.layer_types.clone().unwrap_or_else(by_default)
+rotary_decoder! {
+    Gemma3TextConfig: "gemma3_text" {
+        wrappers: &["gemma3"],
+        kv_heads: num_key_value_heads,
+        head_dim: head_dim,
+        layer_types: |config| {
+            let pattern = config.sliding_window_pattern.unwrap_or(PATTERN);
+            layer_types::every_nth_full(config.num_hidden_layers, pattern)
+        },
+        sizes: [intermediate_size, query_pre_attn_scalar, sliding_window, sliding_window_pattern],
+        eps: rms_norm_eps,
+        standardize: standardize,
+        check: |config| {
+            checks::heads_divide(config.hidden_size, config.num_attention_heads)?;
+            checks::divisor("final_logit_softcapping", config.final_logit_softcapping)?;
+            checks::divisor("attn_logit_softcapping", config.attn_logit_softcapping)?;
+            checks::window(config.sliding_window, &config.layer_types())
+        },
     }
 }
 
-impl ModelConfig for Gemma3TextConfig {
-    const MODEL_TYPE: &'static str = "gemma3_text";
+/// `rope_scaling` and `rope_theta` are those of the full layers, `rope_local_base_freq` is the base of the others.
+fn standardize(raw: &mut Map<String, Value>) -> Result<()> {
+    let theta = rope::take(raw, "rope_theta").unwrap_or_else(|| json!(GLOBAL_THETA));
+    let local_theta =
+        rope::take(raw, "rope_local_base_freq").unwrap_or_else(|| json!(LOCAL_THETA));
+    let scaling = rope::take_object(raw, "rope_scaling")?.unwrap_or_default();
+    let mut parameters = rope::take_object(raw, "rope_parameters")?.unwrap_or_default();
 
-    const WRAPPERS: &'static [&'static str] = &["gemma3"];
+    let mut full = rope::take_object(&mut parameters, LayerType::FullAttention.name())?
+        .unwrap_or_default();
+    full.extend(scaling);
+    rope::set_defaults(&mut full, &theta, None);
+    let mut sliding = rope::take_object(&mut parameters, LayerType::SlidingAttention.name())?
+        .unwrap_or_default();
+    rope::set_defaults(&mut sliding, &local_theta, None);
 
-    /// `rope_scaling` and `rope_theta` are those of the full layers, `rope_local_base_freq` is the base of the others.
-    fn standardize(raw: &mut Map<String, Value>) -> Result<()> {
-        let theta = rope::take(raw, "rope_theta").unwrap_or_else(|| json!(GLOBAL_THETA));
-        let local_theta =
-            rope::take(raw, "rope_local_base_freq").unwrap_or_else(|| json!(LOCAL_THETA));
-        let scaling = rope::take_object(raw, "rope_scaling")?.unwrap_or_default();
-        let mut parameters = rope::take_object(raw, "rope_parameters")?.unwrap_or_default();
-
-        let mut full = rope::take_object(&mut parameters, LayerType::FullAttention.name())?
-            .unwrap_or_default();
-        full.extend(scaling);
-        rope::set_defaults(&mut full, &theta, None);
-        let mut sliding = rope::take_object(&mut parameters, LayerType::SlidingAttention.name())?
-            .unwrap_or_default();
-        rope::set_defaults(&mut sliding, &local_theta, None);
-
-        let parameters = json!({
-            LayerType::FullAttention.name(): full,
-            LayerType::SlidingAttention.name(): sliding,
-        });
-        raw.insert("rope_parameters".into(), parameters);
-        Ok(())
-    }
-
-    fn validate(&self) -> Result<()> {
-        checks::layers(self.num_hidden_layers)?;
-        checks::sizes(&[
-            ("vocab_size", self.vocab_size),
-            ("intermediate_size", self.intermediate_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("query_pre_attn_scalar", self.query_pre_attn_scalar),
-            ("sliding_window", self.sliding_window.unwrap_or(1)),
-            (
-                "sliding_window_pattern",
-                self.sliding_window_pattern.unwrap_or(1),
-            ),
-        ])?;
-        checks::attention(
-            self.hidden_size,
-            self.num_attention_heads,
-            self.num_key_value_heads,
-            Some(self.head_dim),
-        )?;
-        checks::heads_divide(self.hidden_size, self.num_attention_heads)?;
-        checks::not_negative("rms_norm_eps", self.rms_norm_eps)?;
-        checks::not_negative("initializer_range", self.initializer_range)?;
-        for (key, divisor) in [
-            ("final_logit_softcapping", self.final_logit_softcapping),
-            ("attn_logit_softcapping", self.attn_logit_softcapping),
-        ] {
-            if divisor.is_some_and(|divisor| !divisor.is_finite() || divisor <= 0.0) {
-                return Err(ConfigError::invalid(
-                    key,
-                    "it is a divisor and must be a positive number",
-                ));
-            }
-        }
-        layer_types::validate(self.layer_types.as_deref(), self.num_hidden_layers)?;
-        if self.sliding_window.is_none()
-            && self.layer_types().contains(&LayerType::SlidingAttention)
-        {
-            return Err(ConfigError::invalid(
-                "sliding_window",
-                "it is null, but `layer_types` has sliding layers",
-            ));
-        }
-        self.rope_parameters
-            .validate(self.head_dim, self.max_position_embeddings)
-    }
-
-    fn complete(&mut self) {
-        self.layer_types = Some(self.layer_types());
-        self.rope_parameters.complete(self.max_position_embeddings);
-    }
+    let parameters = json!({
+        LayerType::FullAttention.name(): full,
+        LayerType::SlidingAttention.name(): sliding,
+    });
+    raw.insert("rope_parameters".into(), parameters);
+    Ok(())
 }

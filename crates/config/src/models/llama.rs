@@ -1,10 +1,8 @@
 //! `llama`.
 
-use serde_json::{Map, Value};
-
-use crate::declare::config;
+use crate::declare::{config, rotary_decoder};
 use crate::rope::{self, DEFAULT_THETA};
-use crate::{LayerType, ModelConfig, Result, RopeParameters, checks};
+use crate::{RopeParameters, checks};
 
 config! {
     /// The configuration of a llama model.
@@ -32,58 +30,13 @@ config! {
     tokens { pad: None, bos: Some(1), eos: Some(2) }
 }
 
-impl LlamaConfig {
-    /// The size of a head.
-    pub fn head_dim(&self) -> usize {
-        let divided = || {
-            self.hidden_size
-                .checked_div(self.num_attention_heads)
-                .unwrap_or(0)
-        };
-        self.head_dim.unwrap_or_else(divided)
-    }
-
-    /// The number of key and value heads.
-    pub fn num_key_value_heads(&self) -> usize {
-        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
-    }
-
-    /// Every layer attends to all earlier positions.
-    pub fn layer_types(&self) -> Vec<LayerType> {
-        vec![LayerType::FullAttention; self.num_hidden_layers]
-    }
-}
-
-impl ModelConfig for LlamaConfig {
-    const MODEL_TYPE: &'static str = "llama";
-
-    fn standardize(raw: &mut Map<String, Value>) -> Result<()> {
-        rope::standardize(raw, DEFAULT_THETA)
-    }
-
-    fn validate(&self) -> Result<()> {
-        checks::layers(self.num_hidden_layers)?;
-        checks::sizes(&[
-            ("vocab_size", self.vocab_size),
-            ("intermediate_size", self.intermediate_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-        ])?;
-        checks::attention(
-            self.hidden_size,
-            self.num_attention_heads,
-            self.num_key_value_heads(),
-            self.head_dim,
-        )?;
-        checks::heads_divide(self.hidden_size, self.num_attention_heads)?;
-        checks::not_negative("rms_norm_eps", self.rms_norm_eps)?;
-        checks::not_negative("initializer_range", self.initializer_range)?;
-        self.rope_parameters
-            .validate(self.head_dim(), self.max_position_embeddings)
-    }
-
-    fn complete(&mut self) {
-        self.num_key_value_heads = Some(self.num_key_value_heads());
-        self.head_dim = Some(self.head_dim());
-        self.rope_parameters.complete(self.max_position_embeddings);
+rotary_decoder! {
+    LlamaConfig: "llama" {
+        kv_heads: num_key_value_heads,
+        head_dim: head_dim,
+        sizes: [intermediate_size],
+        eps: rms_norm_eps,
+        standardize: |raw| rope::standardize(raw, DEFAULT_THETA),
+        check: |config| checks::heads_divide(config.hidden_size, config.num_attention_heads),
     }
 }

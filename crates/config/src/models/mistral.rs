@@ -1,10 +1,8 @@
 //! `mistral`: llama with a sliding window on every layer, where one is set.
 
-use serde_json::{Map, Value};
-
-use crate::declare::config;
+use crate::declare::{config, rotary_decoder};
 use crate::rope::{self, DEFAULT_THETA};
-use crate::{LayerType, ModelConfig, Result, RopeParameters, checks};
+use crate::{LayerType, RopeParameters};
 
 config! {
     /// The configuration of a mistral model.
@@ -29,56 +27,16 @@ config! {
     tokens { pad: None, bos: Some(1), eos: Some(2) }
 }
 
-impl MistralConfig {
-    /// The size of a head.
-    pub fn head_dim(&self) -> usize {
-        let divided = || {
-            self.hidden_size
-                .checked_div(self.num_attention_heads)
-                .unwrap_or(0)
-        };
-        self.head_dim.unwrap_or_else(divided)
-    }
-
-    /// Every layer slides if there is a window.
-    pub fn layer_types(&self) -> Vec<LayerType> {
-        let layer_type = match self.sliding_window {
+rotary_decoder! {
+    MistralConfig: "mistral" {
+        kv_heads: num_key_value_heads,
+        head_dim: head_dim,
+        every_layer: |config: &MistralConfig| match config.sliding_window {
             Some(_) => LayerType::SlidingAttention,
             None => LayerType::FullAttention,
-        };
-        vec![layer_type; self.num_hidden_layers]
-    }
-}
-
-impl ModelConfig for MistralConfig {
-    const MODEL_TYPE: &'static str = "mistral";
-
-    fn standardize(raw: &mut Map<String, Value>) -> Result<()> {
-        rope::standardize(raw, DEFAULT_THETA)
-    }
-
-    fn validate(&self) -> Result<()> {
-        checks::layers(self.num_hidden_layers)?;
-        checks::sizes(&[
-            ("vocab_size", self.vocab_size),
-            ("intermediate_size", self.intermediate_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("sliding_window", self.sliding_window.unwrap_or(1)),
-        ])?;
-        checks::attention(
-            self.hidden_size,
-            self.num_attention_heads,
-            self.num_key_value_heads,
-            self.head_dim,
-        )?;
-        checks::not_negative("rms_norm_eps", self.rms_norm_eps)?;
-        checks::not_negative("initializer_range", self.initializer_range)?;
-        self.rope_parameters
-            .validate(self.head_dim(), self.max_position_embeddings)
-    }
-
-    fn complete(&mut self) {
-        self.head_dim = Some(self.head_dim());
-        self.rope_parameters.complete(self.max_position_embeddings);
+        },
+        sizes: [intermediate_size, sliding_window],
+        eps: rms_norm_eps,
+        standardize: |raw| rope::standardize(raw, DEFAULT_THETA),
     }
 }

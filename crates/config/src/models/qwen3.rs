@@ -1,10 +1,8 @@
 //! `qwen3`: qwen2 with a norm on each query and key head, heads of their own size, and biases only where asked for.
 
-use serde_json::{Map, Value};
-
-use crate::declare::config;
+use crate::declare::{config, rotary_decoder};
 use crate::rope::{self, DEFAULT_THETA};
-use crate::{LayerType, ModelConfig, Result, RopeParameters, checks, layer_types};
+use crate::{LayerType, RopeParameters, checks, layer_types};
 
 config! {
     /// The configuration of a qwen3 model.
@@ -36,61 +34,24 @@ config! {
 }
 
 impl Qwen3Config {
-    /// The number of key and value heads.
-    pub fn num_key_value_heads(&self) -> usize {
-        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
-    }
-
     /// The positions that a sliding layer attends to, the own one included, if any layer slides.
     pub fn sliding_window(&self) -> Option<usize> {
         self.sliding_window.filter(|_| self.use_sliding_window)
     }
-
-    /// What each layer attends to.
-    pub fn layer_types(&self) -> Vec<LayerType> {
-        let by_default = || {
-            layer_types::sliding_from(
-                self.num_hidden_layers,
-                self.max_window_layers,
-                self.sliding_window(),
-            )
-        };
-        self.layer_types.clone().unwrap_or_else(by_default)
-    }
 }
 
-impl ModelConfig for Qwen3Config {
-    const MODEL_TYPE: &'static str = "qwen3";
-
-    fn standardize(raw: &mut Map<String, Value>) -> Result<()> {
-        rope::standardize(raw, DEFAULT_THETA)
-    }
-
-    fn validate(&self) -> Result<()> {
-        checks::layers(self.num_hidden_layers)?;
-        checks::sizes(&[
-            ("vocab_size", self.vocab_size),
-            ("intermediate_size", self.intermediate_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("sliding_window", self.sliding_window().unwrap_or(1)),
-        ])?;
-        checks::attention(
-            self.hidden_size,
-            self.num_attention_heads,
-            self.num_key_value_heads(),
-            Some(self.head_dim),
-        )?;
-        checks::not_negative("rms_norm_eps", self.rms_norm_eps)?;
-        checks::not_negative("initializer_range", self.initializer_range)?;
-        layer_types::validate(self.layer_types.as_deref(), self.num_hidden_layers)?;
-        self.rope_parameters
-            .validate(self.head_dim, self.max_position_embeddings)
-    }
-
-    fn complete(&mut self) {
-        self.num_key_value_heads = Some(self.num_key_value_heads());
-        self.sliding_window = self.sliding_window();
-        self.layer_types = Some(self.layer_types());
-        self.rope_parameters.complete(self.max_position_embeddings);
+rotary_decoder! {
+    Qwen3Config: "qwen3" {
+        kv_heads: num_key_value_heads,
+        head_dim: head_dim,
+        layer_types: |config| {
+            let (layers, first) = (config.num_hidden_layers, config.max_window_layers);
+            layer_types::sliding_from(layers, first, config.sliding_window())
+        },
+        sizes: [intermediate_size],
+        eps: rms_norm_eps,
+        standardize: |raw| rope::standardize(raw, DEFAULT_THETA),
+        check: |config| checks::sizes(&[("sliding_window", config.sliding_window().unwrap_or(1))]),
+        complete: |config| config.sliding_window = config.sliding_window(),
     }
 }

@@ -159,14 +159,36 @@ impl RopeParameters {
         }
     }
 
+    /// The default formula for the first `partial` of a head's values, in all layers.
+    pub fn partial(rope_theta: f64, partial: f64) -> Self {
+        Self::Flat(RopeConfig {
+            partial_rotary_factor: Some(partial),
+            ..RopeConfig::with_theta(rope_theta)
+        })
+    }
+
     /// Refuses parameters that do not give a frequency to each pair of a head's `head_dim` values.
     pub fn validate(&self, head_dim: usize, max_position_embeddings: usize) -> Result<()> {
+        self.each(|config| config.validate(head_dim, max_position_embeddings))
+    }
+
+    /// The same for families whose heads may rotate in part.
+    pub fn validate_partial(&self, head_dim: usize, max_position_embeddings: usize) -> Result<()> {
+        let frequencies = |config: &RopeConfig| {
+            let frequencies = config.frequencies(head_dim, max_position_embeddings, 0)?;
+            match 2 * frequencies.inv_freq.len() <= head_dim {
+                true => Ok(()),
+                false => config.validate(head_dim, max_position_embeddings),
+            }
+        };
+        self.each(frequencies)
+    }
+
+    fn each(&self, check: impl Fn(&RopeConfig) -> Result<()>) -> Result<()> {
         match self {
-            Self::Flat(config) => config.validate(head_dim, max_position_embeddings),
+            Self::Flat(config) => check(config),
             Self::PerLayer(configs) => configs.iter().try_for_each(|(layer_type, config)| {
-                let checked = config
-                    .iter()
-                    .try_for_each(|config| config.validate(head_dim, max_position_embeddings));
+                let checked = config.iter().try_for_each(&check);
                 checked.map_err(|error| within_layer_type(error, *layer_type))
             }),
         }
@@ -260,6 +282,17 @@ pub fn standardize(raw: &mut Map<String, Value>, default_theta: f64) -> Result<(
     }
     raw.insert("rope_parameters".into(), parameters.into());
     Ok(())
+}
+
+/// As [`standardize`], for a family that rotates the first `default_partial` of a head's values where nothing is stated.
+pub fn standardize_partial(
+    raw: &mut Map<String, Value>,
+    default_theta: f64,
+    default_partial: f64,
+) -> Result<()> {
+    raw.entry("partial_rotary_factor")
+        .or_insert_with(|| json!(default_partial));
+    standardize(raw, default_theta)
 }
 
 /// `rope_scaling` if it says anything, else `rope_parameters`, else nothing.

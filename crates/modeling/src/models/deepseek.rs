@@ -5,7 +5,7 @@ use transformers_config::{DeepseekV2Config, DeepseekV3Config};
 use crate::ModelError;
 use crate::nn::{
     DecoderFamily, DecoderOptions, DenseOrSparse, ExpertGroups, Experts, ExpertsOptions, GatedMlp,
-    Init, LatentAttention, LatentAttentionOptions, NormForm, RmsNorm, Router, RouterOptions,
+    Init, LatentAttention, LatentAttentionOptions, NormOptions, Router, RouterOptions,
     RouterOutputs, Score, SharedMoe, SparseDecoderLayer, activation,
 };
 
@@ -44,7 +44,7 @@ impl DecoderFamily for DeepseekV2 {
 
     fn options(config: &DeepseekV2Config) -> DecoderOptions {
         decoder_options!(config {
-            head_dim: config.qk_rope_head_dim,
+            norm: Some(NormOptions::rms(config.rms_norm_eps)),
             router: Some(RouterOutputs {
                 by_default: config.output_router_logits,
                 loss: None,
@@ -88,15 +88,6 @@ impl DecoderFamily for DeepseekV2 {
             init,
         ))
     }
-
-    fn norm(config: &DeepseekV2Config, init: &Init) -> RmsNorm {
-        RmsNorm::new(
-            config.hidden_size,
-            config.rms_norm_eps,
-            NormForm::Plain,
-            init,
-        )
-    }
 }
 
 /// DeepSeek-V3.
@@ -109,7 +100,7 @@ impl DecoderFamily for DeepseekV3 {
 
     fn options(config: &DeepseekV3Config) -> DecoderOptions {
         decoder_options!(config {
-            head_dim: config.qk_rope_head_dim,
+            norm: Some(NormOptions::rms(config.rms_norm_eps)),
             router: Some(RouterOutputs {
                 by_default: config.output_router_logits,
                 loss: None,
@@ -155,14 +146,5 @@ impl DecoderFamily for DeepseekV3 {
             mlp,
             init,
         ))
-    }
-
-    fn norm(config: &DeepseekV3Config, init: &Init) -> RmsNorm {
-        RmsNorm::new(
-            config.hidden_size,
-            config.rms_norm_eps,
-            NormForm::Plain,
-            init,
-        )
     }
 }

@@ -5,11 +5,10 @@ use burn::tensor::Tensor;
 use transformers_config::{EuroBertConfig, ModelConfig};
 use transformers_ops as ops;
 
-use super::llama::{LlamaBlock, LlamaDecoderLayer};
 use crate::nn::heads::{TokenClassifier, by_row, by_token, first, mean_of_tokens, states};
 use crate::nn::{
-    Activation, AttentionOptions, Decoder, DecoderFamily, DecoderOptions, HeadOptions, Init,
-    Linear, NormForm, OnDecoder, OutputLayer, RmsNorm, RowScores, TaskHead,
+    Activation, BlockOptions, Decoder, DecoderFamily, DecoderOptions, HeadOptions, Init, Linear,
+    MlpOptions, NormOptions, OnDecoder, OutputLayer, PreNormBlock, RowScores, TaskHead, activation,
 };
 use crate::{Family, Head, ModelError, ModelInputs, ModelOutput};
 
@@ -29,46 +28,25 @@ struct EuroBertLayers;
 
 impl DecoderFamily for EuroBertLayers {
     type Config = EuroBertConfig;
-    type Layer = LlamaDecoderLayer;
+    type Layer = PreNormBlock;
 
     fn options(config: &EuroBertConfig) -> DecoderOptions {
         decoder_options!(config {
-            head_dim: config.head_dim(),
+            norm: Some(NormOptions::rms(config.rms_norm_eps)),
             bidirectional: true,
         })
     }
 
-    fn layer(
-        config: &EuroBertConfig,
-        _index: usize,
-        init: &Init,
-    ) -> Result<LlamaDecoderLayer, ModelError> {
-        let block = LlamaBlock {
-            attention: AttentionOptions {
-                qkv_bias: config.attention_bias,
-                output_bias: config.attention_bias,
-                ..AttentionOptions::new(
-                    config.hidden_size,
-                    config.num_attention_heads,
-                    config.num_key_value_heads(),
-                    config.head_dim(),
-                )
-            },
-            intermediate_size: config.intermediate_size,
-            mlp_bias: config.mlp_bias,
-            hidden_act: &config.hidden_act,
-            rms_norm_eps: config.rms_norm_eps,
+    fn layer(config: &EuroBertConfig, _: usize, init: &Init) -> Result<PreNormBlock, ModelError> {
+        let attention = attention_options!(config).with_bias(config.attention_bias);
+        let activation = activation("hidden_act", &config.hidden_act)?;
+        let mlp = MlpOptions {
+            bias: config.mlp_bias,
+            ..MlpOptions::gated(config.intermediate_size, activation)
         };
-        LlamaDecoderLayer::new(&block, init)
-    }
-
-    fn norm(config: &EuroBertConfig, init: &Init) -> RmsNorm {
-        RmsNorm::new(
-            config.hidden_size,
-            config.rms_norm_eps,
-            NormForm::Plain,
-            init,
-        )
+        let norm = NormOptions::rms(config.rms_norm_eps);
+        let block = BlockOptions::new(attention, mlp, norm);
+        Ok(PreNormBlock::new(&block, init))
     }
 }
 
@@ -89,7 +67,7 @@ impl TaskHead<OnDecoder<EuroBertLayers>> for EuroBertMaskedLM {
 
     fn forward(
         &self,
-        base: &Decoder<LlamaDecoderLayer>,
+        base: &Decoder<PreNormBlock>,
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
@@ -153,7 +131,7 @@ impl TaskHead<OnDecoder<EuroBertLayers>> for EuroBertClassifier {
 
     fn forward(
         &self,
-        _base: &Decoder<LlamaDecoderLayer>,
+        _base: &Decoder<PreNormBlock>,
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {

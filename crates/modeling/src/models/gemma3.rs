@@ -1,40 +1,13 @@
 //! Gemma 3, the text model: sandwich norms, normed queries and keys, five sliding layers to one full one, and a
 //! rotation of its own for each of the two kinds.
 
-use burn::module::Module;
-use burn::tensor::Tensor;
 use transformers_config::Gemma3TextConfig;
 
 use crate::ModelError;
 use crate::nn::{
-    Attention, AttentionOptions, DecoderFamily, DecoderLayer, DecoderOptions, GatedMlp, Init,
-    LayerContext, NormForm, RmsNorm, activation,
+    AttentionOptions, BlockOptions, DecoderFamily, DecoderOptions, Init, MlpOptions, NormOptions,
+    QkNorm, SandwichBlock, activation,
 };
-
-/// `x + norm(attention(norm(x)))`, then `x + norm(mlp(norm(x)))`.
-#[derive(Module, Debug)]
-pub struct Gemma3DecoderLayer {
-    input_layernorm: RmsNorm,
-    self_attn: Attention,
-    post_attention_layernorm: RmsNorm,
-    pre_feedforward_layernorm: RmsNorm,
-    mlp: GatedMlp,
-    post_feedforward_layernorm: RmsNorm,
-}
-
-impl DecoderLayer for Gemma3DecoderLayer {
-    fn forward(&self, hidden: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3> {
-        let attended = self
-            .self_attn
-            .forward(self.input_layernorm.forward(hidden.clone()), context);
-        let attended = self.post_attention_layernorm.forward(attended);
-        let (hidden, normed) = self.pre_feedforward_layernorm.add(attended, hidden);
-        hidden
-            + self
-                .post_feedforward_layernorm
-                .forward(self.mlp.forward(normed))
-    }
-}
 
 /// The family.
 #[derive(Debug)]
@@ -42,11 +15,11 @@ pub(crate) struct Gemma3Text;
 
 impl DecoderFamily for Gemma3Text {
     type Config = Gemma3TextConfig;
-    type Layer = Gemma3DecoderLayer;
+    type Layer = SandwichBlock;
 
     fn options(config: &Gemma3TextConfig) -> DecoderOptions {
         decoder_options!(config {
-            head_dim: config.head_dim,
+            norm: Some(NormOptions::rms_one_plus(config.rms_norm_eps)),
             sliding_window: config.sliding_window(),
             bidirectional: config.use_bidirectional_attention == Some(true),
             embedding_scale: Some((config.hidden_size as f64).sqrt()),
@@ -56,44 +29,18 @@ impl DecoderFamily for Gemma3Text {
 
     fn layer(
         config: &Gemma3TextConfig,
-        _index: usize,
+        _: usize,
         init: &Init,
-    ) -> Result<Gemma3DecoderLayer, ModelError> {
+    ) -> Result<SandwichBlock, ModelError> {
+        let norm = NormOptions::rms_one_plus(config.rms_norm_eps);
         let attention = AttentionOptions {
-            qkv_bias: config.attention_bias,
-            output_bias: config.attention_bias,
-            qk_norm: Some((config.rms_norm_eps, NormForm::OnePlus)),
+            qk_norm: Some(QkNorm::PerHead(norm)),
             scale: (config.query_pre_attn_scalar as f64).powf(-0.5),
-            ..AttentionOptions::new(
-                config.hidden_size,
-                config.num_attention_heads,
-                config.num_key_value_heads,
-                config.head_dim,
-            )
+            ..attention_options!(config).with_bias(config.attention_bias)
         };
-        let norm = || Self::norm(config, init);
-        Ok(Gemma3DecoderLayer {
-            input_layernorm: norm(),
-            self_attn: Attention::new(&attention, init),
-            post_attention_layernorm: norm(),
-            pre_feedforward_layernorm: norm(),
-            mlp: GatedMlp::new(
-                config.hidden_size,
-                config.intermediate_size,
-                false,
-                activation("hidden_activation", &config.hidden_activation)?,
-                init,
-            ),
-            post_feedforward_layernorm: norm(),
-        })
-    }
-
-    fn norm(config: &Gemma3TextConfig, init: &Init) -> RmsNorm {
-        RmsNorm::new(
-            config.hidden_size,
-            config.rms_norm_eps,
-            NormForm::OnePlus,
-            init,
-        )
+        let activation = activation("hidden_activation", &config.hidden_activation)?;
+        let mlp = MlpOptions::gated(config.intermediate_size, activation);
+        let block = BlockOptions::new(attention, mlp, norm);
+        Ok(SandwichBlock::new(&block, init))
     }
 }

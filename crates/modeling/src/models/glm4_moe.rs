@@ -5,7 +5,7 @@ use transformers_config::Glm4MoeConfig;
 use crate::ModelError;
 use crate::nn::{
     Attention, AttentionOptions, DecoderFamily, DecoderOptions, DenseOrSparse, ExpertGroups,
-    Experts, ExpertsOptions, GatedMlp, Init, NormForm, RmsNorm, Router, RouterOptions,
+    Experts, ExpertsOptions, GatedMlp, Init, NormOptions, QkNorm, Router, RouterOptions,
     RouterOutputs, Score, SharedMoe, SparseDecoderLayer, activation,
 };
 
@@ -19,7 +19,7 @@ impl DecoderFamily for Glm4Moe {
 
     fn options(config: &Glm4MoeConfig) -> DecoderOptions {
         decoder_options!(config {
-            head_dim: config.head_dim(),
+            norm: Some(NormOptions::rms(config.rms_norm_eps)),
             router: Some(RouterOutputs {
                 by_default: config.output_router_logits,
                 loss: None,
@@ -29,7 +29,7 @@ impl DecoderFamily for Glm4Moe {
 
     fn layer(config: &Glm4MoeConfig, index: usize, init: &Init) -> Result<Self::Layer, ModelError> {
         let hidden = config.hidden_size;
-        let norm = (config.rms_norm_eps, NormForm::Plain);
+        let norm = QkNorm::PerHead(NormOptions::rms(config.rms_norm_eps));
         let attention = AttentionOptions {
             qkv_bias: config.attention_bias,
             qk_norm: config.use_qk_norm.then_some(norm),
@@ -72,14 +72,5 @@ impl DecoderFamily for Glm4Moe {
             mlp,
             init,
         ))
-    }
-
-    fn norm(config: &Glm4MoeConfig, init: &Init) -> RmsNorm {
-        RmsNorm::new(
-            config.hidden_size,
-            config.rms_norm_eps,
-            NormForm::Plain,
-            init,
-        )
     }
 }

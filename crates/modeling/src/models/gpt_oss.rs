@@ -7,7 +7,7 @@ use transformers_config::GptOssConfig;
 use crate::ModelError;
 use crate::nn::{
     Attention, AttentionOptions, DecoderFamily, DecoderOptions, Experts, ExpertsOptions,
-    FeedForward, Gate, Init, LayerContext, NormForm, RmsNorm, Router, RouterOptions, RouterOutputs,
+    FeedForward, Gate, Init, LayerContext, NormOptions, Router, RouterOptions, RouterOutputs,
     Score, SparseDecoderLayer, tokens,
 };
 
@@ -37,7 +37,7 @@ impl DecoderFamily for GptOss {
 
     fn options(config: &GptOssConfig) -> DecoderOptions {
         decoder_options!(config {
-            head_dim: config.head_dim(),
+            norm: Some(NormOptions::rms(config.rms_norm_eps)),
             sliding_window: config.sliding_window,
             router: Some(RouterOutputs::balanced(
                 config.output_router_logits,
@@ -54,12 +54,7 @@ impl DecoderFamily for GptOss {
             qkv_bias: config.attention_bias,
             output_bias: config.attention_bias,
             sinks: true,
-            ..AttentionOptions::new(
-                hidden,
-                config.num_attention_heads,
-                config.num_key_value_heads(),
-                config.head_dim(),
-            )
+            ..attention_options!(config)
         };
         let experts = ExpertsOptions {
             count: config.num_local_experts,
@@ -84,14 +79,5 @@ impl DecoderFamily for GptOss {
             mlp,
             init,
         ))
-    }
-
-    fn norm(config: &GptOssConfig, init: &Init) -> RmsNorm {
-        RmsNorm::new(
-            config.hidden_size,
-            config.rms_norm_eps,
-            NormForm::Plain,
-            init,
-        )
     }
 }

@@ -2,9 +2,11 @@
 
 use transformers_config::MistralConfig;
 
-use super::llama::{LlamaBlock, LlamaDecoderLayer};
 use crate::ModelError;
-use crate::nn::{AttentionOptions, DecoderFamily, DecoderOptions, Init, NormForm, RmsNorm};
+use crate::nn::{
+    BlockOptions, DecoderFamily, DecoderOptions, Init, MlpOptions, NormOptions, PreNormBlock,
+    activation,
+};
 
 /// The family.
 #[derive(Debug)]
@@ -12,41 +14,21 @@ pub(crate) struct Mistral;
 
 impl DecoderFamily for Mistral {
     type Config = MistralConfig;
-    type Layer = LlamaDecoderLayer;
+    type Layer = PreNormBlock;
 
     fn options(config: &MistralConfig) -> DecoderOptions {
         decoder_options!(config {
-            head_dim: config.head_dim(),
             sliding_window: config.sliding_window,
+            norm: Some(NormOptions::rms(config.rms_norm_eps)),
         })
     }
 
-    fn layer(
-        config: &MistralConfig,
-        _index: usize,
-        init: &Init,
-    ) -> Result<LlamaDecoderLayer, ModelError> {
-        let block = LlamaBlock {
-            attention: AttentionOptions::new(
-                config.hidden_size,
-                config.num_attention_heads,
-                config.num_key_value_heads,
-                config.head_dim(),
-            ),
-            intermediate_size: config.intermediate_size,
-            mlp_bias: false,
-            hidden_act: &config.hidden_act,
-            rms_norm_eps: config.rms_norm_eps,
-        };
-        LlamaDecoderLayer::new(&block, init)
-    }
-
-    fn norm(config: &MistralConfig, init: &Init) -> RmsNorm {
-        RmsNorm::new(
-            config.hidden_size,
-            config.rms_norm_eps,
-            NormForm::Plain,
-            init,
-        )
+    fn layer(config: &MistralConfig, _: usize, init: &Init) -> Result<PreNormBlock, ModelError> {
+        let norm = NormOptions::rms(config.rms_norm_eps);
+        let attention = attention_options!(config);
+        let activation = activation("hidden_act", &config.hidden_act)?;
+        let mlp = MlpOptions::gated(config.intermediate_size, activation);
+        let block = BlockOptions::new(attention, mlp, norm);
+        Ok(PreNormBlock::new(&block, init))
     }
 }

@@ -4,8 +4,8 @@ use transformers_config::MixtralConfig;
 
 use crate::ModelError;
 use crate::nn::{
-    Attention, AttentionOptions, DecoderFamily, DecoderOptions, ExpertsOptions, Init, NormForm,
-    RmsNorm, RouterOptions, RouterOutputs, Score, SparseDecoderLayer, SparseMoe, activation,
+    Attention, DecoderFamily, DecoderOptions, ExpertsOptions, Init, NormOptions, RouterOptions,
+    RouterOutputs, Score, SparseDecoderLayer, SparseMoe, activation,
 };
 
 /// The family.
@@ -18,7 +18,7 @@ impl DecoderFamily for Mixtral {
 
     fn options(config: &MixtralConfig) -> DecoderOptions {
         decoder_options!(config {
-            head_dim: config.head_dim(),
+            norm: Some(NormOptions::rms(config.rms_norm_eps)),
             sliding_window: config.sliding_window,
             router: Some(RouterOutputs::balanced(
                 config.output_router_logits,
@@ -35,12 +35,7 @@ impl DecoderFamily for Mixtral {
         init: &Init,
     ) -> Result<Self::Layer, ModelError> {
         let hidden = config.hidden_size;
-        let attention = AttentionOptions::new(
-            hidden,
-            config.num_attention_heads,
-            config.num_key_value_heads(),
-            config.head_dim(),
-        );
+        let attention = attention_options!(config);
         let activation = activation("hidden_act", &config.hidden_act)?;
         let (count, inner) = (config.num_local_experts, config.intermediate_size);
         let experts = ExpertsOptions::new(count, hidden, inner, activation);
@@ -57,14 +52,5 @@ impl DecoderFamily for Mixtral {
             moe,
             init,
         ))
-    }
-
-    fn norm(config: &MixtralConfig, init: &Init) -> RmsNorm {
-        RmsNorm::new(
-            config.hidden_size,
-            config.rms_norm_eps,
-            NormForm::Plain,
-            init,
-        )
     }
 }

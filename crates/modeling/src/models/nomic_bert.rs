@@ -215,6 +215,7 @@ impl Forward for NomicBertModel {
                 layer: index,
                 rotary: Some(&rotary),
                 mask: &mask,
+                bias: None,
                 cache: None,
                 router_logits: None,
             };

@@ -2,9 +2,11 @@
 
 use transformers_config::Qwen2Config;
 
-use super::llama::{LlamaBlock, LlamaDecoderLayer};
 use crate::ModelError;
-use crate::nn::{AttentionOptions, DecoderFamily, DecoderOptions, Init, NormForm, RmsNorm};
+use crate::nn::{
+    AttentionOptions, BlockOptions, DecoderFamily, DecoderOptions, Init, MlpOptions, NormOptions,
+    PreNormBlock, activation,
+};
 
 /// The family.
 #[derive(Debug)]
@@ -12,46 +14,26 @@ pub(crate) struct Qwen2;
 
 impl DecoderFamily for Qwen2 {
     type Config = Qwen2Config;
-    type Layer = LlamaDecoderLayer;
+    type Layer = PreNormBlock;
 
     const QUESTION_ANSWERING_PREFIX: &'static str = "transformer";
 
     fn options(config: &Qwen2Config) -> DecoderOptions {
         decoder_options!(config {
-            head_dim: config.head_dim(),
             sliding_window: config.sliding_window(),
+            norm: Some(NormOptions::rms(config.rms_norm_eps)),
         })
     }
 
-    fn layer(
-        config: &Qwen2Config,
-        _index: usize,
-        init: &Init,
-    ) -> Result<LlamaDecoderLayer, ModelError> {
-        let block = LlamaBlock {
-            attention: AttentionOptions {
-                qkv_bias: true,
-                ..AttentionOptions::new(
-                    config.hidden_size,
-                    config.num_attention_heads,
-                    config.num_key_value_heads(),
-                    config.head_dim(),
-                )
-            },
-            intermediate_size: config.intermediate_size,
-            mlp_bias: false,
-            hidden_act: &config.hidden_act,
-            rms_norm_eps: config.rms_norm_eps,
+    fn layer(config: &Qwen2Config, _: usize, init: &Init) -> Result<PreNormBlock, ModelError> {
+        let norm = NormOptions::rms(config.rms_norm_eps);
+        let attention = AttentionOptions {
+            qkv_bias: true,
+            ..attention_options!(config)
         };
-        LlamaDecoderLayer::new(&block, init)
-    }
-
-    fn norm(config: &Qwen2Config, init: &Init) -> RmsNorm {
-        RmsNorm::new(
-            config.hidden_size,
-            config.rms_norm_eps,
-            NormForm::Plain,
-            init,
-        )
+        let activation = activation("hidden_act", &config.hidden_act)?;
+        let mlp = MlpOptions::gated(config.intermediate_size, activation);
+        let block = BlockOptions::new(attention, mlp, norm);
+        Ok(PreNormBlock::new(&block, init))
     }
 }

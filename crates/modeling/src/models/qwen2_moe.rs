@@ -7,7 +7,7 @@ use transformers_config::Qwen2MoeConfig;
 use crate::ModelError;
 use crate::nn::{
     Attention, AttentionOptions, DecoderFamily, DecoderOptions, DenseOrSparse, Experts,
-    ExpertsOptions, FeedForward, GatedMlp, Init, LayerContext, Linear, NormForm, RmsNorm, Router,
+    ExpertsOptions, FeedForward, GatedMlp, Init, LayerContext, Linear, NormOptions, Router,
     RouterOptions, RouterOutputs, Score, SparseDecoderLayer, activation, tokens,
 };
 
@@ -40,7 +40,7 @@ impl DecoderFamily for Qwen2Moe {
 
     fn options(config: &Qwen2MoeConfig) -> DecoderOptions {
         decoder_options!(config {
-            head_dim: config.head_dim(),
+            norm: Some(NormOptions::rms(config.rms_norm_eps)),
             sliding_window: config.sliding_window(),
             router: Some(RouterOutputs::balanced(
                 config.output_router_logits,
@@ -59,12 +59,7 @@ impl DecoderFamily for Qwen2Moe {
         let hidden = config.hidden_size;
         let attention = AttentionOptions {
             qkv_bias: config.qkv_bias,
-            ..AttentionOptions::new(
-                hidden,
-                config.num_attention_heads,
-                config.num_key_value_heads(),
-                config.head_dim(),
-            )
+            ..attention_options!(config)
         };
         let activation = activation("hidden_act", &config.hidden_act)?;
         let dense = |inner| GatedMlp::new(hidden, inner, false, activation, init);
@@ -93,14 +88,5 @@ impl DecoderFamily for Qwen2Moe {
             mlp,
             init,
         ))
-    }
-
-    fn norm(config: &Qwen2MoeConfig, init: &Init) -> RmsNorm {
-        RmsNorm::new(
-            config.hidden_size,
-            config.rms_norm_eps,
-            NormForm::Plain,
-            init,
-        )
     }
 }

@@ -2,9 +2,11 @@
 
 use transformers_config::Qwen3Config;
 
-use super::llama::{LlamaBlock, LlamaDecoderLayer};
 use crate::ModelError;
-use crate::nn::{AttentionOptions, DecoderFamily, DecoderOptions, Init, NormForm, RmsNorm};
+use crate::nn::{
+    AttentionOptions, BlockOptions, DecoderFamily, DecoderOptions, Init, MlpOptions, NormOptions,
+    PreNormBlock, QkNorm, activation,
+};
 
 /// The family.
 #[derive(Debug)]
@@ -12,48 +14,26 @@ pub(crate) struct Qwen3;
 
 impl DecoderFamily for Qwen3 {
     type Config = Qwen3Config;
-    type Layer = LlamaDecoderLayer;
+    type Layer = PreNormBlock;
 
     const QUESTION_ANSWERING_PREFIX: &'static str = "transformer";
 
     fn options(config: &Qwen3Config) -> DecoderOptions {
         decoder_options!(config {
-            head_dim: config.head_dim,
             sliding_window: config.sliding_window(),
+            norm: Some(NormOptions::rms(config.rms_norm_eps)),
         })
     }
 
-    fn layer(
-        config: &Qwen3Config,
-        _index: usize,
-        init: &Init,
-    ) -> Result<LlamaDecoderLayer, ModelError> {
-        let block = LlamaBlock {
-            attention: AttentionOptions {
-                qkv_bias: config.attention_bias,
-                output_bias: config.attention_bias,
-                qk_norm: Some((config.rms_norm_eps, NormForm::Plain)),
-                ..AttentionOptions::new(
-                    config.hidden_size,
-                    config.num_attention_heads,
-                    config.num_key_value_heads(),
-                    config.head_dim,
-                )
-            },
-            intermediate_size: config.intermediate_size,
-            mlp_bias: false,
-            hidden_act: &config.hidden_act,
-            rms_norm_eps: config.rms_norm_eps,
+    fn layer(config: &Qwen3Config, _: usize, init: &Init) -> Result<PreNormBlock, ModelError> {
+        let norm = NormOptions::rms(config.rms_norm_eps);
+        let attention = AttentionOptions {
+            qk_norm: Some(QkNorm::PerHead(norm)),
+            ..attention_options!(config).with_bias(config.attention_bias)
         };
-        LlamaDecoderLayer::new(&block, init)
-    }
-
-    fn norm(config: &Qwen3Config, init: &Init) -> RmsNorm {
-        RmsNorm::new(
-            config.hidden_size,
-            config.rms_norm_eps,
-            NormForm::Plain,
-            init,
-        )
+        let activation = activation("hidden_act", &config.hidden_act)?;
+        let mlp = MlpOptions::gated(config.intermediate_size, activation);
+        let block = BlockOptions::new(attention, mlp, norm);
+        Ok(PreNormBlock::new(&block, init))
     }
 }

@@ -5,7 +5,7 @@ use transformers_config::Qwen3MoeConfig;
 use crate::ModelError;
 use crate::nn::{
     Attention, AttentionOptions, DecoderFamily, DecoderOptions, DenseOrSparse, ExpertsOptions,
-    GatedMlp, Init, NormForm, RmsNorm, RouterOptions, RouterOutputs, Score, SparseDecoderLayer,
+    GatedMlp, Init, NormOptions, QkNorm, RouterOptions, RouterOutputs, Score, SparseDecoderLayer,
     SparseMoe, activation,
 };
 
@@ -19,7 +19,7 @@ impl DecoderFamily for Qwen3Moe {
 
     fn options(config: &Qwen3MoeConfig) -> DecoderOptions {
         decoder_options!(config {
-            head_dim: config.head_dim(),
+            norm: Some(NormOptions::rms(config.rms_norm_eps)),
             sliding_window: config.sliding_window(),
             router: Some(RouterOutputs::balanced(
                 config.output_router_logits,
@@ -39,7 +39,7 @@ impl DecoderFamily for Qwen3Moe {
         let attention = AttentionOptions {
             qkv_bias: config.attention_bias,
             output_bias: config.attention_bias,
-            qk_norm: Some((config.rms_norm_eps, NormForm::Plain)),
+            qk_norm: Some(QkNorm::PerHead(NormOptions::rms(config.rms_norm_eps))),
             ..AttentionOptions::new(
                 hidden,
                 config.num_attention_heads,
@@ -71,14 +71,5 @@ impl DecoderFamily for Qwen3Moe {
             mlp,
             init,
         ))
-    }
-
-    fn norm(config: &Qwen3MoeConfig, init: &Init) -> RmsNorm {
-        RmsNorm::new(
-            config.hidden_size,
-            config.rms_norm_eps,
-            NormForm::Plain,
-            init,
-        )
     }
 }

@@ -4,7 +4,7 @@ pub use transformers_ops::Activation;
 
 use crate::ModelError;
 
-const NAMES: [(&str, Activation); 10] = [
+const NAMES: [(&str, Activation); 11] = [
     ("silu", Activation::Silu),
     ("swish", Activation::Silu),
     ("gelu", Activation::Gelu),
@@ -13,6 +13,7 @@ const NAMES: [(&str, Activation); 10] = [
     ("gelu_new", Activation::GeluTanh),
     ("gelu_fast", Activation::GeluTanh),
     ("relu", Activation::Relu),
+    ("relu2", Activation::SquaredRelu),
     ("tanh", Activation::Tanh),
     ("sigmoid", Activation::Sigmoid),
 ];

@@ -44,6 +44,12 @@ pub trait Cache: Debug + Send {
     /// How many of the oldest tokens `layer` no longer holds.
     fn dropped(&self, layer: usize) -> usize;
 
+    /// Whether a sequence of `len` tokens needs all of its keys anew, because the rotation changed on the way.
+    fn is_outdated(&self, len: usize) -> bool {
+        let _ = len;
+        false
+    }
+
     /// Forgets all but the first `len` tokens. `false`: some layer has already dropped tokens that would now be
     /// needed, and nothing was changed.
     fn crop(&mut self, len: usize) -> bool;
@@ -59,6 +65,8 @@ pub trait Cache: Debug + Send {
 pub struct DynamicCache {
     layers: Vec<LayerKv>,
     states: Vec<RecurrentState>,
+    /// Beyond this length keys are rotated otherwise.
+    rotation_changes_beyond: Option<usize>,
 }
 
 impl DynamicCache {
@@ -66,7 +74,20 @@ impl DynamicCache {
     pub fn new(windows: impl IntoIterator<Item = Option<usize>>) -> Self {
         let layers: Vec<_> = windows.into_iter().map(LayerKv::new).collect();
         let states = layers.iter().map(|_| RecurrentState::default()).collect();
-        Self { layers, states }
+        Self {
+            layers,
+            states,
+            rotation_changes_beyond: None,
+        }
+    }
+
+    /// For a model that computes every key anew once a sequence is longer than `len` (Phi-3).
+    #[must_use]
+    pub fn rotation_changes_beyond(self, len: Option<usize>) -> Self {
+        Self {
+            rotation_changes_beyond: len,
+            ..self
+        }
     }
 }
 
@@ -93,6 +114,12 @@ impl Cache for DynamicCache {
     fn dropped(&self, layer: usize) -> usize {
         let layer = &self.layers[layer];
         layer.seen - layer.kept_before_append()
+    }
+
+    fn is_outdated(&self, len: usize) -> bool {
+        let seen = self.seq_len();
+        let changes = |limit| seen > 0 && seen <= limit && limit < len;
+        self.rotation_changes_beyond.is_some_and(changes)
     }
 
     fn crop(&mut self, len: usize) -> bool {
@@ -328,6 +355,17 @@ mod tests {
         // The window now begins at 2: going back to 3 tokens would need 0, 1 and 2.
         assert!(!cache.crop(3));
         assert_eq!(cache.seq_len(), 6);
+    }
+
+    #[test]
+    fn a_changed_rotation_outdates_what_was_there() {
+        let mut cache = DynamicCache::new([None]).rotation_changes_beyond(Some(4));
+        assert!(!cache.is_outdated(9));
+        append(&mut cache, 0..4);
+        assert!(!cache.is_outdated(4));
+        assert!(cache.is_outdated(5));
+        append(&mut cache, 4..5);
+        assert!(!cache.is_outdated(6));
     }
 
     #[test]

@@ -12,11 +12,11 @@ use burn::tensor::Tensor;
 use transformers_config::{LayerType, ModelConfig, RopeParameters, RopeType};
 
 use super::{
-    BaseFamily, Cache, DynamicCache, Embedding, Init, Linear, Mask, RmsNorm, RotaryEmbedding,
-    RotaryTables,
+    Alibi, BaseFamily, Cache, DynamicCache, Embedding, Init, Linear, Mask, Norm, NormOptions,
+    QueryScale, RotaryEmbedding, RotaryLayout, RotaryTables,
 };
 use crate::loss::{LoadBalancing, causal_lm_loss};
-use crate::{Forward, ModelError, ModelInputs, ModelOutput, Rows};
+use crate::{Forward, ModelError, ModelInputs, ModelOutput, Names, Rows};
 
 /// What one layer needs beside its input.
 pub struct LayerContext<'a> {
@@ -26,6 +26,8 @@ pub struct LayerContext<'a> {
     pub rotary: Option<&'a RotaryTables>,
     /// Who sees whom.
     pub mask: &'a Mask,
+    /// Added to the scores, `[batch or 1, heads, 1, keys]`.
+    pub bias: Option<&'a Tensor<4>>,
     /// Earlier keys and values.
     pub cache: Option<&'a mut dyn Cache>,
     /// Where routers leave their logits, `[tokens, experts]`, one per sparse layer.
@@ -54,8 +56,15 @@ pub trait DecoderFamily: Debug + 'static {
     /// The family's block.
     type Layer: DecoderLayer;
 
+    /// What the family calls the parts that llama calls otherwise.
+    const NAMES: Names = &[];
+    /// The names of the parameters that are one where `tie_word_embeddings` is set: `(target, source)`.
+    const TIED: &'static [(&'static str, &'static str)] =
+        &[("lm_head.weight", "model.embed_tokens.weight")];
     /// The name of the decoder under the head for question answering; some families kept an older one.
     const QUESTION_ANSWERING_PREFIX: &'static str = "model";
+    /// The head for tokens is named and made as that of encoders.
+    const CLASSIFIES_TOKENS_AS_ENCODERS: bool = false;
 
     /// What surrounds the layers.
     fn options(config: &Self::Config) -> DecoderOptions;
@@ -65,12 +74,9 @@ pub trait DecoderFamily: Debug + 'static {
     /// # Errors
     /// A config value that the layer cannot have, such as an unknown activation.
     fn layer(config: &Self::Config, index: usize, init: &Init) -> Result<Self::Layer, ModelError>;
-
-    /// The final norm.
-    fn norm(config: &Self::Config, init: &Init) -> RmsNorm;
 }
 
-/// The numbers of a decoder stack.
+/// What surrounds the layers of a decoder.
 #[derive(Debug, Clone)]
 pub struct DecoderOptions {
     /// Ids are below this.
@@ -81,20 +87,41 @@ pub struct DecoderOptions {
     pub hidden_size: usize,
     /// One entry per layer.
     pub layer_types: Vec<LayerType>,
+    /// The final norm.
+    pub norm: Option<NormOptions>,
     /// Features of a head.
     pub head_dim: usize,
     /// Rotary settings, for all layers or by layer type.
-    pub rope_parameters: RopeParameters,
+    pub rope_parameters: Option<RopeParameters>,
+    /// Which features of a head rotate together.
+    pub rotary_layout: RotaryLayout,
+    /// Every key is computed anew once a sequence is longer than this (Phi-3).
+    pub rotation_changes_beyond: Option<usize>,
+    /// Queries that grow with their position.
+    pub query_scale: Option<QueryScale>,
     /// The length that the model was made for.
-    pub max_position_embeddings: usize,
+    pub max_position_embeddings: Option<usize>,
+    /// Learned positions are added to the embeddings; the first is this row of their table.
+    pub position_offset: Option<usize>,
+    /// Linear biases by distance.
+    pub alibi: Option<Alibi>,
     /// The window of sliding layers.
     pub sliding_window: Option<usize>,
     /// Queries see later tokens too.
     pub bidirectional: bool,
+    /// Features of the embedding, where they are not those of the residual stream: a projection leads from these to
+    /// those, and one back before the head (OPT).
+    pub embedding_size: Option<usize>,
+    /// A norm of the embeddings (BLOOM).
+    pub embedding_norm: Option<NormOptions>,
     /// Factor on the embeddings (Gemma).
     pub embedding_scale: Option<f64>,
+    /// Factor on the logits (Cohere, Granite).
+    pub logit_scale: Option<f64>,
     /// Soft cap of the logits.
     pub final_logit_softcapping: Option<f64>,
+    /// The output head has a bias.
+    pub head_bias: bool,
     /// The output head is the embedding's weight.
     pub tie_word_embeddings: bool,
     /// Spread of fresh weights.
@@ -129,6 +156,40 @@ impl RouterOutputs {
 }
 
 impl DecoderOptions {
+    /// Embedding, layers and a head of its own; no final norm and no positions.
+    pub fn new(vocab_size: usize, hidden_size: usize, layer_types: Vec<LayerType>) -> Self {
+        Self {
+            vocab_size,
+            pad_token_id: None,
+            hidden_size,
+            layer_types,
+            norm: None,
+            head_dim: 0,
+            rope_parameters: None,
+            rotary_layout: RotaryLayout::HalfSplit,
+            rotation_changes_beyond: None,
+            query_scale: None,
+            max_position_embeddings: None,
+            position_offset: None,
+            alibi: None,
+            sliding_window: None,
+            bidirectional: false,
+            embedding_size: None,
+            embedding_norm: None,
+            embedding_scale: None,
+            logit_scale: None,
+            final_logit_softcapping: None,
+            head_bias: false,
+            tie_word_embeddings: false,
+            initializer_range: 0.02,
+            router: None,
+        }
+    }
+
+    fn embedding_size(&self) -> usize {
+        self.embedding_size.unwrap_or(self.hidden_size)
+    }
+
     fn window(&self, kind: LayerType) -> Option<usize> {
         self.sliding_window
             .filter(|_| kind == LayerType::SlidingAttention)
@@ -156,20 +217,24 @@ impl DecoderOptions {
     /// A dynamic rotation stretches with the sequence; every other one was made for a length.
     fn context_length(&self) -> Option<usize> {
         let stretches = |kind: &LayerType| {
-            let rope = self.rope_parameters.for_layer(*kind);
-            rope.is_some_and(|rope| rope.rope_type == RopeType::Dynamic)
+            let rope = self.rope_parameters.as_ref()?.for_layer(*kind)?;
+            Some(rope.rope_type == RopeType::Dynamic)
         };
-        let any = self.layer_types.iter().any(stretches);
-        (!any).then_some(self.max_position_embeddings)
+        let any = self.layer_types.iter().filter_map(stretches).any(|it| it);
+        self.max_position_embeddings.filter(|_| !any)
     }
 
     fn rotary(&self) -> Result<BTreeMap<LayerType, RotaryEmbedding>, ModelError> {
         let mut tables = BTreeMap::new();
+        let Some(parameters) = &self.rope_parameters else {
+            return Ok(tables);
+        };
         for &kind in &self.layer_types {
-            if let Some(rope) = self.rope_parameters.for_layer(kind) {
-                let length = self.max_position_embeddings;
+            if let Some(rope) = parameters.for_layer(kind) {
+                let length = self.max_position_embeddings.unwrap_or_default();
                 let rotary = RotaryEmbedding::new(rope.clone(), self.head_dim, length)?;
-                tables.insert(kind, rotary);
+                let rotary = rotary.with_layout(self.rotary_layout);
+                tables.insert(kind, rotary.with_query_scale(self.query_scale));
             }
         }
         Ok(tables)
@@ -196,8 +261,12 @@ struct States {
 #[derive(Module, Debug)]
 pub struct Decoder<L: DecoderLayer> {
     embed_tokens: Embedding,
+    embed_positions: Option<Embedding>,
+    embed_norm: Option<Norm>,
+    project_in: Option<Linear>,
     layers: Vec<L>,
-    norm: RmsNorm,
+    norm: Option<Norm>,
+    project_out: Option<Linear>,
     #[module(skip)]
     options: DecoderOptions,
     #[module(skip)]
@@ -214,24 +283,61 @@ impl<L: DecoderLayer> Decoder<L> {
         init: &Init,
     ) -> Result<Self, ModelError> {
         let options = F::options(config);
-        let init = Init {
+        let init = &Init {
             std: options.initializer_range,
             ..init.clone()
         };
+        let (hidden, embedded) = (options.hidden_size, options.embedding_size());
+        let norm = |norm: Option<NormOptions>| Some(Norm::new(hidden, norm?, init));
+        let positions = options.position_offset.zip(options.max_position_embeddings);
+        let positions = positions.map(|(offset, length)| offset + length);
+        let project = |input, output| Linear::new(input, output, false, init);
+        let projected = embedded != hidden;
         Ok(Self {
             embed_tokens: Embedding::padded(
                 options.vocab_size,
-                options.hidden_size,
+                embedded,
                 options.pad_token_id,
-                &init,
+                init,
             ),
+            embed_positions: positions.map(|rows| Embedding::new(rows, hidden, init)),
+            embed_norm: norm(options.embedding_norm),
+            project_in: projected.then(|| project(embedded, hidden)),
             layers: (0..options.layer_types.len())
-                .map(|index| F::layer(config, index, &init))
+                .map(|index| F::layer(config, index, init))
                 .collect::<Result<_, _>>()?,
-            norm: F::norm(config, &init),
+            norm: norm(options.norm),
+            project_out: projected.then(|| project(hidden, embedded)),
             rotary: options.rotary()?,
             options,
         })
+    }
+
+    /// What goes into the first layer, `[batch, seq, hidden]`.
+    fn embed(&self, inputs: &ModelInputs, positions: &Rows<u32>) -> Result<Tensor<3>, ModelError> {
+        let device = self.embed_tokens.weight.device();
+        let ids = inputs.input_ids.to_tensor(&device);
+        let mut hidden = self.embed_tokens.forward(ids);
+        if let Some(scale) = self.options.embedding_scale {
+            hidden = hidden * scale;
+        }
+        if let Some(norm) = &self.embed_norm {
+            hidden = norm.forward(hidden);
+        }
+        if let Some(project) = &self.project_in {
+            hidden = project.forward(hidden);
+        }
+        if let (Some(table), Some(offset)) = (&self.embed_positions, self.options.position_offset) {
+            let max = self.options.max_position_embeddings.unwrap_or_default();
+            let last = positions.values().iter().max().map_or(0, |p| *p as usize);
+            if last >= max {
+                let len = last + 1;
+                return Err(ModelError::TooLong { len, max });
+            }
+            let rows = position_rows(inputs, positions, offset as u32)?;
+            hidden = hidden + table.forward(rows.to_tensor(&device));
+        }
+        Ok(hidden)
     }
 
     /// The table of words, which heads may share.
@@ -247,15 +353,12 @@ impl<L: DecoderLayer> Decoder<L> {
     ) -> Result<States, ModelError> {
         let past = cache.as_ref().map_or(0, |cache| cache.seq_len());
         inputs.check(self.options.vocab_size, past)?;
-        let device = self.embed_tokens.weight.device();
-        let mut hidden = self
-            .embed_tokens
-            .forward(inputs.input_ids.to_tensor(&device));
-        if let Some(scale) = self.options.embedding_scale {
-            hidden = hidden * scale;
-        }
-
         let positions = inputs.positions(past)?;
+        let mut hidden = self.embed(inputs, &positions)?;
+        let bias = match &self.options.alibi {
+            Some(alibi) => Some(alibi.bias(&inputs.key_positions(past)?, &hidden.device())),
+            None => None,
+        };
         let kinds = self.kinds(&positions, inputs, cache.as_deref(), &hidden)?;
         let mut record = inputs.output_hidden_states.then(Vec::new);
         let mut router_logits = self.options.routers(inputs).map(|_| Vec::new());
@@ -273,12 +376,18 @@ impl<L: DecoderLayer> Decoder<L> {
                 layer,
                 rotary: kind.rotary.as_ref(),
                 mask: &kind.mask,
+                bias: bias.as_ref(),
                 cache: cache.as_deref_mut().map(|cache| cache as &mut dyn Cache),
                 router_logits: router_logits.as_mut(),
             };
             hidden = block.forward(hidden, &mut context);
         }
-        let hidden = self.norm.forward(hidden);
+        if let Some(norm) = &self.norm {
+            hidden = norm.forward(hidden);
+        }
+        if let Some(project) = &self.project_out {
+            hidden = project.forward(hidden);
+        }
         if let Some(record) = &mut record {
             record.push(hidden.clone());
         }
@@ -317,10 +426,35 @@ impl<L: DecoderLayer> Decoder<L> {
 
     fn new_cache(&self) -> Box<dyn Cache> {
         let kinds = self.options.layer_types.iter();
-        Box::new(DynamicCache::new(
-            kinds.map(|kind| self.options.window(*kind)),
-        ))
+        let cache = DynamicCache::new(kinds.map(|kind| self.options.window(*kind)));
+        Box::new(cache.rotation_changes_beyond(self.options.rotation_changes_beyond))
     }
+}
+
+/// The rows of learned positions, `[batch or 1, seq]`; of padding, the one before the first, where there is one (OPT).
+fn position_rows(
+    inputs: &ModelInputs,
+    positions: &Rows<u32>,
+    offset: u32,
+) -> Result<Rows<u32>, ModelError> {
+    let [batch, seq] = inputs.input_ids.dims();
+    let row = |position: u32| position + offset;
+    let mask = inputs.attention_mask.as_ref();
+    let Some(mask) = mask.filter(|_| offset > 0 && inputs.position_ids.is_none()) else {
+        return Ok(positions.map(row));
+    };
+    let tokens = mask.last_columns(seq);
+    let one = |entry: usize| {
+        let positions = positions.row(entry.min(positions.dims()[0] - 1));
+        let tokens = &tokens[entry * seq..(entry + 1) * seq];
+        let pairs = positions.iter().zip(tokens);
+        let row = |(position, token): (&u32, &u32)| match token {
+            0 => offset - 1,
+            _ => row(*position),
+        };
+        pairs.map(row).collect::<Vec<u32>>()
+    };
+    Rows::new(&(0..batch).map(one).collect::<Vec<_>>())
 }
 
 impl<L: DecoderLayer> Forward for Decoder<L> {
@@ -360,7 +494,7 @@ impl<F: DecoderFamily> BaseFamily for OnDecoder<F> {
     }
 
     fn hidden_size(config: &F::Config) -> usize {
-        F::options(config).hidden_size
+        F::options(config).embedding_size()
     }
 }
 
@@ -387,7 +521,8 @@ impl<L: DecoderLayer> CausalLM<L> {
             std: options.initializer_range,
             ..init.clone()
         };
-        let head = || Linear::new(options.hidden_size, options.vocab_size, false, &init);
+        let (input, output) = (options.embedding_size(), options.vocab_size);
+        let head = || Linear::new(input, output, options.head_bias, &init);
         Ok(Self {
             lm_head: (!options.tie_word_embeddings).then(head),
             model,
@@ -399,6 +534,10 @@ impl<L: DecoderLayer> CausalLM<L> {
         let logits = match &self.lm_head {
             Some(head) => head.forward(hidden),
             None => self.model.embed_tokens.logits(hidden),
+        };
+        let logits = match self.model.options.logit_scale {
+            Some(scale) => logits * scale,
+            None => logits,
         };
         match self.model.options.final_logit_softcapping {
             Some(cap) => (logits / cap).tanh() * cap,

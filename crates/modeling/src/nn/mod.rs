@@ -1,7 +1,9 @@
 //! The mechanisms that model families share; each exists once, here.
 
 mod activation;
+mod alibi;
 mod attention;
+mod block;
 mod buffer;
 mod cache;
 mod decoder;
@@ -27,7 +29,12 @@ mod stack;
 mod weight;
 
 pub use activation::{Activation, activation};
-pub use attention::{Attention, AttentionOptions};
+pub use alibi::Alibi;
+pub use attention::{Attention, AttentionOptions, QkNorm, QkvOrder};
+pub use block::{
+    Block, BlockOptions, OriginalBlock, ParallelBlock, ParallelNorms, PostNormBlock, PreNormBlock,
+    SandwichBlock,
+};
 pub use buffer::Buffer;
 pub(crate) use buffer::CONTAINER as BUFFER_CONTAINER;
 pub use cache::{Cache, DynamicCache};
@@ -49,16 +56,16 @@ pub use headed::{BaseFamily, HeadOptions, Headed, RowScores, TaskHead};
 pub use init::Init;
 pub use latent_attention::{LatentAttention, LatentAttentionOptions};
 pub use linear::{Linear, OutputLayer, linears};
-pub use mlp::GatedMlp;
+pub use mlp::{FusedGatedMlp, GatedMlp, Mlp, MlpForm, MlpOptions, PlainMlp};
 pub use moe::{
     DenseOrSparse, ExpertGroups, Experts, ExpertsOptions, FeedForward, Gate, Router, RouterOptions,
     Routing, Score, SelfAttention, SharedMoe, SparseDecoderLayer, SparseMoe, tokens,
 };
-pub use norm::{LayerNorm, NormForm, RmsNorm};
+pub use norm::{LayerNorm, Norm, NormForm, NormOptions, PlainNorm, RmsNorm};
 pub use packing::Packing;
 pub use recurrent::{CausalConv1d, RecurrentState};
 pub use relative_bias::RelativeBuckets;
-pub use rope::{RotaryEmbedding, RotaryTables};
+pub use rope::{QueryScale, RotaryEmbedding, RotaryLayout, RotaryTables};
 pub use sinusoids::Sinusoids;
 pub use stack::{EncoderStates, Projections, Stack, StackPass, encoder_states};
 pub use transformers_ops::Mask;

@@ -3,6 +3,7 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use transformers_config::{ConfigError, RopeConfig};
 use transformers_ops as ops;
+pub use transformers_ops::RotaryLayout;
 
 use crate::Rows;
 
@@ -12,6 +13,8 @@ pub struct RotaryEmbedding {
     rope: RopeConfig,
     head_dim: usize,
     max_position_embeddings: usize,
+    layout: RotaryLayout,
+    query_scale: Option<QueryScale>,
 }
 
 impl RotaryEmbedding {
@@ -29,7 +32,24 @@ impl RotaryEmbedding {
             rope,
             head_dim,
             max_position_embeddings,
+            layout: RotaryLayout::HalfSplit,
+            query_scale: None,
         })
+    }
+
+    /// With another choice of which features rotate together.
+    #[must_use]
+    pub fn with_layout(self, layout: RotaryLayout) -> Self {
+        Self { layout, ..self }
+    }
+
+    /// With queries that grow with their position.
+    #[must_use]
+    pub fn with_query_scale(self, query_scale: Option<QueryScale>) -> Self {
+        Self {
+            query_scale,
+            ..self
+        }
     }
 
     /// The angles at `positions` (`[batch, seq]`, or one row for all).
@@ -61,12 +81,21 @@ impl RotaryEmbedding {
             }
         }
         let [batch, seq] = positions.dims();
-        let tensor = |values| {
-            Tensor::<3>::from_data(TensorData::new(values, [batch, seq, half]), device).cast(dtype)
+        let tensor = |values: Vec<f32>, cols| {
+            Tensor::<3>::from_data(TensorData::new(values, [batch, seq, cols]), device).cast(dtype)
         };
+        let query_scale = self.query_scale.map(|scale| {
+            let at = positions
+                .values()
+                .iter()
+                .map(|position| scale.at(*position));
+            tensor(at.collect(), 1)
+        });
         Ok(RotaryTables {
-            cos: tensor(cos),
-            sin: tensor(sin),
+            cos: tensor(cos, half),
+            sin: tensor(sin, half),
+            layout: self.layout,
+            query_scale,
         })
     }
 }
@@ -76,11 +105,40 @@ impl RotaryEmbedding {
 pub struct RotaryTables {
     cos: Tensor<3>,
     sin: Tensor<3>,
+    layout: RotaryLayout,
+    /// Factor on queries, `[batch or 1, seq, 1]`.
+    query_scale: Option<Tensor<3>>,
 }
 
 impl RotaryTables {
     /// Rotates queries or keys `[batch, heads, seq, head_dim]`.
     pub fn apply(&self, x: Tensor<4>) -> Tensor<4> {
-        ops::rotary(x, self.cos.clone(), self.sin.clone())
+        ops::rotary(x, self.cos.clone(), self.sin.clone(), self.layout)
+    }
+
+    /// Rotates queries and keys, `[batch, heads, seq, head_dim]` each, and scales the queries where positions do.
+    pub fn rotate(&self, q: Tensor<4>, k: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        let q = self.apply(q);
+        let q = match &self.query_scale {
+            Some(scale) => q * scale.clone().unsqueeze_dim(1),
+            None => q,
+        };
+        (q, self.apply(k))
+    }
+}
+
+/// Queries that grow with the logarithm of their position (Llama 4): `1 + beta * ln(1 + floor(position / length))`.
+#[derive(Debug, Clone, Copy)]
+pub struct QueryScale {
+    /// How fast.
+    pub beta: f64,
+    /// Positions below are not scaled.
+    pub length: usize,
+}
+
+impl QueryScale {
+    fn at(self, position: u32) -> f32 {
+        let steps = position as usize / self.length.max(1);
+        1.0 + self.beta as f32 * (1.0 + steps as f32).ln()
     }
 }

@@ -5,11 +5,12 @@ use transformers_ops::{Activation, activate, gated};
 
 use crate::twin::{Random, agree, followed, tensor, values};
 
-const ALL: [Activation; 6] = [
+const ALL: [Activation; 7] = [
     Activation::Silu,
     Activation::Gelu,
     Activation::GeluTanh,
     Activation::Relu,
+    Activation::SquaredRelu,
     Activation::Tanh,
     Activation::Sigmoid,
 ];

@@ -2,7 +2,8 @@
 
 use burn::tensor::Tensor;
 use transformers_ops::{
-    Activation, AttentionOptions, Mask, NormForm, attention, gated, linear, rms_norm, rotary,
+    Activation, AttentionOptions, Mask, NormForm, RotaryLayout, attention, gated, linear, rms_norm,
+    rotary,
 };
 
 use crate::twin::{Random, agree, followed};
@@ -65,8 +66,8 @@ fn rotary_by_plain_angles() {
     let angle = random.tensor([1, 5, 4]);
     let (cos, sin) = (angle.clone().cos(), angle.sin());
     agree(
-        rotary(x.clone(), cos.clone(), sin.clone()),
-        rotary(followed(&x), cos, sin),
+        rotary(x.clone(), cos.clone(), sin.clone(), RotaryLayout::HalfSplit),
+        rotary(followed(&x), cos, sin, RotaryLayout::HalfSplit),
         "queries are trained",
     );
 }

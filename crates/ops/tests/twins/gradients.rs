@@ -2,9 +2,9 @@
 
 use burn::tensor::Tensor;
 use transformers_ops::{
-    Activation, AttentionOptions, Experts, Gate, Mask, NormForm, RouterOptions, Routing, Scan,
-    Score, add_layer_norm, add_rms_norm, attention, causal_conv1d, experts, gated, layer_norm,
-    rms_norm, rotary, route, selective_scan,
+    Activation, AttentionOptions, Experts, Gate, Mask, NormForm, RotaryLayout, RouterOptions,
+    Routing, Scan, Score, add_layer_norm, add_rms_norm, attention, causal_conv1d, experts, gated,
+    layer_norm, rms_norm, rotary, route, selective_scan,
 };
 
 use crate::twin::{Random, tensor, values};
@@ -145,10 +145,11 @@ fn of_norms() {
 
 #[test]
 fn of_rotary() {
-    for half in [2, 1] {
+    use RotaryLayout::{HalfSplit, Interleaved};
+    for (half, layout) in [(2, HalfSplit), (1, HalfSplit), (2, Interleaved)] {
         check(13, [2 * 3 * 5, 3 * half, 3 * half], |[x, cos, sin]| {
             let (cos, sin) = (cos.reshape([1, 3, half]), sin.reshape([1, 3, half]));
-            row(rotary(x.reshape([1, 2, 3, 5]), cos, sin))
+            row(rotary(x.reshape([1, 2, 3, 5]), cos, sin, layout))
         });
     }
 }
@@ -159,6 +160,7 @@ fn of_gates() {
         Activation::Silu,
         Activation::Gelu,
         Activation::GeluTanh,
+        Activation::SquaredRelu,
         Activation::Tanh,
         Activation::Sigmoid,
     ];

@@ -1,6 +1,7 @@
 //! Rotary embedding, in place and beside: the two bodies.
 
 use burn::tensor::Tensor;
+use transformers_ops::RotaryLayout::{self, HalfSplit, Interleaved};
 use transformers_ops::rotary;
 
 use crate::twin::{Random, agree, followed, tensor, values};
@@ -13,12 +14,25 @@ fn angles(random: &mut Random, entries: usize, seq: usize, half: usize) -> [Tens
     [angle.clone().cos(), angle.sin()]
 }
 
-fn check(x: &Tensor<4>, [cos, sin]: &[Tensor<3>; 2]) {
-    let case = (x.dims(), cos.dims());
-    let before = values(x.clone());
-    let twin = rotary(followed(x), followed(cos), followed(sin));
-    agree(rotary(x.clone(), cos.clone(), sin.clone()), twin, case);
-    assert_eq!(values(x.clone()), before, "{case:?}: others hold it");
+fn check(x: &Tensor<4>, angles: &[Tensor<3>; 2]) {
+    for layout in [HalfSplit, Interleaved] {
+        let case = (x.dims(), angles[0].dims(), layout);
+        let before = values(x.clone());
+        agree(
+            turn(x.clone(), angles, layout),
+            twin(x, angles, layout),
+            case,
+        );
+        assert_eq!(values(x.clone()), before, "{case:?}: others hold it");
+    }
+}
+
+fn turn(x: Tensor<4>, [cos, sin]: &[Tensor<3>; 2], layout: RotaryLayout) -> Tensor<4> {
+    rotary(x, cos.clone(), sin.clone(), layout)
+}
+
+fn twin(x: &Tensor<4>, [cos, sin]: &[Tensor<3>; 2], layout: RotaryLayout) -> Tensor<4> {
+    rotary(followed(x), followed(cos), followed(sin), layout)
 }
 
 #[test]
@@ -33,12 +47,13 @@ fn of_every_shape_shared_and_in_place() {
                 let values = random.floats(2 * seq * heads * dim);
                 let projected = || tensor(values.clone(), [2, seq, heads, dim]).swap_dims(1, 2);
                 check(&projected(), &angles);
-                let [cos, sin] = &angles;
-                agree(
-                    rotary(projected(), cos.clone(), sin.clone()),
-                    rotary(followed(&projected()), followed(cos), followed(sin)),
-                    ("nobody else holds it", [heads, seq, dim]),
-                );
+                for layout in [HalfSplit, Interleaved] {
+                    agree(
+                        turn(projected(), &angles, layout),
+                        twin(&projected(), &angles, layout),
+                        ("nobody else holds it", [heads, seq, dim], layout),
+                    );
+                }
             }
         }
     }
@@ -47,20 +62,20 @@ fn of_every_shape_shared_and_in_place() {
 #[test]
 fn of_views() {
     let mut random = Random::new(6);
-    let turn = angles(&mut random, 2, 17, 16);
+    let angle = angles(&mut random, 2, 17, 16);
     // Queries, keys and values side by side.
     let fused = random.tensor([2, 17, 3 * 3 * 33]);
     let keys = fused.narrow(2, 99, 99).reshape([2, 17, 3, 33]);
-    check(&keys.swap_dims(1, 2), &turn);
+    check(&keys.swap_dims(1, 2), &angle);
     let apart = random.tensor([2, 3, 33, 17]).swap_dims(2, 3);
-    check(&apart, &turn);
-    check(&random.tensor([2, 3, 17, 33]).flip([2]), &turn);
+    check(&apart, &angle);
+    check(&random.tensor([2, 3, 17, 33]).flip([2]), &angle);
     let some = random.tensor([2, 3, 40, 33]).narrow(2, 20, 17);
-    check(&some, &turn);
+    check(&some, &angle);
     let [cos, sin] = angles(&mut random, 1, 64, 16);
     let table = [cos.narrow(1, 40, 17), sin.narrow(1, 40, 17)];
     check(&some, &table);
-    let [cos, sin] = turn;
+    let [cos, sin] = angle;
     let whole = [
         Tensor::cat(vec![cos.clone(), cos], 2).narrow(2, 0, 16),
         Tensor::cat(vec![sin.clone(), sin], 2).narrow(2, 0, 16),
@@ -71,12 +86,12 @@ fn of_views() {
 #[test]
 fn of_rows_that_share_their_elements() {
     let mut random = Random::new(7);
-    let [cos, sin] = angles(&mut random, 1, 17, 4);
+    let angles = angles(&mut random, 1, 17, 4);
     let one = random.floats(17 * 9);
     let repeated = || tensor(one.clone(), [1, 1, 17, 9]).expand([2, 3, 17, 9]);
     agree(
-        rotary(repeated(), cos.clone(), sin.clone()),
-        rotary(followed(&repeated()), followed(&cos), followed(&sin)),
+        turn(repeated(), &angles, HalfSplit),
+        twin(&repeated(), &angles, HalfSplit),
         "one head of keys for all",
     );
 }

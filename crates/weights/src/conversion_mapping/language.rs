@@ -1,10 +1,21 @@
 //! Language models: experts, fused projections, and names of the repositories they come from.
 
-use super::rules::Op::{Chunk, Concatenate, ConcatenateShards, Interleave, MergeModulelist};
+use super::rules::Op::{
+    Chunk, Concatenate, ConcatenateShards, Interleave, MergeModulelist, Transpose,
+};
 use super::rules::Rule::{Convert, RemovePrefix, Rename, RenameWithOffset};
 use super::rules::{
-    DOT_W1_W3_GATE_UP, DOT_W2_DOWN, EXPERTS_DOWN, EXPERTS_GATE_UP, Mapping, W1_W3_GATE_UP, W2_DOWN,
+    DOT_W1_W3_GATE_UP, DOT_W2_DOWN, EXPERTS_DOWN, EXPERTS_GATE_UP, Mapping, Rule, W1_W3_GATE_UP,
+    W2_DOWN,
 };
+
+const fn transposed(name: &'static [&'static str]) -> Rule {
+    Convert {
+        from: name,
+        to: name,
+        by: &[Transpose(0, 1)],
+    }
+}
 
 pub(super) const MAPPINGS: &[Mapping] = &[
     Mapping {
@@ -79,6 +90,16 @@ pub(super) const MAPPINGS: &[Mapping] = &[
                 r"layers.\1.mlp_input.query",
             ),
             Rename(r"attn_res\.output_query", "final_input.query"),
+        ],
+    },
+    // The reference computes with the stored `[in, out]`; here every weight is `[out, in]`.
+    Mapping {
+        keys: &["gpt2"],
+        rules: &[
+            transposed(&["attn.c_attn.weight"]),
+            transposed(&["attn.c_proj.weight"]),
+            transposed(&["mlp.c_fc.weight"]),
+            transposed(&["mlp.c_proj.weight"]),
         ],
     },
     Mapping {

@@ -36,7 +36,11 @@ use rules::Rule::{Rename, RenameAny};
 use rules::{Mapping, Rule};
 
 /// Buffers that old checkpoints hold and models now compute: not worth a word in a load report.
-pub const FORMER_BUFFERS: &[&str] = &[r"rotary_emb\.inv_freq", r"(^|\.)position_ids$"];
+pub const FORMER_BUFFERS: &[&str] = &[
+    r"rotary_emb\.inv_freq",
+    r"(^|\.)position_ids$",
+    r"(attn|attention)\.(masked_)?bias$",
+];
 
 /// What old tools left behind: TensorFlow's names in BERT, weight normalisation before it became a parametrization, and a
 /// level that some multimodal checkpoints doubled.

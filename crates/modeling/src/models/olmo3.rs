@@ -1,0 +1,37 @@
+//! OLMo 3 (OLMo et al. 2025): OLMo 2 with a sliding window on three layers of four, and scaled rotations on the fourth.
+
+use transformers_config::Olmo3Config;
+
+use crate::ModelError;
+use crate::nn::{
+    AttentionOptions, BlockOptions, DecoderFamily, DecoderOptions, Init, MlpOptions, NormOptions,
+    PostNormBlock, QkNorm, activation,
+};
+
+/// The family.
+#[derive(Debug)]
+pub(crate) struct Olmo3;
+
+impl DecoderFamily for Olmo3 {
+    type Config = Olmo3Config;
+    type Layer = PostNormBlock;
+
+    fn options(config: &Olmo3Config) -> DecoderOptions {
+        decoder_options!(config {
+            norm: Some(NormOptions::rms(config.rms_norm_eps)),
+            sliding_window: config.sliding_window,
+        })
+    }
+
+    fn layer(config: &Olmo3Config, _: usize, init: &Init) -> Result<PostNormBlock, ModelError> {
+        let norm = NormOptions::rms(config.rms_norm_eps);
+        let attention = AttentionOptions {
+            qk_norm: Some(QkNorm::Whole(norm)),
+            ..attention_options!(config).with_bias(config.attention_bias)
+        };
+        let activation = activation("hidden_act", &config.hidden_act)?;
+        let mlp = MlpOptions::gated(config.intermediate_size, activation);
+        let block = BlockOptions::new(attention, mlp, norm);
+        Ok(PostNormBlock::new(&block, init))
+    }
+}
