@@ -53,6 +53,7 @@ const SCRIPTS: &[(&str, &[&str])] = &[
         "golden_tokenizer_training.py",
         &["crates/tokenization/tests/golden"],
     ),
+    ("parity.py", &["crates/tokenization/tests/golden/parity"]),
     ("tiny_chat.py", &["crates/transformers/tests/tiny"]),
     (
         "golden_sentence.py",

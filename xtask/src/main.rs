@@ -10,6 +10,7 @@ mod demo;
 mod fuzz;
 mod golden;
 mod packages;
+mod parity;
 mod project;
 mod roundtrip;
 mod support;
@@ -46,6 +47,8 @@ enum Task {
     Roundtrip(roundtrip::Arguments),
     /// Feed damaged files to the readers of weights (needs a nightly compiler and a C++ one)
     Fuzz(fuzz::Arguments),
+    /// Compare every tokenizer with the reference's on thousands of texts
+    Parity(parity::Arguments),
     /// Fetch two real models and compare with the reference's answers on them
     Real,
     /// Time the release build beside other engines and the machine's limits; benches/peers/README.md installs them
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Golden(arguments) => golden::run(&arguments),
         Task::Roundtrip(arguments) => roundtrip::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
+        Task::Parity(arguments) => parity::run(&arguments),
         Task::Real => demo::run_real_checks(),
         Task::Bench(arguments) => bench::run(&arguments),
     };

@@ -1,4 +1,4 @@
-//! The `transformers` binary: language models, embeddings and their checkpoints from the command line.
+//! The `transformers` binary: language models, embeddings, tokenizers and checkpoints from the command line.
 //!
 //! One file for each subcommand. What they print goes to stdout and nothing else does, so that they can be piped.
 #![forbid(unsafe_code)]
@@ -18,6 +18,8 @@ mod output;
 mod progress;
 mod source;
 mod stats;
+mod tokenize;
+mod train_tokenizer;
 mod version;
 
 use std::process::ExitCode;
@@ -25,7 +27,7 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 
-/// Runs Hugging Face models: text generation and embeddings, from a folder, a hub id or a GGUF file.
+/// Runs Hugging Face models: text generation, embeddings and tokenizers, from a folder, a hub id or a GGUF file.
 #[derive(Debug, Parser)]
 #[command(
     name = "transformers",
@@ -35,6 +37,8 @@ Examples:
   transformers generate --model HuggingFaceTB/SmolLM2-135M-Instruct --chat 'Who wrote Emma?'
   transformers generate --model ./SmolLM2-135M-Instruct.Q4_1.gguf --prompt 'Once upon a time'
   transformers embed --model sentence-transformers/all-MiniLM-L6-v2 'A cat sleeps.' 'It naps.'
+  transformers tokenize --model ./SmolLM2-135M-Instruct.Q4_1.gguf 'Hello, world!'
+  transformers train-tokenizer --class LlamaTokenizer --vocab-size 8000 --output mine corpus.txt
   transformers bench --model ./SmolLM2-135M-Instruct.Q4_1.gguf
   transformers convert ./SmolLM2-135M-Instruct smollm2.gguf --quantize q8_0
   transformers inspect smollm2.gguf
@@ -52,6 +56,8 @@ struct Arguments {
 enum Command {
     Generate(Box<generate::Arguments>),
     Embed(Box<embed::Arguments>),
+    Tokenize(Box<tokenize::Arguments>),
+    TrainTokenizer(Box<train_tokenizer::Arguments>),
     Bench(Box<bench::Arguments>),
     Convert(Box<convert::Arguments>),
     Inspect(Box<inspect::Arguments>),
@@ -69,6 +75,8 @@ fn main() -> ExitCode {
     let done = match &arguments.command {
         Command::Generate(arguments) => generate::run(arguments, start),
         Command::Embed(arguments) => embed::run(arguments),
+        Command::Tokenize(arguments) => tokenize::run(arguments),
+        Command::TrainTokenizer(arguments) => train_tokenizer::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Convert(arguments) => convert::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),

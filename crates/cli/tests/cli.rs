@@ -448,6 +448,8 @@ fn small_commands() {
         "convert",
         "inspect",
         "doctor",
+        "tokenize",
+        "train-tokenizer",
         "env",
         "version",
         "completions",

@@ -95,6 +95,16 @@ impl AutoTokenizer {
         Err(no_tokenizer(files))
     }
 
+    /// Reads one `tokenizer.json` alone, without the files beside it.
+    pub fn from_file(path: &Path) -> Result<Tokenizer> {
+        json(files::read(path)?, Settings::default()).map_err(invalid(path))
+    }
+
+    /// Reads the content of a `tokenizer.json`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Tokenizer> {
+        json(bytes.to_vec(), Settings::default()).map_err(TokenizationError::InvalidVocabulary)
+    }
+
     /// Builds the tokenizer of the GGUF file at `path`, whose header was read.
     pub fn from_gguf(header: &GgufHeader, path: &Path) -> Result<Tokenizer> {
         gguf::tokenizer(header, path)
@@ -123,16 +133,15 @@ fn invalid(path: &Path) -> impl Fn(String) -> TokenizationError {
 
 fn from_json(path: &Path, files: &ModelFiles) -> Result<Tokenizer> {
     let bytes = files::read(path)?;
-    let settings = Settings::from_files(files)?;
+    json(bytes, Settings::from_files(files)?).map_err(invalid(path))
+}
+
+fn json(bytes: Vec<u8>, settings: Settings) -> Result<Tokenizer, String> {
     checks::before_reading(&bytes)
         .map_err(Into::into)
         .and_then(|()| Backend::from_bytes(bytes))
         .and_then(|backend| Tokenizer::new(backend, settings))
-        .map_err(|error| {
-            invalid(path)(format!(
-                "not a tokenizer that can be read: {error}; fetch the file again"
-            ))
-        })
+        .map_err(|error| format!("not a tokenizer that can be read: {error}; fetch the file again"))
 }
 
 fn from_ranks(path: &Path, settings: Settings) -> Result<Tokenizer> {

@@ -11,17 +11,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::BpeTrainer;
 use tokenizers::{
-    DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
-    Token, TokenizerBuilder, TokenizerImpl,
+    DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, Token, TokenizerBuilder,
+    TokenizerImpl,
 };
 
 use crate::SentencePieceProcessor;
 use crate::mistral::Ranks;
 use crate::plain::Plain;
+use crate::pre_tokenizer::PreTokenizer;
 
 /// The pipeline of every backend.
 pub(crate) type Backend =
-    TokenizerImpl<Model, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, Decoder>;
+    TokenizerImpl<Model, NormalizerWrapper, PreTokenizer, PostProcessorWrapper, Decoder>;
 
 /// What finds the tokens of a normalised piece of text.
 #[derive(Clone)]
@@ -47,7 +48,7 @@ pub(crate) fn from_tokenizers(tokenizer: tokenizers::Tokenizer) -> tokenizers::R
     TokenizerBuilder::new()
         .with_model(Model::Tokenizers(inner.get_model().clone()))
         .with_normalizer(inner.get_normalizer().cloned())
-        .with_pre_tokenizer(inner.get_pre_tokenizer().cloned())
+        .with_pre_tokenizer(inner.get_pre_tokenizer().cloned().map(PreTokenizer::from))
         .with_post_processor(inner.get_post_processor().cloned())
         .with_decoder(inner.get_decoder().cloned().map(Decoder::Tokenizers))
         .with_added_vocabulary(inner.get_added_vocabulary().clone())

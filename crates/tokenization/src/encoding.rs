@@ -8,6 +8,7 @@ use tokenizers::utils::truncation::{
 };
 use tokenizers::{Encoding, InputSequence, PaddingDirection, PostProcessor as _};
 
+use crate::splitter::TooManySteps;
 use crate::tokenizer::Kind;
 use crate::{BatchEncoding, Result, TokenizationError, Tokenizer};
 
@@ -483,8 +484,10 @@ fn check_stride(first: usize, second: Option<usize>, params: &TruncationParams) 
 }
 
 pub(crate) fn encoding_failed(error: tokenizers::Error) -> TokenizationError {
-    TokenizationError::Backend {
-        operation: "encoding",
-        reason: error.to_string(),
+    match error.downcast::<TooManySteps>() {
+        Ok(error) => TokenizationError::PatternLimit {
+            pattern: error.pattern,
+        },
+        Err(error) => TokenizationError::backend("encoding")(error),
     }
 }

@@ -104,6 +104,15 @@ pub enum TokenizationError {
         /// What does not fit.
         reason: String,
     },
+    /// The pattern that splits texts needs more steps on a text than are allowed.
+    #[error(
+        "splitting the text by `{pattern}` takes too many steps: the pattern tries too many ways; shorten the text, or \
+         change the pattern in the tokenizer's file"
+    )]
+    PatternLimit {
+        /// The pattern.
+        pattern: String,
+    },
     /// The tokenizer has no chat template, or none of the name asked for.
     #[error("{0}")]
     NoChatTemplate(String),

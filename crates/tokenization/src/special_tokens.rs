@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokenizers::AddedToken;
 
+use crate::encoding::encoding_failed;
 use crate::settings::STANDARD_TOKENS;
 use crate::{Result, TokenizationError, Tokenizer};
 
@@ -157,7 +158,7 @@ impl Tokenizer {
         let encoding = self
             .backend
             .encode_fast(text, false)
-            .map_err(TokenizationError::backend("encoding"))?;
+            .map_err(encoding_failed)?;
         Ok(self
             .surround(encoding, None, add_special_tokens)?
             .get_tokens()
