@@ -3,6 +3,7 @@
 //! Truncation and padding are options of a call. What `tokenizer.json` says about them is kept for saving and otherwise
 //! not followed, as the reference does: only the padding token and the sides are taken from there.
 
+use tokenizers::utils::parallelism::MaybeParallelIterator as _;
 use tokenizers::utils::truncation::{
     TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings,
 };
@@ -227,14 +228,16 @@ impl Tokenizer {
         options: &EncodeOptions,
     ) -> Result<BatchEncoding> {
         let plan = self.plan(options)?;
-        let pairs = pairs
+        let pairs = pairs.into_iter().flatten().map(Some);
+        let inputs: Vec<_> = texts
             .into_iter()
-            .flatten()
-            .map(Some)
-            .chain(std::iter::repeat(None));
-        let mut rows = Vec::with_capacity(texts.len());
-        for (sample, (text, pair)) in texts.into_iter().zip(pairs).enumerate() {
-            let mut row = self.row(text, pair, options, plan.truncation.as_ref())?;
+            .zip(pairs.chain(std::iter::repeat_with(|| None)))
+            .collect();
+        let encoded = in_parallel(inputs, |(text, pair)| {
+            self.row(text, pair, options, plan.truncation.as_ref())
+        })?;
+        let mut rows = Vec::with_capacity(encoded.len());
+        for (sample, mut row) in encoded.into_iter().enumerate() {
             let overflowing = row.take_overflowing();
             rows.push((sample, row));
             if options.return_overflowing_tokens {
@@ -427,6 +430,17 @@ impl Tokenizer {
         }
         Ok(())
     }
+}
+
+/// Does this to each input, by all threads where there are several. `TOKENIZERS_PARALLELISM=false` keeps to one.
+pub(crate) fn in_parallel<I: Send, O: Send>(
+    mut inputs: Vec<I>,
+    encode: impl Fn(I) -> Result<O> + Sync + Send,
+) -> Result<Vec<O>> {
+    if inputs.len() == 1 {
+        return inputs.drain(..).map(encode).collect();
+    }
+    inputs.into_maybe_par_iter().map(encode).collect()
 }
 
 /// Takes tokens of the longer text one by one, and of the second where both are as long: which rounds the other way than

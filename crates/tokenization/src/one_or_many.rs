@@ -1,5 +1,6 @@
 //! Encoding and decoding one text or many: what comes out mirrors what goes in.
 
+use crate::encoding::in_parallel;
 use crate::{Result, Tokenizer};
 
 /// A text, which becomes a list of ids, or several, which become several lists.
@@ -40,10 +41,8 @@ impl<T: AsRef<str>> Texts for &[T] {
     type Ids = Vec<Vec<u32>>;
 
     fn encode(self, tokenizer: &Tokenizer, add_special_tokens: bool) -> Result<Self::Ids> {
-        let texts = self.iter().map(AsRef::as_ref);
-        texts
-            .map(|text| tokenizer.encode_one(text, add_special_tokens))
-            .collect()
+        let texts: Vec<&str> = self.iter().map(AsRef::as_ref).collect();
+        in_parallel(texts, |text| tokenizer.encode_one(text, add_special_tokens))
     }
 }
 
