@@ -22,9 +22,23 @@ pub(crate) fn add(backend: &mut Backend, settings: &Settings) -> tokenizers::Res
             .chain(&settings.declared_tokens)
             .any(|other| other.content == token.content)
     });
-    let missing: Vec<AddedToken> = declared.chain(wanted).cloned().collect();
-    if !missing.is_empty() {
-        backend.add_tokens(missing)?;
+    extend(backend, declared.chain(wanted).cloned().collect())
+}
+
+/// Adds tokens; fails where the ids after the last one are used up.
+pub(crate) fn extend(backend: &mut Backend, tokens: Vec<AddedToken>) -> tokenizers::Result<()> {
+    if tokens.is_empty() {
+        return Ok(());
     }
+    let added = backend.get_added_vocabulary().get_vocab().values();
+    let last = added.copied().max().unwrap_or(0);
+    let size = backend.get_vocab_size(false);
+    let next = size.max(last as usize + 1);
+    if u32::try_from(next + tokens.len()).is_err() {
+        return Err(
+            format!("the added token of the id {last} leaves no ids for new tokens").into(),
+        );
+    }
+    backend.add_tokens(tokens)?;
     Ok(())
 }

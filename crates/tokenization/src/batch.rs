@@ -34,7 +34,7 @@ pub struct BatchEncoding {
     pub assistant_masks: Option<Vec<Vec<u32>>>,
     /// Which text each row is of.
     pub overflow_to_sample_mapping: Vec<usize>,
-    rows: Vec<Encoding>,
+    pub(crate) rows: Vec<Encoding>,
 }
 
 impl BatchEncoding {

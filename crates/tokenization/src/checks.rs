@@ -5,15 +5,18 @@ use std::sync::LazyLock;
 use regex::bytes::Regex;
 use serde::Deserialize;
 use serde_json::Value;
+use tokenizers::ModelWrapper;
 use tokenizers::utils::SysRegex;
+
+use crate::backend::Model;
 
 #[derive(Deserialize)]
 struct File {
-    model: Model,
+    model: FileModel,
 }
 
 #[derive(Deserialize)]
-struct Model {
+struct FileModel {
     continuing_subword_prefix: Option<String>,
     merges: Option<Vec<Merge>>,
 }
@@ -50,6 +53,47 @@ pub(crate) fn before_reading(bytes: &[u8]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// How many times longer a text may become by what replaces parts of it.
+const MAX_GROWTH: usize = 1_024;
+
+/// Checks the model: the time that words take grows with the square of the longest that is looked up, and beyond.
+pub(crate) fn model(model: &Model) -> Result<(), String> {
+    const MAX_CHARS: usize = 1_000;
+    match model {
+        Model::Tokenizers(ModelWrapper::WordPiece(model))
+            if model.max_input_chars_per_word > MAX_CHARS =>
+        {
+            Err(format!(
+                "`max_input_chars_per_word` is {}, but no word of more than {MAX_CHARS} characters is looked up",
+                model.max_input_chars_per_word
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks what replaces parts of texts, in a normaliser or a decoder: each replacement makes the text of the one before
+/// longer.
+pub(crate) fn growth(replaces: &Value) -> Result<(), String> {
+    fn factor(part: &Value) -> usize {
+        let parts = ["normalizers", "decoders"]
+            .into_iter()
+            .flat_map(|key| part[key].as_array())
+            .flatten();
+        let own = part["content"]
+            .as_str()
+            .filter(|_| part["type"] == "Replace");
+        let own = own.map_or(1, |content| content.chars().count().max(1));
+        parts.map(factor).fold(own, usize::saturating_mul)
+    }
+    match factor(replaces) {
+        factor if factor > MAX_GROWTH => Err(format!(
+            "what replaces parts of a text may make it {factor} times longer; {MAX_GROWTH} times is the limit"
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Checks a normaliser: what it replaces may not be nothing, since there is nothing at the end of a text to replace.

@@ -7,7 +7,7 @@ use tokenizers::utils::parallelism::MaybeParallelIterator as _;
 use tokenizers::utils::truncation::{
     TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings,
 };
-use tokenizers::{Encoding, InputSequence, PaddingDirection, PostProcessor as _};
+use tokenizers::{Encoding, InputSequence, PostProcessor as _};
 
 use crate::splitter::TooManySteps;
 use crate::tokenizer::Kind;
@@ -155,16 +155,6 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// No model reads more; a length beyond it comes from a nonsensical `model_max_length` and would only eat memory.
-const MAX_PADDED_LENGTH: usize = 1 << 26;
-
-/// Truncation and padding with every default filled in.
-struct Plan {
-    truncation: Option<TruncationParams>,
-    /// `None`: no padding. `Some(None)`: to the longest row.
-    padded_length: Option<Option<usize>>,
-}
-
 /// How many tokens the rows of one text may have together, if they overlap.
 const MAX_OVERFLOW: usize = 1 << 28;
 
@@ -227,14 +217,14 @@ impl Tokenizer {
         pairs: Option<Vec<InputSequence<'_>>>,
         options: &EncodeOptions,
     ) -> Result<BatchEncoding> {
-        let plan = self.plan(options)?;
+        let truncation = self.truncation(options)?;
         let pairs = pairs.into_iter().flatten().map(Some);
         let inputs: Vec<_> = texts
             .into_iter()
             .zip(pairs.chain(std::iter::repeat_with(|| None)))
             .collect();
         let encoded = in_parallel(inputs, |(text, pair)| {
-            self.row(text, pair, options, plan.truncation.as_ref())
+            self.row(text, pair, options, truncation.as_ref())
         })?;
         let mut rows = Vec::with_capacity(encoded.len());
         for (sample, mut row) in encoded.into_iter().enumerate() {
@@ -244,9 +234,7 @@ impl Tokenizer {
                 rows.extend(overflowing.into_iter().map(|row| (sample, row)));
             }
         }
-        if let Some(length) = plan.padded_length {
-            self.pad(&mut rows, length, options)?;
-        }
+        self.pad_rows(&mut rows, options)?;
         Ok(BatchEncoding::new(rows))
     }
 
@@ -256,17 +244,15 @@ impl Tokenizer {
         rows: Vec<Encoding>,
         options: &EncodeOptions,
     ) -> Result<BatchEncoding> {
-        let plan = self.plan(options)?;
+        let truncation = self.truncation(options)?;
         let mut rows: Vec<(usize, Encoding)> = rows.into_iter().enumerate().collect();
-        if let Some(truncation) = &plan.truncation {
+        if let Some(truncation) = &truncation {
             for (_, row) in &mut rows {
                 row.truncate(truncation.max_length, 0, truncation.direction);
                 row.take_overflowing();
             }
         }
-        if let Some(length) = plan.padded_length {
-            self.pad(&mut rows, length, options)?;
-        }
+        self.pad_rows(&mut rows, options)?;
         Ok(BatchEncoding::new(rows))
     }
 
@@ -353,82 +339,35 @@ impl Tokenizer {
         self.post_processor.added_tokens(pair)
     }
 
-    fn plan(&self, options: &EncodeOptions) -> Result<Plan> {
-        let max_length = options.max_length.or(self.model_max_length);
+    /// The truncation with every default filled in.
+    fn truncation(&self, options: &EncodeOptions) -> Result<Option<TruncationParams>> {
         let strategy = match options.truncation {
-            Truncation::None => None,
-            Truncation::LongestFirst => Some(TruncationStrategy::LongestFirst),
-            Truncation::OnlyFirst => Some(TruncationStrategy::OnlyFirst),
-            Truncation::OnlySecond => Some(TruncationStrategy::OnlySecond),
+            Truncation::None => return Ok(None),
+            Truncation::LongestFirst => TruncationStrategy::LongestFirst,
+            Truncation::OnlyFirst => TruncationStrategy::OnlyFirst,
+            Truncation::OnlySecond => TruncationStrategy::OnlySecond,
         };
-        let truncation = strategy
-            .zip(max_length)
-            .map(|(strategy, max_length)| TruncationParams {
-                direction: match self.truncation_side {
-                    Side::Left => TruncationDirection::Left,
-                    Side::Right => TruncationDirection::Right,
-                },
-                max_length,
-                strategy,
-                stride: options.stride,
-            });
-        let padded_length = match options.padding {
-            Padding::None => None,
-            Padding::Longest => Some(None),
-            Padding::MaxLength => max_length.map(Some),
+        let Some(max_length) = options.max_length.or(self.model_max_length) else {
+            return Ok(None);
         };
-        if let (Some(truncation), Some(_), Some(multiple)) =
-            (&truncation, padded_length, options.pad_to_multiple_of)
-            && !truncation.max_length.is_multiple_of(multiple)
+        if let (true, Some(multiple)) =
+            (options.padding != Padding::None, options.pad_to_multiple_of)
+            && !max_length.is_multiple_of(multiple)
         {
             return Err(TokenizationError::InvalidOptions(format!(
-                "`max_length` is {}, which is not a multiple of `pad_to_multiple_of`, {multiple}; with truncation and \
-                 padding both on, it has to be",
-                truncation.max_length
+                "`max_length` is {max_length}, which is not a multiple of `pad_to_multiple_of`, {multiple}; with \
+                 truncation and padding both on, it has to be"
             )));
         }
-        Ok(Plan {
-            truncation,
-            padded_length,
-        })
-    }
-
-    fn pad(
-        &self,
-        rows: &mut [(usize, Encoding)],
-        length: Option<usize>,
-        options: &EncodeOptions,
-    ) -> Result<()> {
-        let (token, id) = self
-            .pad_token()
-            .zip(self.pad_token_id())
-            .ok_or(TokenizationError::NoPadToken)?;
-        let longest = rows.iter().map(|(_, row)| row.len()).max().unwrap_or(0);
-        let length = length.unwrap_or(longest);
-        let multiple = options.pad_to_multiple_of.unwrap_or(1).max(1);
-        let length = length
-            .checked_next_multiple_of(multiple)
-            .filter(|&length| length <= MAX_PADDED_LENGTH)
-            .ok_or_else(|| {
-                TokenizationError::InvalidOptions(format!(
-                    "padding to {length} tokens, a multiple of {multiple}, is more than {MAX_PADDED_LENGTH}; give a \
-                     smaller `max_length`"
-                ))
-            })?;
-        let direction = match options.padding_side.unwrap_or(self.padding_side) {
-            Side::Left => PaddingDirection::Left,
-            Side::Right => PaddingDirection::Right,
-        };
-        for (_, row) in rows {
-            row.pad(
-                length,
-                id,
-                self.settings.pad_token_type_id,
-                token,
-                direction,
-            );
-        }
-        Ok(())
+        Ok(Some(TruncationParams {
+            direction: match self.truncation_side {
+                Side::Left => TruncationDirection::Left,
+                Side::Right => TruncationDirection::Right,
+            },
+            max_length,
+            strategy,
+            stride: options.stride,
+        }))
     }
 }
 

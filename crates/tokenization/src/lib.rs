@@ -43,6 +43,7 @@ mod merges;
 mod merging;
 mod mistral;
 mod one_or_many;
+mod padding;
 mod plain;
 mod post_processor;
 mod pre_tokenizer;

@@ -126,7 +126,10 @@ impl BatchEncoding {
 
     /// Adds the rows of another batch.
     fn append(&mut self, other: Self) {
-        let samples = self.overflow_to_sample_mapping.last().map_or(0, |last| last + 1);
+        let samples = self
+            .overflow_to_sample_mapping
+            .last()
+            .map_or(0, |last| last + 1);
         let empty = self.is_empty();
         let both = |ours: &mut Option<Vec<Vec<u32>>>, theirs| {
             *ours = match (ours.take(), theirs) {

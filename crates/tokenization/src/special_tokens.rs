@@ -1,13 +1,13 @@
 //! The vocabulary and its special tokens: by name, by id, and new ones.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use tokenizers::AddedToken;
+use tokenizers::{AddedToken, Decoder as _};
 
 use crate::encoding::encoding_failed;
 use crate::settings::STANDARD_TOKENS;
-use crate::{Result, TokenizationError, Tokenizer};
+use crate::{Result, TokenizationError, Tokenizer, added_tokens};
 
 impl Tokenizer {
     /// The special token of this name, for instance `bos_token`, or a model's own such as `image_token`.
@@ -153,12 +153,32 @@ impl Tokenizer {
         shown.filter_map(|id| self.id_to_token(*id)).collect()
     }
 
+    /// The text of tokens, which need not be in the vocabulary.
+    pub fn convert_tokens_to_string(&self, tokens: &[impl AsRef<str>]) -> Result<String> {
+        let tokens: Vec<String> = tokens
+            .iter()
+            .map(|token| token.as_ref().to_owned())
+            .collect();
+        match self.backend.get_decoder() {
+            _ if tokens.is_empty() => Ok(String::new()),
+            None => Ok(tokens.join(" ")),
+            Some(decoder) => decoder
+                .decode(tokens)
+                .map_err(TokenizationError::backend("decoding")),
+        }
+    }
+
+    /// 1 for the ids of special tokens, 0 for others.
+    pub fn get_special_tokens_mask(&self, ids: &[u32]) -> Vec<u32> {
+        let special: HashSet<u32> = self.all_special_ids().into_iter().collect();
+        ids.iter()
+            .map(|id| u32::from(special.contains(id)))
+            .collect()
+    }
+
     /// The tokens of a text, as the vocabulary spells them.
     pub fn tokenize(&self, text: &str, add_special_tokens: bool) -> Result<Vec<String>> {
-        let encoding = self
-            .backend
-            .encode_fast(text, false)
-            .map_err(encoding_failed)?;
+        let encoding = self.backend.encode(text, false).map_err(encoding_failed)?;
         Ok(self
             .surround(encoding, None, add_special_tokens)?
             .get_tokens()
@@ -180,6 +200,15 @@ impl Tokenizer {
     /// Every token and its id, added ones included.
     pub fn get_vocab(&self) -> HashMap<String, u32> {
         self.backend.get_vocab(true)
+    }
+
+    /// The added tokens and their ids.
+    pub fn get_added_vocab(&self) -> HashMap<String, u32> {
+        let added = self.backend.get_added_vocabulary().get_vocab();
+        added
+            .iter()
+            .map(|(token, id)| (token.clone(), *id))
+            .collect()
     }
 
     /// The added tokens and their attributes, by id.
@@ -212,8 +241,7 @@ impl Tokenizer {
                 extra.push(token.content.clone());
             }
         }
-        Arc::make_mut(&mut self.backend)
-            .add_tokens(tokens)
+        added_tokens::extend(Arc::make_mut(&mut self.backend), tokens)
             .map_err(TokenizationError::backend("adding tokens"))?;
         Ok(self.vocab_size() - before)
     }

@@ -9,7 +9,7 @@ use tokenizers::{
     TruncationParams,
 };
 
-use crate::backend::{Backend, Model};
+use crate::backend::{Backend, Decoder, Model};
 use crate::chat::ChatTemplates;
 use crate::encoding::encoding_failed;
 use crate::mistral::{SettingsBuilder, Version};
@@ -97,7 +97,13 @@ impl Tokenizer {
             // So that the second text of a pair has its type.
             None => surround::bos_eos(None, None)?,
         };
-        checks::normalizer(&serde_json::to_value(backend.get_normalizer())?)?;
+        let normalizer = serde_json::to_value(backend.get_normalizer())?;
+        checks::normalizer(&normalizer)?;
+        checks::growth(&normalizer)?;
+        if let Some(Decoder::Tokenizers(decoder)) = backend.get_decoder() {
+            checks::growth(&serde_json::to_value(decoder)?)?;
+        }
+        checks::model(backend.get_model())?;
         checks::post_processor(&serde_json::to_value(&post_processor)?)?;
         backend.with_post_processor(None::<PostProcessorWrapper>);
         let kind = match backend.get_model() {
@@ -229,6 +235,42 @@ impl Tokenizer {
     /// The longest input in tokens that the model's files name.
     pub fn model_max_length(&self) -> Option<usize> {
         self.model_max_length
+    }
+
+    /// The longest text in tokens, without what is put around it.
+    pub fn max_len_single_sentence(&self) -> Option<usize> {
+        self.room(false)
+    }
+
+    /// The longest pair of texts in tokens, without what is put around it.
+    pub fn max_len_sentences_pair(&self) -> Option<usize> {
+        self.room(true)
+    }
+
+    fn room(&self, pair: bool) -> Option<usize> {
+        let reserved = self.num_special_tokens_to_add(pair);
+        Some(self.model_max_length?.saturating_sub(reserved))
+    }
+
+    /// Puts the token that begins a text, and the one that ends it, around each text, or neither, in place of what the
+    /// files say: the reference's `add_bos_token` and `add_eos_token`.
+    pub fn with_bos_eos(mut self, bos: bool, eos: bool) -> Result<Self> {
+        let token = |name: &str, wanted: bool| {
+            if !wanted {
+                return Ok(None);
+            }
+            let token = self.special_token(name).map(str::to_owned);
+            let id = self.special_token_id(name);
+            token.zip(id).map(Some).ok_or_else(|| {
+                TokenizationError::InvalidOptions(format!(
+                    "there is no `{name}` to put around texts; name one with `add_special_token`"
+                ))
+            })
+        };
+        let template = surround::bos_eos(token("bos_token", bos)?, token("eos_token", eos)?);
+        self.post_processor =
+            template.map_err(|error| TokenizationError::InvalidOptions(error.to_string()))?;
+        Ok(self)
     }
 
     /// The side that padding is put on.

@@ -72,7 +72,7 @@ impl Tokenizer {
     /// let texts = ["hug hugs hugging", "pug pugs"];
     /// let options = TrainOptions::new(262);
     /// let trained = GPT2Tokenizer::default().train_new_from_iterator(texts.iter(), &options)?;
-    /// assert!(trained.tokenize("hugs", false)?.len() < 4);
+    /// assert_eq!(trained.tokenize("hugs", false)?, ["hug", "s"]);
     /// # Ok::<(), transformers_tokenization::TokenizationError>(())
     /// ```
     pub fn train_new_from_iterator<I, S>(&self, texts: I, options: &TrainOptions) -> Result<Self>

@@ -88,8 +88,7 @@ impl Builder {
         let mut backend =
             serde_json::from_value::<Backend>(state).map_err(|error| invalid(error.to_string()))?;
         let definition = self.class.definition;
-        backend
-            .add_tokens(self.added_tokens(&renamed))
+        crate::added_tokens::extend(&mut backend, self.added_tokens(&renamed))
             .map_err(|error| invalid(error.to_string()))?;
         crate::added_tokens::add(&mut backend, &self.settings)
             .map_err(|error| invalid(error.to_string()))?;
