@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
 
 use clap::{Args, ValueEnum};
 use transformers_tokenization::{
@@ -122,13 +121,10 @@ pub fn run(arguments: &Arguments) -> Result {
         max_token_length: arguments.max_token_length,
         ..TrainOptions::new(arguments.vocab_size)
     };
-    let failed = Mutex::new(None);
-    let trained = blank.train_new_from_iterator(lines(&arguments.files, &failed), &options);
-    if let Some(failure) = failed
-        .into_inner()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
-    {
-        return Err(failure);
+    let mut lines = Lines::new(&arguments.files);
+    let trained = blank.train_new_from_iterator(lines.by_ref(), &options);
+    if let Some(failure) = lines.failure {
+        return Err(failure.into());
     }
     let trained = trained?;
     trained.save_pretrained(&arguments.output)?;
@@ -164,46 +160,57 @@ fn blank(arguments: &Arguments) -> Result<Tokenizer> {
     Ok(class.blank()?)
 }
 
-/// The lines of the files, with their ends, until one cannot be read.
-fn lines<'a>(
-    files: &'a [PathBuf],
-    failed: &'a Mutex<Option<Failure>>,
-) -> impl Iterator<Item = String> + Send + 'a {
-    let stdin = files.is_empty().then(|| {
-        Ok((
-            "stdin".to_owned(),
-            Box::new(BufReader::new(io::stdin())) as Reader,
-        ))
-    });
-    let opened = files.iter().map(|path| {
-        let name = path.display().to_string();
-        let file = File::open(path).map_err(|error| format!("reading {name} failed: {error}"))?;
-        Ok((name, Box::new(BufReader::new(file)) as Reader))
-    });
-    let lines = stdin.into_iter().chain(opened).flat_map(|source| {
-        let (mut lines, failure) = match source {
-            Ok((name, reader)) => (Some((name, reader)), None),
-            Err(failure) => (None, Some(Err(failure))),
-        };
-        let lines = std::iter::from_fn(move || {
-            let (name, reader) = lines.as_mut()?;
-            let mut line = String::new();
-            match reader.read_line(&mut line) {
-                Ok(0) => None,
-                Ok(_) => Some(Ok(line)),
-                Err(error) => Some(Err(format!("reading {name} failed: {error}"))),
-            }
-        });
-        failure.into_iter().chain(lines)
-    });
-    lines.map_while(|line| {
-        line.map_err(|reason: String| {
-            if let Ok(mut failed) = failed.lock() {
-                *failed = Some(Failure::from(reason));
-            }
-        })
-        .ok()
-    })
+type Reader = Box<dyn BufRead + Send>;
+
+/// The lines of files, with their ends, until one cannot be read.
+struct Lines {
+    files: std::vec::IntoIter<PathBuf>,
+    /// The name of what is being read.
+    name: String,
+    reader: Reader,
+    failure: Option<String>,
 }
 
-type Reader = Box<dyn BufRead + Send>;
+impl Lines {
+    /// Without files, those of stdin.
+    fn new(files: &[PathBuf]) -> Self {
+        let reader: Reader = match files {
+            [] => Box::new(BufReader::new(io::stdin())),
+            _ => Box::new(io::empty()),
+        };
+        Self {
+            files: files.to_vec().into_iter(),
+            name: "stdin".to_owned(),
+            reader,
+            failure: None,
+        }
+    }
+
+    fn read(&mut self) -> io::Result<Option<String>> {
+        loop {
+            let mut line = String::new();
+            if self.reader.read_line(&mut line)? > 0 {
+                return Ok(Some(line));
+            }
+            let Some(path) = self.files.next() else {
+                return Ok(None);
+            };
+            self.name = path.display().to_string();
+            self.reader = Box::new(BufReader::new(File::open(path)?));
+        }
+    }
+}
+
+impl Iterator for Lines {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        if self.failure.is_some() {
+            return None;
+        }
+        self.read().unwrap_or_else(|error| {
+            self.failure = Some(format!("reading {} failed: {error}", self.name));
+            None
+        })
+    }
+}

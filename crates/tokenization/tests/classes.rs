@@ -207,3 +207,18 @@ fn classes_have_types_and_other_names() {
         Err(TokenizationError::InvalidVocabulary(_))
     ));
 }
+
+#[test]
+fn a_model_may_have_a_version_in_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, model) = (
+        folder.path().join("tokenizer.model.v3"),
+        golden("sentencepiece/bpe_bytes.model"),
+    );
+    std::fs::copy(&model, &path).unwrap();
+    let ids = |path| {
+        let tokenizer = LlamaTokenizer::from_files(path, None).unwrap();
+        tokenizer.encode("the sea", true).unwrap()
+    };
+    assert_eq!(ids(&path), ids(&model));
+}

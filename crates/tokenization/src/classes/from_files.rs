@@ -22,9 +22,11 @@ pub(super) fn tokenizer(
         reason,
     };
     let mut builder = Builder::new(class).settings(settings);
-    let extension = vocab.extension().and_then(|extension| extension.to_str());
-    builder = match extension {
-        Some("model") => {
+    let name = vocab.file_name().and_then(|name| name.to_str());
+    let name = name.unwrap_or_default();
+    builder = match vocab.extension().and_then(|extension| extension.to_str()) {
+        // `tokenizer.model`, or `tokenizer.model.v3`
+        _ if name.ends_with(".model") || name.contains(".model.") => {
             let proto =
                 read_model(&files::read(vocab)?).map_err(|reason| invalid(vocab, reason))?;
             builder.sentencepiece(class, &proto)
