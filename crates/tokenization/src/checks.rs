@@ -11,6 +11,14 @@ use tokenizers::utils::SysRegex;
 use crate::backend::Model;
 
 #[derive(Deserialize)]
+struct Parts {
+    #[serde(rename = "normalizer")]
+    _normalizer: Option<Value>,
+    #[serde(rename = "decoder")]
+    _decoder: Option<Value>,
+}
+
+#[derive(Deserialize)]
 struct File {
     model: FileModel,
 }
@@ -28,12 +36,14 @@ enum Merge {
     Text(String),
 }
 
-/// Checks a `tokenizer.json` before it is read: the right half of a merge has to begin with the prefix of continued words,
+/// Checks a `tokenizer.json` before it is read: it has to be JSON to its end, and the right half of a merge has to begin with the prefix of continued words,
 /// which is cut off without looking.
 pub(crate) fn before_reading(bytes: &[u8]) -> Result<(), String> {
     static PREFIX: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r#""continuing_subword_prefix"\s*:\s*"[^"]"#).expect("the pattern is valid")
     });
+    // The library takes for granted that these are JSON.
+    serde_json::from_slice::<Parts>(bytes).map_err(|error| error.to_string())?;
     if !PREFIX.is_match(bytes) {
         return Ok(());
     }
