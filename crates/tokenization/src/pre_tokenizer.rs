@@ -28,7 +28,7 @@ enum Step {
     },
     /// GPT-2's split and its spelling of bytes.
     ByteLevel(ByteLevel),
-    Other(PreTokenizerWrapper),
+    Other(Box<PreTokenizerWrapper>),
 }
 
 /// GPT-2's split.
@@ -71,11 +71,11 @@ fn add_steps(written: &PreTokenizerWrapper, steps: &mut Vec<Step>) {
                     behavior: split.behavior,
                     invert: split.invert,
                 },
-                None => Step::Other(written.clone()),
+                None => Step::Other(Box::new(written.clone())),
             });
         }
         PreTokenizerWrapper::ByteLevel(bytes) => steps.push(Step::ByteLevel(*bytes)),
-        other => steps.push(Step::Other(other.clone())),
+        other => steps.push(Step::Other(Box::new(other.clone()))),
     }
 }
 
@@ -110,7 +110,7 @@ impl Step {
                 let spelling = ByteLevel::new(false, bytes.trim_offsets, false);
                 tokenizers::PreTokenizer::pre_tokenize(&spelling, text)
             }
-            Self::Other(other) => tokenizers::PreTokenizer::pre_tokenize(other, text),
+            Self::Other(other) => tokenizers::PreTokenizer::pre_tokenize(other.as_ref(), text),
         }
     }
 }

@@ -22,14 +22,14 @@ pub(crate) struct TooManySteps {
 
 pub(crate) enum Splitter {
     Linear(Linear),
-    Backtracking(Backtracking),
+    Backtracking(Box<Backtracking>),
 }
 
 impl Splitter {
     /// `None` where the pattern cannot be compiled.
     pub fn new(pattern: &str) -> Option<Self> {
         let linear = Linear::new(pattern).map(Self::Linear);
-        linear.or_else(|| Backtracking::new(pattern).map(Self::Backtracking))
+        linear.or_else(|| Some(Self::Backtracking(Box::new(Backtracking::new(pattern)?))))
     }
 
     /// What the pattern matches, from left to right.
