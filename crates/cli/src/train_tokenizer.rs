@@ -121,7 +121,7 @@ pub fn run(arguments: &Arguments) -> Result {
         max_token_length: arguments.max_token_length,
         ..TrainOptions::new(arguments.vocab_size)
     };
-    let mut lines = Lines::new(&arguments.files);
+    let mut lines = Lines::new(arguments.files.clone());
     let trained = blank.train_new_from_iterator(lines.by_ref(), &options);
     if let Some(failure) = lines.failure {
         return Err(failure.into());
@@ -173,13 +173,13 @@ struct Lines {
 
 impl Lines {
     /// Without files, those of stdin.
-    fn new(files: &[PathBuf]) -> Self {
-        let reader: Reader = match files {
-            [] => Box::new(BufReader::new(io::stdin())),
-            _ => Box::new(io::empty()),
+    fn new(files: Vec<PathBuf>) -> Self {
+        let reader: Reader = match files.is_empty() {
+            true => Box::new(BufReader::new(io::stdin())),
+            false => Box::new(io::empty()),
         };
         Self {
-            files: files.to_vec().into_iter(),
+            files: files.into_iter(),
             name: "stdin".to_owned(),
             reader,
             failure: None,
