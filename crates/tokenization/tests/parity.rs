@@ -43,7 +43,7 @@ struct Row {
 }
 
 enum Subject {
-    Tokenizer(Tokenizer),
+    Tokenizer(Box<Tokenizer>),
     SentencePiece(SentencePieceProcessor),
 }
 
@@ -53,13 +53,13 @@ impl Subject {
         if source.sentencepiece {
             return Self::SentencePiece(SentencePieceProcessor::open(&path).unwrap());
         }
-        Self::Tokenizer(match &source.class {
+        Self::Tokenizer(Box::new(match &source.class {
             Some(name) => TokenizerClass::named(name)
                 .unwrap()
                 .with_files(&path, None)
                 .unwrap(),
             None => AutoTokenizer::from_pretrained(path).unwrap(),
-        })
+        }))
     }
 
     /// What we give for the same input.
