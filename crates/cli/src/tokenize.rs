@@ -11,8 +11,8 @@ use transformers_tokenization::{
 };
 
 use crate::failure::{Failure, Result};
-use crate::source::SourceArguments;
 use crate::output::print;
+use crate::source::SourceArguments;
 
 /// Show how a model reads texts: ids, tokens, and the characters that they stand for
 #[derive(Debug, Args)]

@@ -11,8 +11,8 @@ use transformers_tokenization::{
 };
 
 use crate::failure::{Failure, Result};
-use crate::source::SourceArguments;
 use crate::output::print;
+use crate::source::SourceArguments;
 
 /// Train a tokenizer on text files
 #[derive(Debug, Args)]

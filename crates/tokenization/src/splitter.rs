@@ -272,6 +272,7 @@ impl Backtracking {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use tokenizers::utils::SysRegex;
 
     use super::*;
