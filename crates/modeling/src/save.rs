@@ -48,7 +48,7 @@ impl dyn PreTrainedModel + '_ {
     /// Writes the model into a folder, from which `from_pretrained` loads it here and in Python, with default options.
     ///
     /// # Errors
-    /// See [`save_pretrained_with`](Self::save_pretrained_with).
+    /// As those of `save_pretrained_with`.
     pub fn save_pretrained(&self, folder: impl AsRef<Path>) -> Result<(), ModelError> {
         self.save_pretrained_with(folder, &SaveOptions::default())
     }
