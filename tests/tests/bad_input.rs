@@ -363,8 +363,16 @@ fn generation_values_out_of_range() {
         &["max_new_tokens"],
     );
     check(
-        try_with(|config| config.num_beams = Some(3)),
-        &["num_beams", "not supported yet"],
+        try_with(|config| config.num_beams = Some(0)),
+        &["num_beams"],
+    );
+    check(
+        try_with(|config| config.sequence_bias = Some(true.into())),
+        &["sequence_bias", "token ids"],
+    );
+    check(
+        try_with(|config| config.guidance_scale = Some(1.5)),
+        &["guidance_scale", "not supported yet"],
     );
     check(
         try_with(|config| config.max_length = Some(1)),
