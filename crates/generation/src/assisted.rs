@@ -44,7 +44,7 @@ impl Assisted<'_, '_> {
             ..Progress::default()
         };
         while progress.finished.is_none() {
-            let draft = self.draft()?;
+            let draft = self.draft(steps)?;
             let accepted = self.check(steps, &draft, &mut progress)?;
             steps.crop(self.sequence.ids.len() - 1);
             self.candidates.update(accepted, draft.len());
@@ -79,11 +79,20 @@ impl Assisted<'_, '_> {
         })
     }
 
-    /// Candidates, of which one less than there is room for.
-    fn draft(&mut self) -> Result<Vec<u32>, GenerateError> {
+    /// Candidates, of which one less than there is room for; none in a pass where they would change the rotation of
+    /// what is before them.
+    fn draft<M: PreTrainedModel + ?Sized>(
+        &mut self,
+        steps: &mut Steps<'_, M>,
+    ) -> Result<Vec<u32>, GenerateError> {
+        let len = self.sequence.ids.len();
+        steps.renew(len);
         let room = self.settings.max_new_tokens - self.sequence.new_len();
         let mut draft = self.candidates.draft(&self.sequence.ids)?;
         draft.truncate(room.saturating_sub(1));
+        if !steps.extends_to(len + draft.len()) {
+            draft.clear();
+        }
         Ok(draft)
     }
 
@@ -97,7 +106,7 @@ impl Assisted<'_, '_> {
         let ids = [&self.sequence.ids[steps.cached()..], draft].concat();
         let mut mask = self.sequence.mask();
         mask.resize(mask.len() + draft.len(), 1);
-        let logits = steps.logits(&[&ids], &[mask], draft.len() + 1)?;
+        let logits = steps.logits(&[&ids], Some(&[mask]), draft.len() + 1)?;
         for (accepted, mut scores) in logits.into_iter().enumerate() {
             let step = self.sequence.new_len();
             progress.outputs.add_logits(std::slice::from_ref(&scores));

@@ -10,7 +10,7 @@ use crate::GenerateError;
 
 /// Drafts what may follow.
 pub(crate) trait CandidateGenerator {
-    /// Tokens that may follow `ids`, likeliest first in the sense of reading; none is fine.
+    /// Tokens that may follow `ids`, in their order; none is fine.
     fn draft(&mut self, ids: &[u32]) -> Result<Vec<u32>, GenerateError>;
 
     /// Of `drafted` tokens, `accepted` were kept.

@@ -27,7 +27,7 @@ pub(crate) struct Custom {
 #[derive(Debug)]
 pub(crate) struct ProcessorList {
     config: GenerationConfig,
-    /// Before those that need the row's prompt, and after them.
+    /// Before, between and after the two that need the row's prompt.
     parts: [Processors; 3],
 }
 

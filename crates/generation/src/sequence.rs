@@ -129,55 +129,53 @@ impl<'m, M: PreTrainedModel + ?Sized> Steps<'m, M> {
         new: usize,
     ) -> Result<Vec<Vec<f32>>, GenerateError> {
         let len = sequences.clone().next().map_or(0, |row| row.ids.len());
-        let outdated = self.cache.as_ref().filter(|cache| cache.is_outdated(len));
-        let new = match outdated.and_then(|_| self.model.new_cache()) {
-            Some(empty) => {
-                self.cache = Some(empty);
-                len
-            }
-            None => new,
+        let new = match self.renew(len) || self.cache.is_none() {
+            true => len,
+            false => new,
         };
-        let cached = self.cache.is_some();
-        let fresh = |sequence: &'s Sequence<'a>| match cached {
-            true => &sequence.ids[sequence.ids.len() - new..],
-            false => &sequence.ids[..],
-        };
+        let fresh = |sequence: &'s Sequence<'a>| &sequence.ids[len - new..];
         let ids: Vec<_> = sequences.clone().map(fresh).collect();
-        let masks: Vec<_> = sequences.map(Sequence::mask).collect();
-        self.logits(&ids, &masks, 1)
+        let padded = sequences.clone().any(|sequence| sequence.padding > 0);
+        let masks: Option<Vec<_>> = padded.then(|| sequences.map(Sequence::mask).collect());
+        self.logits(&ids, masks.as_deref(), 1)
     }
 
     /// Logits of the last `keep` positions, `[rows * keep][vocab]`: of rows `ids` after what the cache holds. `masks`
-    /// are of whole rows: 0 for padding.
+    /// are of whole rows, where there is padding: 0 for it.
     pub fn logits(
         &mut self,
         ids: &[&[u32]],
-        masks: &[Vec<u32>],
+        masks: Option<&[Vec<u32>]>,
         keep: usize,
     ) -> Result<Vec<Vec<f32>>, GenerateError> {
         let len = ids.first().map_or(0, |ids| ids.len());
-        let whole = masks.first().map_or(0, Vec::len);
-        let padded = masks.iter().flatten().any(|column| *column == 0);
-        let pieces = match (&self.cache, self.prefill_chunk_size) {
+        let past = self.cached();
+        let size = match (&self.cache, self.prefill_chunk_size) {
             (Some(_), Some(size)) => size.max(keep),
             _ => len.max(1),
         };
-        let mut logits = Vec::new();
-        for start in (0..len).step_by(pieces) {
+        let mut start = 0;
+        loop {
             // The last piece has all positions that are kept.
-            let end = match start + pieces + keep > len {
+            let mut end = match start + size + keep > len {
                 true => len,
-                false => start + pieces,
+                false => start + size,
             };
-            let piece: Vec<&[u32]> = ids.iter().map(|ids| &ids[start..end]).collect();
-            let masks = masks.iter().map(|mask| &mask[..whole - len + end]);
-            let mask = padded.then(|| Rows::new(&masks.collect::<Vec<_>>()));
-            logits = self.forward(Rows::new(&piece)?, mask.transpose()?, keep)?;
-            if end == len {
-                break;
+            // Keys of the pieces before have another rotation than the whole: all at once, then.
+            if past == 0 && self.renew(len) {
+                (start, end) = (0, len);
             }
+            let piece: Vec<&[u32]> = ids.iter().map(|ids| &ids[start..end]).collect();
+            let seen = |masks: &[Vec<u32>]| {
+                let masks = masks.iter().map(|mask| &mask[..past + end]);
+                Rows::new(&masks.collect::<Vec<_>>())
+            };
+            let logits = self.forward(Rows::new(&piece)?, masks.map(seen).transpose()?, keep)?;
+            if end == len {
+                return Ok(logits);
+            }
+            start = end;
         }
-        Ok(logits)
     }
 
     fn forward(
@@ -202,6 +200,15 @@ impl<'m, M: PreTrainedModel + ?Sized> Steps<'m, M> {
         Ok(to_rows(self.model.forward(&inputs, cache)?.logits()?))
     }
 
+    /// Empties the cache if a sequence of `len` tokens needs all of its keys anew; says whether it did.
+    pub fn renew(&mut self, len: usize) -> bool {
+        let outdated = self.cache.as_ref().filter(|cache| cache.is_outdated(len));
+        let empty = outdated.and_then(|_| self.model.new_cache());
+        let renewed = empty.is_some();
+        self.cache = empty.or(self.cache.take());
+        renewed
+    }
+
     /// Forgets what the cache holds beyond the first `len` tokens; where it cannot, everything.
     pub fn crop(&mut self, len: usize) {
         if let Some(cache) = &mut self.cache
@@ -211,6 +218,12 @@ impl<'m, M: PreTrainedModel + ?Sized> Steps<'m, M> {
         {
             *cache = empty;
         }
+    }
+
+    /// Whether a pass over a sequence of `len` tokens goes with the keys that the cache holds.
+    pub fn extends_to(&self, len: usize) -> bool {
+        let cache = self.cache.as_ref();
+        cache.is_some_and(|cache| cache.seq_len() > 0 && !cache.is_outdated(len))
     }
 
     /// How many tokens the cache holds.

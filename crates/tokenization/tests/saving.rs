@@ -180,3 +180,23 @@ fn legacy_keys_are_read_and_not_written() {
     let keys: Vec<&String> = config.as_object().unwrap().keys().collect();
     assert!(keys.is_sorted());
 }
+
+#[cfg(unix)]
+#[test]
+fn saved_files_are_as_readable_as_any() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    common::tokenizer(FOLDERS[0])
+        .save_pretrained(folder.path())
+        .unwrap();
+    let plain = folder.path().join("plain");
+    std::fs::write(&plain, "").unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+    let saved = folder.path().join("tokenizer.json");
+    assert_eq!(mode(&saved), mode(&plain));
+    assert!(
+        !files(folder.path())
+            .iter()
+            .any(|name| name.starts_with('.'))
+    );
+}

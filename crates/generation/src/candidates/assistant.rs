@@ -86,9 +86,7 @@ impl<'m> AssistantModel<'m> {
         let known = same.count().min(text.len() - 1);
         self.steps.crop(known);
         let known = self.steps.cached();
-        let logits = self
-            .steps
-            .logits(&[&text[known..]], &[vec![1; text.len()]], 1)?;
+        let logits = self.steps.logits(&[&text[known..]], None, 1)?;
         self.cached = text[..self.steps.cached()].to_vec();
         let probs = softmax(&logits[0]);
         let best = (0..probs.len()).max_by(|a, b| probs[*a].total_cmp(&probs[*b]).then(b.cmp(a)));

@@ -165,8 +165,7 @@ impl LogitsProcessor for Eta {
 }
 
 /// XTC ("exclude top choices"): of several tokens that are at least as likely as `threshold`, only the least likely
-/// stays. `draw` says whether, step by step: see [`Xtc::probability`]. Known from llama.cpp and others; the reference
-/// has none.
+/// stays. A draw at every step says whether. Known from llama.cpp and others; the reference has none.
 #[derive(Debug, Clone, Copy)]
 pub struct Xtc {
     /// How often it is applied.
