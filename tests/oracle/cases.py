@@ -5,7 +5,7 @@ are chosen to differ from each other wherever the architecture lets them, so tha
 keep a folder below 100 kB.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Case:
     labels: bool = False
     # whether the states between the layers are kept: in one case of each family
     hidden_states: bool = True
+    # whether the weights of attention are kept: see WITH_ATTENTIONS
+    attentions: bool = False
     # whether the gradients of the loss are kept
     gradients: bool = False
     # whether there are segment ids, and on which side the second text is padded
@@ -774,3 +776,29 @@ from cases_dense import DENSE  # noqa: E402  (it needs what is above)
 from cases_encoder_decoder import ENCODER_DECODER  # noqa: E402  (it needs what is above)
 
 CASES |= ENCODER_DECODER | DENSE
+
+# Of every kind of attention one case: plain, grouped, windows, softcaps, sinks, biases by distance, latent, relative
+# positions, disentangled, and from a decoder to an encoder.
+WITH_ATTENTIONS = (
+    "llama",
+    "mistral",
+    "gpt2",
+    "gemma2",
+    "gpt_oss",
+    "bloom",
+    "falcon_alibi",
+    "deepseek_v3",
+    "bert",
+    "bert_classes",
+    "albert",
+    "distilbert",
+    "mpnet",
+    "deberta_v2",
+    "modernbert",
+    "modernbert_decoder",
+    "nomic_bert",
+    "eurobert",
+    "bart",
+    "t5",
+)
+CASES |= {name: replace(CASES[name], attentions=True) for name in WITH_ATTENTIONS}

@@ -178,11 +178,17 @@ def labels(case, config, ids, mask, generator):
 @torch.no_grad()
 def forward(case, model, inputs):
     """(name of the main output, main output, all outputs by their names in `ref.safetensors`)."""
-    output = model(**inputs, output_hidden_states=case.hidden_states)
+    options = dict(output_hidden_states=case.hidden_states)
+    # no other attention has weights
+    if case.attentions and model.config._attn_implementation == "eager":
+        options["output_attentions"] = True
+    output = model(**inputs, **options)
     main = next(name for name in MAIN if output.get(name) is not None)
     tensors = {name: output[name] for name in (main, *OTHERS) if output.get(name) is not None}
     for name in ("hidden_states", "encoder_hidden_states", "decoder_hidden_states"):
         tensors |= {f"{name}.{i}": state for i, state in enumerate(output.get(name) or ())}
+    for name in ("attentions", "encoder_attentions", "decoder_attentions", "cross_attentions"):
+        tensors |= {f"{name}.{i}": weights for i, weights in enumerate(output.get(name) or ())}
     return main, output[main], tensors
 
 

@@ -247,6 +247,10 @@ fn is_known(name: &str) -> bool {
         "hidden_states.",
         "encoder_hidden_states.",
         "decoder_hidden_states.",
+        "attentions.",
+        "encoder_attentions.",
+        "decoder_attentions.",
+        "cross_attentions.",
         "grad.",
     ];
     known(plain) || prefixes.iter().any(|prefix| name.starts_with(prefix))

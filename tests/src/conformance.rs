@@ -87,10 +87,11 @@ impl std::fmt::Display for Outcome {
 }
 
 /// The columns of the table, in order.
-pub const CHECKS: [&str; 12] = [
+pub const CHECKS: [&str; 13] = [
     "logits",
     "encoder",
     "hidden",
+    "attention",
     "pooler",
     "loss",
     "gradients",
@@ -248,6 +249,14 @@ const STACKS: [&str; 3] = [
     "decoder_hidden_states",
 ];
 
+/// The weights of attention, by who attends.
+const ATTENTIONS: [&str; 4] = [
+    "attentions",
+    "encoder_attentions",
+    "decoder_attentions",
+    "cross_attentions",
+];
+
 /// Which tokens of the main output count.
 fn main_mask<'a>(case: &Case, inputs: &'a ModelInputs) -> Option<&'a Rows<u32>> {
     match case.reference.kind {
@@ -369,6 +378,7 @@ fn forward_checks(case: &Case, model: &dyn PreTrainedModel) -> Result<Vec<Check>
         }
     }
 
+    checks.push(attentions_check(case, model)?);
     checks.extend(hidden_check(case, &inputs, output)?);
     Ok(checks)
 }
@@ -409,6 +419,49 @@ fn hidden_check(
     }
     let (found, limit) = worst(distances);
     Ok(Some(distance("hidden", found, limit)))
+}
+
+/// The weights of attention of every layer that the case has them of, and of every case the main output of that pass,
+/// which no fused kernel computes.
+fn attentions_check(case: &Case, model: &dyn PreTrainedModel) -> Result<Check, CaseError> {
+    let inputs = ModelInputs {
+        output_attentions: true,
+        ..inputs(case)?
+    };
+    let output = model.forward(&inputs, None)?;
+    let ours = [
+        &output.attentions,
+        &output.encoder_attentions,
+        &output.decoder_attentions,
+        &output.cross_attentions,
+    ];
+    let (mask, target) = (&inputs.attention_mask, &inputs.decoder_attention_mask);
+    let masks = [mask, mask, target, target];
+    let mut distances = vec![compare_named(case, &inputs, &output, main_name(case)?)?];
+    for ((name, weights), mask) in ATTENTIONS.into_iter().zip(ours).zip(masks) {
+        let weights = weights.as_deref().unwrap_or_default();
+        let reference = case.tensors.names_after(&format!("{name}.")).len();
+        if reference > 0 && weights.len() != reference {
+            return Err(CaseError::Length {
+                name: name.to_owned(),
+                reference,
+                ours: weights.len(),
+            });
+        }
+        for (index, weights) in weights.iter().take(reference).enumerate() {
+            let [batch, heads, queries, keys] = weights.dims();
+            let rows = weights.clone().reshape([batch, heads * queries, keys]);
+            let counts = |mask: &Rows<u32>| {
+                let of_heads = mask.iter().map(|row| row.repeat(heads));
+                Rows::new(&of_heads.collect::<Vec<_>>())
+            };
+            let mask = mask.as_ref().map(counts).transpose()?;
+            let name = format!("{name}.{index}");
+            distances.push(compare(case, &name, rows, mask.as_ref())?);
+        }
+    }
+    let (found, limit) = worst(distances);
+    Ok(distance("attention", found, limit))
 }
 
 fn padded_check(case: &Case, model: &dyn PreTrainedModel) -> Result<Check, CaseError> {

@@ -34,6 +34,14 @@ pub enum ModelError {
     },
     #[error("a family named `{model_type}` is registered already")]
     AlreadyRegistered { model_type: String },
+    #[error(
+        "attention `{name}` is not known; known are {known}. Add yours with `AttentionInterface::register`."
+    )]
+    UnknownAttention { name: String, known: String },
+    #[error("an implementation of attention named `{name}` is registered already")]
+    AttentionRegistered { name: String },
+    #[error("attention `{name}` gives no weights, which `output_attentions` asks for: use `eager`")]
+    NoAttentionWeights { name: String },
     #[error("`{key}`: the activation `{name}` is not known; known are {known}. Check config.json.")]
     UnknownActivation {
         key: &'static str,

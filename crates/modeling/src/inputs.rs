@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::loss::IGNORE_INDEX;
+use crate::nn::{AttentionInterface, States};
 use crate::{ModelError, Rows};
 
 /// Arguments of a forward pass, by the reference's names.
@@ -36,6 +37,10 @@ pub struct ModelInputs {
     pub encoder_outputs: Option<Tensor<3>>,
     /// Keep the states between the layers.
     pub output_hidden_states: bool,
+    /// Keep the weights of attention, which is then computed without a fused kernel.
+    pub output_attentions: bool,
+    /// How attention is computed. `None`: as the model was set, else by what is fastest.
+    pub attention: Option<AttentionInterface>,
     /// Compute the states of padding too, which are otherwise zeros where that saves work.
     pub states_of_padding: bool,
     /// Keep the routers' logits of models with a mixture of experts; the loss then has their load-balancing loss in it.
@@ -244,6 +249,8 @@ pub struct ModelOutput {
     pub pooler_output: Option<Tensor<2>>,
     /// The embeddings and every layer's output, `[batch, seq, hidden]` each; the last one is normed in decoders.
     pub hidden_states: Option<Vec<Tensor<3>>>,
+    /// The weights of attention after the softmax, one `[batch, heads, seq, keys]` for each layer that has some.
+    pub attentions: Option<Vec<Tensor<4>>>,
     /// The logits of every sparse layer's router, `[batch * seq, experts]`.
     pub router_logits: Option<Vec<Tensor<2>>>,
     /// `[1]`: the load-balancing loss, when router logits were asked for.
@@ -254,14 +261,21 @@ pub struct ModelOutput {
     pub encoder_hidden_states: Option<Vec<Tensor<3>>>,
     /// As `hidden_states`, of the decoder of an encoder–decoder.
     pub decoder_hidden_states: Option<Vec<Tensor<3>>>,
+    /// As `attentions`, of the encoder of an encoder–decoder.
+    pub encoder_attentions: Option<Vec<Tensor<4>>>,
+    /// As `attentions`, of the decoder of an encoder–decoder to its own tokens.
+    pub decoder_attentions: Option<Vec<Tensor<4>>>,
+    /// Of the decoder to the encoder's states, `[batch, heads, decoder seq, seq]`.
+    pub cross_attentions: Option<Vec<Tensor<4>>>,
 }
 
 impl ModelOutput {
-    /// The output of a headless model: its last states, and those between its layers.
-    pub fn of_states((last, all): (Tensor<3>, Option<Vec<Tensor<3>>>)) -> Self {
+    /// The output of a headless model.
+    pub fn of_states(states: States) -> Self {
         Self {
-            last_hidden_state: Some(last),
-            hidden_states: all,
+            last_hidden_state: Some(states.last),
+            hidden_states: states.all,
+            attentions: states.attentions,
             ..Self::default()
         }
     }

@@ -97,6 +97,8 @@ pub struct LoadOptions {
     pub seed: Option<u64>,
     /// What such parameters get, in place of their family's rules.
     pub init_weights: Option<InitWeights>,
+    /// How attention is computed, by a name of [`AttentionInterface`](crate::nn::AttentionInterface). `None`: `sdpa`.
+    pub attn_implementation: Option<String>,
     /// Told about the tensors as they are loaded; downloads have a sink of their own in `hub`.
     pub progress: Option<Arc<dyn LoadProgress>>,
     /// Ends downloads and loading from another thread, with an error.
@@ -117,6 +119,7 @@ impl Default for LoadOptions {
             precision: Precision::default(),
             seed: None,
             init_weights: None,
+            attn_implementation: None,
             progress: None,
             cancel: None,
         }
@@ -183,6 +186,7 @@ pub(crate) fn from_pretrained(
             plan.report
         );
     }
+    choose_attention(model.as_mut(), options)?;
     let info = model.info_mut();
     info.generation_config = GenerationConfig::from_files(&files, &info.config)?;
     info.loading_info = plan.report;
@@ -193,6 +197,16 @@ pub(crate) fn from_pretrained(
         files: Some(Arc::new(files)),
     };
     Ok(model)
+}
+
+fn choose_attention(
+    model: &mut dyn PreTrainedModel,
+    options: &LoadOptions,
+) -> Result<(), ModelError> {
+    match &options.attn_implementation {
+        Some(name) => model.set_attn_implementation(name),
+        None => Ok(()),
+    }
 }
 
 fn init(config: &AutoConfig, options: &LoadOptions, device: &Device) -> Init {
@@ -232,6 +246,7 @@ pub(crate) fn from_config(
     if let Some(rules) = &options.init_weights {
         model = rules.apply(model, &init.draws, device);
     }
+    choose_attention(model.as_mut(), options)?;
     let info = model.info_mut();
     info.generation_config = GenerationConfig::from_model_config(config)?;
     info.origin.head = Some(head);

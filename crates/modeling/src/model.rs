@@ -3,6 +3,7 @@
 //! [`Forward`] is what a model file writes. [`PreTrainedModel`] is what everything above it holds: the same, without
 //! the concrete type. [`Pretrained`] is the one adapter from the first to the second.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 
 use burn::module::Module;
@@ -11,7 +12,7 @@ use transformers_config::{AutoConfig, GenerationConfig};
 use transformers_weights::LoadReport;
 
 use crate::erased::{Erase, ParameterMapper, ParameterVisitor};
-use crate::nn::Cache;
+use crate::nn::{AttentionInterface, Cache};
 use crate::origin::Origin;
 use crate::parameters::Names;
 use crate::{ModelError, ModelInputs, ModelOutput};
@@ -60,6 +61,8 @@ pub struct ModelInfo {
     pub loading_info: LoadReport,
     /// How it was made.
     pub(crate) origin: Origin,
+    /// How attention is computed; `None`: by what is fastest.
+    pub(crate) attention: Option<AttentionInterface>,
 }
 
 /// A model of any family: what auto classes, `generate` and the layers above hold.
@@ -91,6 +94,15 @@ pub trait PreTrainedModel: Debug + Send + Sync {
 
     /// The same, to fill in or change.
     fn info_mut(&mut self) -> &mut ModelInfo;
+
+    /// Chooses how attention is computed, by a name of [`AttentionInterface`]: `eager`, `sdpa`, or yours.
+    ///
+    /// # Errors
+    /// A name that is not registered.
+    fn set_attn_implementation(&mut self, name: &str) -> Result<(), ModelError> {
+        self.info_mut().attention = Some(AttentionInterface::get(name)?);
+        Ok(())
+    }
 
     /// A copy that shares the weights until one of the two changes them.
     fn boxed_clone(&self) -> Box<dyn PreTrainedModel>;
@@ -147,12 +159,24 @@ impl<M: Module + Forward + Sync + 'static> Pretrained<M> {
             generation_config: GenerationConfig::default(),
             loading_info: LoadReport::default(),
             origin: Origin::default(),
+            attention: None,
         };
         Box::new(Self {
             module,
             info,
             names,
         })
+    }
+
+    /// The inputs with the model's attention, unless they choose their own.
+    fn with_attention<'a>(&self, inputs: &'a ModelInputs) -> Cow<'a, ModelInputs> {
+        match (&self.info.attention, &inputs.attention) {
+            (Some(attention), None) => Cow::Owned(ModelInputs {
+                attention: Some(attention.clone()),
+                ..inputs.clone()
+            }),
+            _ => Cow::Borrowed(inputs),
+        }
     }
 
     fn map_module(self, f: impl FnOnce(M) -> M) -> Box<dyn PreTrainedModel> {
@@ -169,7 +193,7 @@ impl<M: Module + Forward + Sync + 'static> PreTrainedModel for Pretrained<M> {
         inputs: &ModelInputs,
         cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
-        self.module.forward(inputs, cache)
+        self.module.forward(&self.with_attention(inputs), cache)
     }
 
     fn new_cache(&self) -> Option<Box<dyn Cache>> {
@@ -181,7 +205,7 @@ impl<M: Module + Forward + Sync + 'static> PreTrainedModel for Pretrained<M> {
     }
 
     fn encode(&self, inputs: &ModelInputs) -> Result<Option<Tensor<3>>, ModelError> {
-        self.module.encode(inputs)
+        self.module.encode(&self.with_attention(inputs))
     }
 
     fn info(&self) -> &ModelInfo {

@@ -68,6 +68,18 @@ pub fn attention(
         };
         return on_cpu(q, [k, v], kernels::KeyRows::Dense(kv_len), seen, options);
     }
+    in_primitives(q, k, v, mask, options).0
+}
+
+/// [`attention`] in burn primitives on every device, in the reference's eager order, with the weights that the softmax
+/// gives: `[batch, heads, q_len, kv_len]`, without the share of [sinks](AttentionOptions::sinks).
+pub fn eager_attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    mask: &Mask,
+    options: &AttentionOptions,
+) -> (Tensor<3>, Tensor<4>) {
     in_primitives(q, k, v, mask, options)
 }
 
@@ -116,14 +128,14 @@ pub(crate) fn on_cpu(
     tensor(y, [batch, q_len, heads_of_q * shape.value_dim])
 }
 
-/// In the reference's eager order.
+/// What is attended to, and the weights.
 pub(crate) fn in_primitives(
     q: Tensor<4>,
     k: Tensor<4>,
     v: Tensor<4>,
     mask: &Mask,
     options: &AttentionOptions,
-) -> Tensor<3> {
+) -> (Tensor<3>, Tensor<4>) {
     let [batch, heads, q_len, head_dim] = q.dims();
     let [_, kv_heads, kv_len, value_dim] = v.dims();
     let group = heads / kv_heads;
@@ -159,10 +171,12 @@ pub(crate) fn in_primitives(
             softmax(joined).narrow(3, 0, kv_len).reshape(folded)
         }
     };
-    weights
-        .cast(dtype)
+    let weights = weights.cast(dtype);
+    let y = weights
+        .clone()
         .matmul(v)
         .reshape([batch, heads, q_len, value_dim])
         .swap_dims(1, 2)
-        .reshape([batch, q_len, heads * value_dim])
+        .reshape([batch, q_len, heads * value_dim]);
+    (y, weights.reshape(by_head))
 }

@@ -24,7 +24,7 @@ mod weight;
 mod write;
 
 pub use activation::{Activation, activate, gated};
-pub use attention::{AttentionOptions, attention};
+pub use attention::{AttentionOptions, attention, eager_attention};
 pub use experts::{Experts, Gate, experts};
 pub use linear::{embedding, linear, linears};
 pub use mask::Mask;

@@ -72,7 +72,7 @@ pub fn paged_attention(
         ..options.clone()
     };
     let (k, v) = (pages.gather(&pages.keys), pages.gather(&pages.values));
-    in_primitives(q, k, v, &Mask::bidirectional(), &options)
+    in_primitives(q, k, v, &Mask::bidirectional(), &options).0
 }
 
 impl Pages<'_> {

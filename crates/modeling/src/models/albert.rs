@@ -11,9 +11,9 @@ use crate::nn::heads::{
     PooledClassifier, SpanHead, TokenClassifier, by_token, first, pooled, states, to_vocabulary,
 };
 use crate::nn::{
-    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear, Mask,
-    PositionCount, TaskHead, TextEmbeddings, TextEmbeddingsOptions, Tokens, activation,
-    self_attention,
+    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear,
+    MaskedAttention, PositionCount, TaskHead, TextEmbeddings, TextEmbeddingsOptions, Tokens,
+    activation, self_attention,
 };
 use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput};
 
@@ -90,11 +90,11 @@ struct AlbertAttention {
 }
 
 impl AlbertAttention {
-    fn forward(&self, x: Tensor<3>, mask: &Mask) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, attention: &MaskedAttention<'_>) -> Tensor<3> {
         let head_dim = x.dims()[2] / self.heads;
         let scores = ops::AttentionOptions::new((head_dim as f64).powf(-0.5));
         let projections = [&self.query, &self.key, &self.value];
-        let attended = self_attention(x.clone(), projections, self.heads, mask, &scores);
+        let attended = self_attention(x.clone(), projections, self.heads, attention, &scores);
         self.LayerNorm.add(self.dense.forward(attended), x)
     }
 }
@@ -130,8 +130,8 @@ impl AlbertLayer {
         })
     }
 
-    fn forward(&self, x: Tensor<3>, mask: &Mask) -> Tensor<3> {
-        let x = self.attention.forward(x, mask);
+    fn forward(&self, x: Tensor<3>, attention: &MaskedAttention<'_>) -> Tensor<3> {
+        let x = self.attention.forward(x, attention);
         let inner = ops::activate(self.ffn.forward(x.clone()), self.activation);
         self.full_layer_layer_norm
             .add(self.ffn_output.forward(inner), x)
@@ -176,12 +176,12 @@ impl Forward for AlbertModel {
         let tokens = Tokens::new(inputs, &self.embeddings.word_embeddings)?;
         let hidden = self.embeddings.forward(&tokens)?;
         let hidden = self.encoder.embedding_hidden_mapping_in.forward(hidden);
-        let mask = tokens.mask(None);
-        let layer = |layer: &AlbertLayer, hidden| layer.forward(hidden, &mask);
-        let states = tokens.through(hidden, self.encoder.layers(), layer, |hidden| hidden);
+        let attention = tokens.attention(None);
+        let layer = |layer: &AlbertLayer, hidden| layer.forward(hidden, &attention);
+        let states = tokens.through(hidden, self.encoder.layers(), layer, |hidden| hidden)?;
         let pooler = self.pooler.as_ref();
         Ok(ModelOutput {
-            pooler_output: pooler.map(|pooler| pooler.forward(first(states.0.clone())).tanh()),
+            pooler_output: pooler.map(|pooler| pooler.forward(first(states.last.clone())).tanh()),
             ..ModelOutput::of_states(states)
         })
     }
@@ -241,13 +241,9 @@ impl TaskHead<Albert> for AlbertMaskedLM {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let words = &base.embeddings.word_embeddings;
-        by_token(
-            self.predictions.logits(hidden, words),
-            hidden_states,
-            inputs,
-        )
+        by_token(self.predictions.logits(hidden, words), rest, inputs)
     }
 }
 
@@ -283,13 +279,8 @@ impl TaskHead<Albert> for AlbertPreTraining {
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
         let order = self.sop_classifier.classifier.forward(pooled(&output)?);
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let words = &base.embeddings.word_embeddings;
-        pretraining(
-            self.predictions.logits(hidden, words),
-            order,
-            hidden_states,
-            inputs,
-        )
+        pretraining(self.predictions.logits(hidden, words), order, rest, inputs)
     }
 }

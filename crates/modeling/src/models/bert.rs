@@ -13,12 +13,13 @@ use transformers_ops as ops;
 
 use crate::loss::{cross_entropy, token_loss};
 use crate::nn::heads::{
-    PooledClassifier, SpanHead, TokenClassifier, by_row, by_token, pooled, states, to_vocabulary,
+    PooledClassifier, SpanHead, TokenClassifier, by_row, by_token, pooled, rest, states,
+    to_vocabulary,
 };
 use crate::nn::{
-    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear, Mask, Pooler,
-    PositionCount, RowScores, States, TaskHead, TextEmbeddings, TextEmbeddingsOptions, Tokens,
-    self_attention,
+    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear,
+    MaskedAttention, Pooler, PositionCount, RowScores, States, TaskHead, TextEmbeddings,
+    TextEmbeddingsOptions, Tokens, self_attention,
 };
 use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput};
 
@@ -151,11 +152,11 @@ struct BertSelfAttention {
 }
 
 impl BertSelfAttention {
-    fn forward(&self, x: Tensor<3>, mask: &Mask) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, attention: &MaskedAttention<'_>) -> Tensor<3> {
         let head_dim = x.dims()[2] / self.heads;
         let scores = ops::AttentionOptions::new((head_dim as f64).powf(-0.5));
         let projections = [&self.query, &self.key, &self.value];
-        self_attention(x, projections, self.heads, mask, &scores)
+        self_attention(x, projections, self.heads, attention, &scores)
     }
 }
 
@@ -233,8 +234,8 @@ impl BertLayer {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, mask: &Mask) -> Tensor<3> {
-        let attended = self.attention.self_.forward(x.clone(), mask);
+    fn forward(&self, x: Tensor<3>, attention: &MaskedAttention<'_>) -> Tensor<3> {
+        let attended = self.attention.self_.forward(x.clone(), attention);
         let x = self.attention.output.forward(attended, x);
         let inner = self.intermediate.forward(x.clone(), self.activation);
         self.output.forward(inner, x)
@@ -282,9 +283,9 @@ impl BertModel {
         if let Some(project) = &self.embeddings_project {
             hidden = project.forward(hidden);
         }
-        let mask = tokens.mask(None);
-        let layer = |layer: &BertLayer, hidden| layer.forward(hidden, &mask);
-        Ok(tokens.through(hidden, &self.encoder.layer, layer, |hidden| hidden))
+        let attention = tokens.attention(None);
+        let layer = |layer: &BertLayer, hidden| layer.forward(hidden, &attention);
+        tokens.through(hidden, &self.encoder.layer, layer, |hidden| hidden)
     }
 }
 
@@ -297,7 +298,7 @@ impl Forward for BertModel {
         let states = self.encode(inputs)?;
         let pooler = self.pooler.as_ref();
         Ok(ModelOutput {
-            pooler_output: pooler.map(|pooler| pooler.forward(states.0.clone())),
+            pooler_output: pooler.map(|pooler| pooler.forward(states.last.clone())),
             ..ModelOutput::of_states(states)
         })
     }
@@ -372,9 +373,9 @@ impl<C: BertLike> TaskHead<OnBert<C>> for BertOnlyMLMHead {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let logits = self.cls.predictions.logits(hidden, base.words());
-        by_token(logits, hidden_states, inputs)
+        by_token(logits, rest, inputs)
     }
 }
 
@@ -408,7 +409,7 @@ impl<C: BertLike> TaskHead<OnBert<C>> for BertOnlyNSPHead {
     ) -> Result<ModelOutput, ModelError> {
         let logits = self.cls.seq_relationship.forward(pooled(&output)?);
         let scores = RowScores::Labels(Some(ProblemType::SingleLabelClassification));
-        by_row(logits, output.hidden_states, inputs, scores)
+        by_row(logits, rest(output), inputs, scores)
     }
 }
 
@@ -443,9 +444,9 @@ impl<C: BertLike> TaskHead<OnBert<C>> for BertPreTrainingHeads {
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
         let follows = self.cls.seq_relationship.forward(pooled(&output)?);
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let logits = self.cls.predictions.logits(hidden, base.words());
-        pretraining(logits, follows, hidden_states, inputs)
+        pretraining(logits, follows, rest, inputs)
     }
 }
 
@@ -453,7 +454,7 @@ impl<C: BertLike> TaskHead<OnBert<C>> for BertPreTrainingHeads {
 pub(crate) fn pretraining(
     prediction_logits: Tensor<3>,
     seq_relationship_logits: Tensor<2>,
-    hidden_states: Option<Vec<Tensor<3>>>,
+    rest: ModelOutput,
     inputs: &ModelInputs,
 ) -> Result<ModelOutput, ModelError> {
     let loss = match (inputs.label_ids()?, &inputs.next_sentence_label) {
@@ -467,7 +468,6 @@ pub(crate) fn pretraining(
         loss,
         prediction_logits: Some(prediction_logits),
         seq_relationship_logits: Some(seq_relationship_logits),
-        hidden_states,
-        ..ModelOutput::default()
+        ..rest
     })
 }

@@ -13,9 +13,9 @@ use super::bert::{BertIntermediate, BertOutput};
 use crate::loss::soft_cross_entropy;
 use crate::nn::heads::{SpanHead, TokenClassifier, by_row, by_token, first, states, to_vocabulary};
 use crate::nn::{
-    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear, Mask,
-    PositionCount, RowScores, TaskHead, TextEmbeddings, TextEmbeddingsOptions, Tokens, activation,
-    linears,
+    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear,
+    MaskedAttention, PositionCount, RowScores, TaskHead, TextEmbeddings, TextEmbeddingsOptions,
+    Tokens, activation, linears,
 };
 use crate::{Family, Forward, Head, Labels, ModelError, ModelInputs, ModelOutput};
 
@@ -117,7 +117,12 @@ impl DisentangledSelfAttention {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, mask: &Mask, positions: Option<&Positions>) -> Tensor<3> {
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        attention: &MaskedAttention<'_>,
+        positions: Option<&Positions>,
+    ) -> Tensor<3> {
         let projections = [&self.query_proj, &self.key_proj, &self.value_proj];
         let [q, k, v] = linears(x, projections).map(|x| self.split(x));
         let kinds =
@@ -128,7 +133,7 @@ impl DisentangledSelfAttention {
             bias: bias.map(|bias| bias * scale),
             ..ops::AttentionOptions::new(scale)
         };
-        ops::attention(q, k, v, mask, &scores)
+        attention.attend([q, k, v], &scores)
     }
 
     /// Scores that look at positions, `[batch, heads, seq, seq]`, before they are scaled.
@@ -191,8 +196,16 @@ impl DebertaV2Layer {
         })
     }
 
-    fn forward(&self, x: Tensor<3>, mask: &Mask, positions: Option<&Positions>) -> Tensor<3> {
-        let attended = self.attention.self_.forward(x.clone(), mask, positions);
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        attention: &MaskedAttention<'_>,
+        positions: Option<&Positions>,
+    ) -> Tensor<3> {
+        let attended = self
+            .attention
+            .self_
+            .forward(x.clone(), attention, positions);
         let x = self.attention.output.forward(attended, x);
         let inner = self.intermediate.forward(x.clone(), self.activation);
         self.output.forward(inner, x)
@@ -377,16 +390,17 @@ impl Forward for DebertaV2Model {
             embedded = embedded * counts.clone();
         }
         let mask = tokens.mask(None).with_blind_padding(inputs.reads_padding());
+        let attention = MaskedAttention::new(tokens.attention_pass(), mask);
         let positions = self.encoder.positions(seq);
         let layer = |(index, layer): (usize, &DebertaV2Layer), hidden: Tensor<3>| {
-            let output = layer.forward(hidden, &mask, positions.as_ref());
+            let output = layer.forward(hidden, &attention, positions.as_ref());
             match &self.encoder.conv {
                 Some(conv) if index == 0 => conv.forward(embedded.clone(), output, counts.as_ref()),
                 _ => output,
             }
         };
         let layers = self.encoder.layer.iter().enumerate();
-        let states = tokens.through(embedded.clone(), layers, layer, |hidden| hidden);
+        let states = tokens.through(embedded.clone(), layers, layer, |hidden| hidden)?;
         Ok(ModelOutput::of_states(states))
     }
 
@@ -476,7 +490,7 @@ impl TaskHead<DebertaV2> for DebertaV2MaskedLM {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let words = &base.embeddings.word_embeddings;
         let transform = |dense: &Linear, norm: &LayerNorm, hidden| {
             norm.forward(ops::activate(dense.forward(hidden), self.activation))
@@ -494,7 +508,7 @@ impl TaskHead<DebertaV2> for DebertaV2MaskedLM {
             }
             (None, None) => unreachable!("one of the two is built"),
         };
-        by_token(logits, hidden_states, inputs)
+        by_token(logits, rest, inputs)
     }
 }
 
@@ -537,7 +551,7 @@ impl TaskHead<DebertaV2> for DebertaV2Classifier {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let row = self.pooler.dense.forward(first(hidden));
         let logits = self.classifier.forward(ops::activate(row, self.activation));
         let classes = logits.dims()[1];
@@ -549,11 +563,10 @@ impl TaskHead<DebertaV2> for DebertaV2Classifier {
                 Ok(ModelOutput {
                     loss: Some(soft_cross_entropy(logits.clone(), shares)?),
                     pooled_logits: Some(logits),
-                    hidden_states,
-                    ..ModelOutput::default()
+                    ..rest
                 })
             }
-            _ => by_row(logits, hidden_states, inputs, self.scores),
+            _ => by_row(logits, rest, inputs, self.scores),
         }
     }
 }

@@ -8,9 +8,9 @@ use transformers_ops as ops;
 
 use crate::nn::heads::{SpanHead, TokenClassifier, by_row, by_token, first, states};
 use crate::nn::{
-    Activation, BaseFamily, Cache, HeadOptions, Init, LayerNorm, Linear, Mask, OutputLayer,
-    PositionCount, RowScores, TaskHead, TextEmbeddings, TextEmbeddingsOptions, Tokens, activation,
-    self_attention,
+    Activation, BaseFamily, Cache, HeadOptions, Init, LayerNorm, Linear, MaskedAttention,
+    OutputLayer, PositionCount, RowScores, TaskHead, TextEmbeddings, TextEmbeddingsOptions, Tokens,
+    activation, self_attention,
 };
 use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput};
 
@@ -119,15 +119,13 @@ impl TransformerBlock {
         })
     }
 
-    fn forward(&self, x: Tensor<3>, mask: &Mask) -> Tensor<3> {
-        let attention = &self.attention;
-        let head_dim = x.dims()[2] / attention.heads;
+    fn forward(&self, x: Tensor<3>, attention: &MaskedAttention<'_>) -> Tensor<3> {
+        let own = &self.attention;
+        let head_dim = x.dims()[2] / own.heads;
         let scores = ops::AttentionOptions::new((head_dim as f64).powf(-0.5));
-        let projections = [&attention.q_lin, &attention.k_lin, &attention.v_lin];
-        let attended = self_attention(x.clone(), projections, attention.heads, mask, &scores);
-        let x = self
-            .sa_layer_norm
-            .add(attention.out_lin.forward(attended), x);
+        let projections = [&own.q_lin, &own.k_lin, &own.v_lin];
+        let attended = self_attention(x.clone(), projections, own.heads, attention, &scores);
+        let x = self.sa_layer_norm.add(own.out_lin.forward(attended), x);
         let inner = ops::activate(self.ffn.lin1.forward(x.clone()), self.ffn.activation);
         self.output_layer_norm.add(self.ffn.lin2.forward(inner), x)
     }
@@ -153,9 +151,9 @@ impl Forward for DistilBertModel {
     ) -> Result<ModelOutput, ModelError> {
         let tokens = Tokens::new(inputs, &self.embeddings.word_embeddings)?;
         let hidden = self.embeddings.forward(&tokens)?;
-        let mask = tokens.mask(None);
-        let layer = |layer: &TransformerBlock, hidden| layer.forward(hidden, &mask);
-        let states = tokens.through(hidden, &self.transformer.layer, layer, |hidden| hidden);
+        let attention = tokens.attention(None);
+        let layer = |layer: &TransformerBlock, hidden| layer.forward(hidden, &attention);
+        let states = tokens.through(hidden, &self.transformer.layer, layer, |hidden| hidden)?;
         Ok(ModelOutput::of_states(states))
     }
 
@@ -192,15 +190,11 @@ impl TaskHead<DistilBert> for DistilBertMaskedLM {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let hidden = ops::activate(self.vocab_transform.forward(hidden), self.activation);
         let hidden = self.vocab_layer_norm.forward(hidden);
         let words = &base.embeddings.word_embeddings;
-        by_token(
-            self.vocab_projector.forward(hidden, words),
-            hidden_states,
-            inputs,
-        )
+        by_token(self.vocab_projector.forward(hidden, words), rest, inputs)
     }
 }
 
@@ -233,11 +227,11 @@ impl TaskHead<DistilBert> for DistilBertClassifier {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let row = self.pre_classifier.forward(first(hidden));
         let logits = self
             .classifier
             .forward(ops::activate(row, Activation::Relu));
-        by_row(logits, hidden_states, inputs, self.scores)
+        by_row(logits, rest, inputs, self.scores)
     }
 }

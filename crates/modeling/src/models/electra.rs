@@ -76,12 +76,12 @@ impl TaskHead<Electra> for ElectraGenerator {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let head = &self.generator_predictions;
         let hidden = ops::activate(head.dense.forward(hidden), Activation::Gelu);
         let hidden = head.LayerNorm.forward(hidden);
         let logits = self.generator_lm_head.forward(hidden, base.words());
-        by_token(logits, hidden_states, inputs)
+        by_token(logits, rest, inputs)
     }
 }
 
@@ -117,7 +117,7 @@ impl TaskHead<Electra> for ElectraDiscriminator {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let head = &self.discriminator_predictions;
         let hidden = ops::activate(head.dense.forward(hidden), head.activation);
         let logits = head.dense_prediction.forward(hidden);
@@ -126,8 +126,7 @@ impl TaskHead<Electra> for ElectraDiscriminator {
         Ok(ModelOutput {
             loss: loss.transpose()?,
             logits: Some(logits),
-            hidden_states,
-            ..ModelOutput::default()
+            ..rest
         })
     }
 }
@@ -254,10 +253,10 @@ impl TaskHead<Electra> for ElectraMultipleChoice {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let logits = self
             .classifier
             .forward(self.sequence_summary.forward(hidden));
-        by_row(logits, hidden_states, inputs, RowScores::Choice)
+        by_row(logits, rest, inputs, RowScores::Choice)
     }
 }

@@ -71,12 +71,8 @@ impl TaskHead<OnDecoder<EuroBertLayers>> for EuroBertMaskedLM {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
-        by_token(
-            self.lm_head.forward(hidden, base.words()),
-            hidden_states,
-            inputs,
-        )
+        let (hidden, rest) = states(output)?;
+        by_token(self.lm_head.forward(hidden, base.words()), rest, inputs)
     }
 }
 
@@ -135,12 +131,12 @@ impl TaskHead<OnDecoder<EuroBertLayers>> for EuroBertClassifier {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let logits = match self.pooling {
             Pooling::Bos => self.logits(first(hidden)),
             Pooling::Mean => self.logits(mean_of_tokens(hidden, inputs)),
             Pooling::Late => mean_of_tokens(self.logits(hidden), inputs),
         };
-        by_row(logits, hidden_states, inputs, self.scores)
+        by_row(logits, rest, inputs, self.scores)
     }
 }

@@ -11,8 +11,9 @@ use transformers_ops as ops;
 
 use crate::nn::heads::{by_row, by_span, by_token, first, mean_of_tokens, states};
 use crate::nn::{
-    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear, Mask,
-    OutputLayer, RotaryEmbedding, RotaryTables, RowScores, TaskHead, Tokens, activation,
+    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear,
+    MaskedAttention, OutputLayer, RotaryEmbedding, RotaryTables, RowScores, TaskHead, Tokens,
+    activation,
 };
 use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput};
 
@@ -90,9 +91,9 @@ impl ModernBertEmbeddings {
 }
 
 /// What the layers of one type share in one pass.
-struct Shared {
+struct Shared<'a> {
     rotary: RotaryTables,
-    mask: Mask,
+    attention: MaskedAttention<'a>,
 }
 
 /// Queries, keys and values by one projection.
@@ -104,7 +105,7 @@ struct ModernBertAttention {
 }
 
 impl ModernBertAttention {
-    fn forward(&self, x: Tensor<3>, shared: &Shared) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, shared: &Shared<'_>) -> Tensor<3> {
         let [batch, seq, hidden] = x.dims();
         let head_dim = hidden / self.heads;
         let all = self.Wqkv.forward(x);
@@ -115,8 +116,7 @@ impl ModernBertAttention {
         });
         let (q, k) = (shared.rotary.apply(q), shared.rotary.apply(k));
         let scores = ops::AttentionOptions::new((head_dim as f64).powf(-0.5));
-        self.Wo
-            .forward(ops::attention(q, k, v, &shared.mask, &scores))
+        self.Wo.forward(shared.attention.attend([q, k, v], &scores))
     }
 }
 
@@ -182,7 +182,7 @@ impl ModernBertEncoderLayer {
         })
     }
 
-    fn forward(&self, x: Tensor<3>, shared: &Shared) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, shared: &Shared<'_>) -> Tensor<3> {
         let normed = match &self.attn_norm {
             Some(norm) => norm.forward(x.clone()),
             None => x.clone(),
@@ -237,16 +237,16 @@ impl ModernBertModel {
     }
 
     /// What the layers of each type share.
-    fn shared(
+    fn shared<'a>(
         &self,
-        tokens: &Tokens<'_>,
+        tokens: &'a Tokens<'_>,
         hidden: &Tensor<3>,
-    ) -> Result<BTreeMap<LayerType, Shared>, ModelError> {
+    ) -> Result<BTreeMap<LayerType, Shared<'a>>, ModelError> {
         let one = |(kind, rotary): (&LayerType, &RotaryEmbedding)| {
             let window = (*kind == LayerType::SlidingAttention).then_some(self.window);
             let shared = Shared {
                 rotary: tokens.rotary(rotary, hidden)?,
-                mask: tokens.mask(window),
+                attention: tokens.attention(window),
             };
             Ok((*kind, shared))
         };
@@ -269,7 +269,7 @@ impl Forward for ModernBertModel {
         };
         let last = |hidden| self.final_norm.forward(hidden);
         Ok(ModelOutput::of_states(
-            tokens.through(hidden, layers, layer, last),
+            tokens.through(hidden, layers, layer, last)?,
         ))
     }
 
@@ -342,10 +342,10 @@ impl TaskHead<ModernBert> for ModernBertMaskedLM {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let words = &base.embeddings.tok_embeddings;
         let logits = self.decoder.forward(self.head.forward(hidden), words);
-        by_token(logits, hidden_states, inputs)
+        by_token(logits, rest, inputs)
     }
 }
 
@@ -393,15 +393,15 @@ impl TaskHead<ModernBert> for ModernBertScores {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let of_tokens = |hidden| self.classifier.forward(self.head.forward(hidden));
         match self.options.head {
-            Head::TokenClassification => by_token(of_tokens(hidden), hidden_states, inputs),
-            Head::QuestionAnswering => by_span(of_tokens(hidden), hidden_states, inputs),
+            Head::TokenClassification => by_token(of_tokens(hidden), rest, inputs),
+            Head::QuestionAnswering => by_span(of_tokens(hidden), rest, inputs),
             _ => {
                 let rows = self.head.forward(self.rows(hidden, inputs));
                 let logits = self.classifier.forward(rows);
-                by_row(logits, hidden_states, inputs, self.options.scores)
+                by_row(logits, rest, inputs, self.options.scores)
             }
         }
     }

@@ -12,8 +12,9 @@ use super::modernbert::{ModernBertEmbeddings, ModernBertMlp, ModernBertPredictio
 use crate::loss::causal_lm_loss;
 use crate::nn::heads::{by_row, last, states};
 use crate::nn::{
-    BaseFamily, Cache, DynamicCache, HeadOptions, Init, LayerNorm, Linear, Mask, OutputLayer,
-    RotaryEmbedding, RotaryTables, TaskHead, activation, linears,
+    AttentionPass, BaseFamily, Cache, DynamicCache, HeadOptions, Init, LayerNorm, Linear, Mask,
+    MaskedAttention, OutputLayer, RotaryEmbedding, RotaryTables, States, TaskHead, activation,
+    linears,
 };
 use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput};
 
@@ -66,9 +67,9 @@ fn outward(config: &ModernBertDecoderConfig, init: &Init) -> Init {
 }
 
 /// What the layers of one type share in one pass.
-struct Shared {
+struct Shared<'a> {
     rotary: RotaryTables,
-    mask: Mask,
+    attention: MaskedAttention<'a>,
 }
 
 #[derive(Module, Debug)]
@@ -84,7 +85,7 @@ impl ModernBertDecoderAttention {
     fn forward(
         &self,
         x: Tensor<3>,
-        shared: &Shared,
+        shared: &Shared<'_>,
         cache: Option<(usize, &mut dyn Cache)>,
     ) -> Tensor<3> {
         let [batch, seq, hidden] = x.dims();
@@ -99,8 +100,7 @@ impl ModernBertDecoderAttention {
             None => (k, v),
         };
         let scores = ops::AttentionOptions::new((head_dim as f64).powf(-0.5));
-        self.Wo
-            .forward(ops::attention(q, k, v, &shared.mask, &scores))
+        self.Wo.forward(shared.attention.attend([q, k, v], &scores))
     }
 }
 
@@ -144,7 +144,7 @@ impl ModernBertDecoderLayer {
     fn forward(
         &self,
         x: Tensor<3>,
-        shared: &Shared,
+        shared: &Shared<'_>,
         cache: Option<(usize, &mut dyn Cache)>,
     ) -> Tensor<3> {
         let normed = match &self.attn_norm {
@@ -198,12 +198,13 @@ impl ModernBertDecoderModel {
     }
 
     /// What the layers of each type share.
-    fn shared(
+    fn shared<'a>(
         &self,
         inputs: &ModelInputs,
+        pass: &'a AttentionPass,
         cache: Option<&dyn Cache>,
         hidden: &Tensor<3>,
-    ) -> Result<BTreeMap<LayerType, Shared>, ModelError> {
+    ) -> Result<BTreeMap<LayerType, Shared<'a>>, ModelError> {
         let past = cache.map_or(0, |cache| cache.seq_len());
         let positions = inputs.positions(past)?;
         let mut kinds = BTreeMap::new();
@@ -218,7 +219,8 @@ impl ModernBertDecoderModel {
                 .with_padding(inputs.tokens(dropped));
             let rotary = &self.rotary[&kind];
             let rotary = rotary.tables(&positions, &hidden.device(), hidden.dtype())?;
-            kinds.insert(kind, Shared { rotary, mask });
+            let attention = MaskedAttention::new(pass, mask);
+            kinds.insert(kind, Shared { rotary, attention });
         }
         Ok(kinds)
     }
@@ -235,7 +237,8 @@ impl Forward for ModernBertDecoderModel {
         let device = self.embeddings.tok_embeddings.weight.device();
         let ids = inputs.input_ids.to_tensor(&device);
         let mut hidden = self.embeddings.forward(ids);
-        let shared = self.shared(inputs, cache.as_deref(), &hidden)?;
+        let pass = AttentionPass::new(inputs);
+        let shared = self.shared(inputs, &pass, cache.as_deref(), &hidden)?;
         let mut record = inputs.output_hidden_states.then(Vec::new);
         let layers = self.layers.iter().zip(self.config.layer_types());
         for (index, (layer, kind)) in layers.enumerate() {
@@ -250,7 +253,11 @@ impl Forward for ModernBertDecoderModel {
         if let Some(record) = &mut record {
             record.push(hidden.clone());
         }
-        Ok(ModelOutput::of_states((hidden, record)))
+        Ok(ModelOutput::of_states(States {
+            last: hidden,
+            all: record,
+            attentions: pass.take_weights()?,
+        }))
     }
 
     fn new_cache(&self) -> Option<Box<dyn Cache>> {
@@ -306,7 +313,7 @@ impl TaskHead<ModernBertDecoder> for ModernBertDecoderLM {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let labels = inputs.label_ids()?;
         let seq = hidden.dims()[1];
         let keep = match labels {
@@ -321,8 +328,7 @@ impl TaskHead<ModernBertDecoder> for ModernBertDecoderLM {
         Ok(ModelOutput {
             loss: loss.transpose()?,
             logits: Some(logits),
-            hidden_states,
-            ..ModelOutput::default()
+            ..rest
         })
     }
 }
@@ -357,9 +363,9 @@ impl TaskHead<ModernBertDecoder> for ModernBertDecoderClassifier {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let rows = last(hidden, inputs, self.options.pad_token_id)?;
         let logits = self.classifier.forward(self.head.forward(rows));
-        by_row(logits, hidden_states, inputs, self.options.scores)
+        by_row(logits, rest, inputs, self.options.scores)
     }
 }

@@ -13,9 +13,9 @@ use crate::nn::heads::{
     FirstTokenClassifier, PooledClassifier, SpanHead, TokenClassifier, by_token, states,
 };
 use crate::nn::{
-    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear, Mask, Pooler,
-    PositionCount, RelativeBuckets, TaskHead, TextEmbeddings, TextEmbeddingsOptions, Tokens,
-    activation, self_attention,
+    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear,
+    MaskedAttention, Pooler, PositionCount, RelativeBuckets, TaskHead, TextEmbeddings,
+    TextEmbeddingsOptions, Tokens, activation, self_attention,
 };
 use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput};
 
@@ -135,7 +135,12 @@ impl MPNetLayer {
     }
 
     /// `bias` is `[1, heads, seq, seq]`.
-    fn forward(&self, x: Tensor<3>, mask: &Mask, bias: &Tensor<4>) -> Tensor<3> {
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        attention: &MaskedAttention<'_>,
+        bias: &Tensor<4>,
+    ) -> Tensor<3> {
         let attn = &self.attention.attn;
         let head_dim = x.dims()[2] / attn.heads;
         let scores = ops::AttentionOptions {
@@ -143,7 +148,7 @@ impl MPNetLayer {
             ..ops::AttentionOptions::new((head_dim as f64).powf(-0.5))
         };
         let projections = [&attn.q, &attn.k, &attn.v];
-        let attended = self_attention(x.clone(), projections, attn.heads, mask, &scores);
+        let attended = self_attention(x.clone(), projections, attn.heads, attention, &scores);
         let x = self.attention.LayerNorm.add(attn.o.forward(attended), x);
         let inner = self.intermediate.forward(x.clone(), self.activation);
         self.output.forward(inner, x)
@@ -175,12 +180,12 @@ impl Forward for MPNetModel {
         let hidden = self.embeddings.forward(&tokens)?;
         let seq = hidden.dims()[1];
         let bias = BUCKETS.bias(&self.encoder.relative_attention_bias, 0, seq, seq);
-        let mask = tokens.mask(None);
-        let layer = |layer: &MPNetLayer, hidden| layer.forward(hidden, &mask, &bias);
-        let states = tokens.through(hidden, &self.encoder.layer, layer, |hidden| hidden);
+        let attention = tokens.attention(None);
+        let layer = |layer: &MPNetLayer, hidden| layer.forward(hidden, &attention, &bias);
+        let states = tokens.through(hidden, &self.encoder.layer, layer, |hidden| hidden)?;
         let pooler = self.pooler.as_ref();
         Ok(ModelOutput {
-            pooler_output: pooler.map(|pooler| pooler.forward(states.0.clone())),
+            pooler_output: pooler.map(|pooler| pooler.forward(states.last.clone())),
             ..ModelOutput::of_states(states)
         })
     }
@@ -215,8 +220,8 @@ impl TaskHead<MPNet> for MPNetMaskedLM {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let words = &base.embeddings.word_embeddings;
-        by_token(self.lm_head.logits(hidden, words), hidden_states, inputs)
+        by_token(self.lm_head.logits(hidden, words), rest, inputs)
     }
 }

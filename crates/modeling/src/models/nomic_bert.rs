@@ -215,6 +215,7 @@ impl Forward for NomicBertModel {
                 layer: index,
                 rotary: Some(&rotary),
                 mask: &mask,
+                attention: tokens.attention_pass(),
                 bias: None,
                 cache: None,
                 router_logits: None,
@@ -222,10 +223,10 @@ impl Forward for NomicBertModel {
             layer.forward(hidden, &mut context)
         };
         let layers = self.layers.iter().enumerate();
-        let states = tokens.through(hidden, layers, layer, |hidden| hidden);
+        let states = tokens.through(hidden, layers, layer, |hidden| hidden)?;
         let pooler = self.pooler.as_ref();
         Ok(ModelOutput {
-            pooler_output: pooler.map(|pooler| pooler.forward(states.0.clone())),
+            pooler_output: pooler.map(|pooler| pooler.forward(states.last.clone())),
             ..ModelOutput::of_states(states)
         })
     }
@@ -296,10 +297,10 @@ impl TaskHead<OnNomic<NomicBertConfig>> for NomicBertMaskedLM {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let words = &base.embeddings.word_embeddings;
         let logits = self.cls.predictions.logits(hidden, words);
-        by_token(logits, hidden_states, inputs)
+        by_token(logits, rest, inputs)
     }
 }
 
@@ -335,11 +336,11 @@ impl TaskHead<OnNomic<GteConfig>> for GteMaskedLM {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let head = &self.lm_head;
         let hidden = ops::activate(head.dense.forward(hidden), Activation::Gelu);
         let hidden = head.layer_norm.forward(hidden);
         let words = &base.embeddings.word_embeddings;
-        by_token(head.decoder.forward(hidden, words), hidden_states, inputs)
+        by_token(head.decoder.forward(hidden, words), rest, inputs)
     }
 }

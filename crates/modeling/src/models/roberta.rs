@@ -134,11 +134,7 @@ impl<C: BertLike> TaskHead<OnBert<C>> for RobertaMaskedLM {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
-        by_token(
-            self.lm_head.logits(hidden, base.words()),
-            hidden_states,
-            inputs,
-        )
+        let (hidden, rest) = states(output)?;
+        by_token(self.lm_head.logits(hidden, base.words()), rest, inputs)
     }
 }

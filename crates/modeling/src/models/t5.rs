@@ -444,11 +444,7 @@ impl Forward for T5EncoderModel {
     ) -> Result<ModelOutput, ModelError> {
         inputs.check(self.vocab_size, 0)?;
         let ids = inputs.input_ids.to_tensor(&self.shared.weight.device());
-        let (last, all) = encoder_states(&self.encoder, self.shared.forward(ids), inputs);
-        Ok(ModelOutput {
-            last_hidden_state: Some(last),
-            hidden_states: all,
-            ..ModelOutput::default()
-        })
+        let states = encoder_states(&self.encoder, self.shared.forward(ids), inputs)?;
+        Ok(ModelOutput::of_states(states))
     }
 }

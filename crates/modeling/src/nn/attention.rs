@@ -169,8 +169,7 @@ impl Attention {
             sinks: self.sinks.as_ref().map(Param::val),
             ..ops::AttentionOptions::new(self.options.scale)
         };
-        self.o_proj
-            .forward(ops::attention(q, k, v, context.mask, &scores))
+        self.o_proj.forward(context.attend([q, k, v], &scores))
     }
 
     /// Queries, keys and values, `[batch, seq, heads, head_dim]` each.

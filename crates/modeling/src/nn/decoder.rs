@@ -10,10 +10,11 @@ use std::marker::PhantomData;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 use transformers_config::{LayerType, ModelConfig, RopeParameters, RopeType};
+use transformers_ops as ops;
 
 use super::{
-    Alibi, BaseFamily, Cache, DynamicCache, Embedding, Init, Linear, Mask, Norm, NormOptions,
-    QueryScale, RotaryEmbedding, RotaryLayout, RotaryTables,
+    Alibi, AttentionPass, BaseFamily, Cache, DynamicCache, Embedding, Init, Linear, Mask, Norm,
+    NormOptions, QueryScale, RotaryEmbedding, RotaryLayout, RotaryTables, States,
 };
 use crate::loss::{LoadBalancing, causal_lm_loss};
 use crate::{Forward, ModelError, ModelInputs, ModelOutput, Names, Rows};
@@ -26,6 +27,8 @@ pub struct LayerContext<'a> {
     pub rotary: Option<&'a RotaryTables>,
     /// Who sees whom.
     pub mask: &'a Mask,
+    /// How attention is computed.
+    pub attention: &'a AttentionPass,
     /// Added to the scores, `[batch or 1, heads, 1, keys]`.
     pub bias: Option<&'a Tensor<4>>,
     /// Earlier keys and values.
@@ -35,6 +38,11 @@ pub struct LayerContext<'a> {
 }
 
 impl LayerContext<'_> {
+    /// Attention under the layer's mask: the arguments and the result are those of [`ops::attention`].
+    pub fn attend(&self, qkv: [Tensor<4>; 3], options: &ops::AttentionOptions) -> Tensor<3> {
+        self.attention.attend(qkv, self.mask, options)
+    }
+
     /// Keeps a router's logits, if they were asked for.
     pub fn record_router(&mut self, logits: &Tensor<2>) {
         if let Some(record) = &mut self.router_logits {
@@ -248,11 +256,8 @@ struct Shared {
 }
 
 /// What a pass through the stack gives.
-struct States {
-    /// After the final norm, `[batch, seq, hidden]`.
-    last: Tensor<3>,
-    /// With `output_hidden_states`, those between the layers.
-    all: Option<Vec<Tensor<3>>>,
+struct DecoderStates {
+    states: States,
     /// With `output_router_logits`, one of each sparse layer, `[tokens, experts]`.
     router_logits: Option<Vec<Tensor<2>>>,
 }
@@ -350,7 +355,7 @@ impl<L: DecoderLayer> Decoder<L> {
         &self,
         inputs: &ModelInputs,
         mut cache: Option<&mut dyn Cache>,
-    ) -> Result<States, ModelError> {
+    ) -> Result<DecoderStates, ModelError> {
         let past = cache.as_ref().map_or(0, |cache| cache.seq_len());
         inputs.check(self.options.vocab_size, past)?;
         let positions = inputs.positions(past)?;
@@ -360,6 +365,7 @@ impl<L: DecoderLayer> Decoder<L> {
             None => None,
         };
         let kinds = self.kinds(&positions, inputs, cache.as_deref(), &hidden)?;
+        let attention = AttentionPass::new(inputs);
         let mut record = inputs.output_hidden_states.then(Vec::new);
         let mut router_logits = self.options.routers(inputs).map(|_| Vec::new());
         for (layer, (block, kind)) in self
@@ -376,6 +382,7 @@ impl<L: DecoderLayer> Decoder<L> {
                 layer,
                 rotary: kind.rotary.as_ref(),
                 mask: &kind.mask,
+                attention: &attention,
                 bias: bias.as_ref(),
                 cache: cache.as_deref_mut().map(|cache| cache as &mut dyn Cache),
                 router_logits: router_logits.as_mut(),
@@ -391,9 +398,12 @@ impl<L: DecoderLayer> Decoder<L> {
         if let Some(record) = &mut record {
             record.push(hidden.clone());
         }
-        Ok(States {
-            last: hidden,
-            all: record,
+        Ok(DecoderStates {
+            states: States {
+                last: hidden,
+                all: record,
+                attentions: attention.take_weights()?,
+            },
             router_logits,
         })
     }
@@ -463,12 +473,10 @@ impl<L: DecoderLayer> Forward for Decoder<L> {
         inputs: &ModelInputs,
         cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
-        let states = self.hidden_states(inputs, cache)?;
+        let output = self.hidden_states(inputs, cache)?;
         Ok(ModelOutput {
-            last_hidden_state: Some(states.last),
-            hidden_states: states.all,
-            router_logits: states.router_logits,
-            ..ModelOutput::default()
+            router_logits: output.router_logits,
+            ..ModelOutput::of_states(output.states)
         })
     }
 
@@ -552,7 +560,10 @@ impl<L: DecoderLayer> Forward for CausalLM<L> {
         inputs: &ModelInputs,
         cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
-        let states = self.model.hidden_states(inputs, cache)?;
+        let DecoderStates {
+            states,
+            router_logits,
+        } = self.model.hidden_states(inputs, cache)?;
         let hidden = states.last;
         let seq = hidden.dims()[1];
         let keep = match &inputs.labels {
@@ -564,7 +575,7 @@ impl<L: DecoderLayer> Forward for CausalLM<L> {
         let loss = labels.map(|labels| causal_lm_loss(logits.clone(), labels));
         let loss = loss.transpose()?;
         let balancing = self.model.options.router.and_then(|router| router.loss);
-        let aux_loss = match (&balancing, &states.router_logits) {
+        let aux_loss = match (&balancing, &router_logits) {
             (Some(balancing), Some(logits)) => {
                 let mask = inputs.attention_mask.as_ref();
                 Some(balancing.loss(logits, mask.map(|mask| mask.last_columns(seq))))
@@ -582,7 +593,8 @@ impl<L: DecoderLayer> Forward for CausalLM<L> {
             aux_loss,
             logits: Some(logits),
             hidden_states: states.all,
-            router_logits: states.router_logits,
+            attentions: states.attentions,
+            router_logits,
             ..ModelOutput::default()
         })
     }

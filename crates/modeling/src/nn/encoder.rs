@@ -6,8 +6,8 @@ use burn::tensor::{Device, Int, Tensor};
 use transformers_ops as ops;
 
 use super::{
-    Embedding, Init, LayerNorm, Linear, Mask, Packing, RotaryEmbedding, RotaryTables, Weight,
-    linears,
+    AttentionPass, Embedding, Init, LayerNorm, Linear, Mask, MaskedAttention, Packing,
+    RotaryEmbedding, RotaryTables, Weight, linears,
 };
 use crate::{ModelError, ModelInputs, Rows};
 
@@ -16,11 +16,20 @@ use crate::{ModelError, ModelInputs, Rows};
 pub struct Tokens<'a> {
     inputs: &'a ModelInputs,
     packing: Option<Packing>,
+    attention: AttentionPass,
     device: Device,
 }
 
-/// States `[batch, seq, hidden]`: the last, and those before and between the layers if they are wanted.
-pub type States = (Tensor<3>, Option<Vec<Tensor<3>>>);
+/// What the layers of a stack give.
+#[derive(Debug, Clone)]
+pub struct States {
+    /// The last states, `[batch, seq, hidden]`.
+    pub last: Tensor<3>,
+    /// Those before and between the layers, and the last, if they are wanted.
+    pub all: Option<Vec<Tensor<3>>>,
+    /// The weights of attention, if they are wanted: `[batch, heads, seq, keys]` of each layer.
+    pub attentions: Option<Vec<Tensor<4>>>,
+}
 
 impl<'a> Tokens<'a> {
     /// Packed if that saves work. `words` is the table of the tokens' ids.
@@ -29,7 +38,11 @@ impl<'a> Tokens<'a> {
     /// Inputs that do not fit the table or each other.
     pub fn new(inputs: &'a ModelInputs, words: &Embedding) -> Result<Self, ModelError> {
         let columns = Self::in_columns(inputs, words)?;
-        let packing = Packing::new(inputs, &words.weight);
+        // Weights of packed rows would have no columns.
+        let packing = match inputs.output_attentions {
+            true => None,
+            false => Packing::new(inputs, &words.weight),
+        };
         Ok(Self { packing, ..columns })
     }
 
@@ -42,6 +55,7 @@ impl<'a> Tokens<'a> {
         Ok(Self {
             inputs,
             packing: None,
+            attention: AttentionPass::new(inputs),
             device: words.weight.device(),
         })
     }
@@ -104,6 +118,16 @@ impl<'a> Tokens<'a> {
             .with_means(self.inputs.reads_padding())
     }
 
+    /// How attention is computed in this pass.
+    pub fn attention_pass(&self) -> &AttentionPass {
+        &self.attention
+    }
+
+    /// Attention of every token to those that [`Self::mask`] lets it see.
+    pub fn attention(&self, window: Option<usize>) -> MaskedAttention<'_> {
+        MaskedAttention::new(&self.attention, self.mask(window))
+    }
+
     /// States back in their columns, `[batch, seq, hidden]`.
     pub fn unpack(&self, hidden: Tensor<3>) -> Tensor<3> {
         match &self.packing {
@@ -113,13 +137,16 @@ impl<'a> Tokens<'a> {
     }
 
     /// Runs `hidden` through the layers and then through `last`.
+    ///
+    /// # Errors
+    /// Weights of attention are wanted, and its implementation gives none.
     pub fn through<L>(
         &self,
         mut hidden: Tensor<3>,
         layers: impl IntoIterator<Item = L>,
         layer: impl Fn(L, Tensor<3>) -> Tensor<3>,
         last: impl FnOnce(Tensor<3>) -> Tensor<3>,
-    ) -> States {
+    ) -> Result<States, ModelError> {
         let mut record = self.inputs.output_hidden_states.then(Vec::new);
         for next in layers {
             if let Some(record) = &mut record {
@@ -131,7 +158,11 @@ impl<'a> Tokens<'a> {
         if let Some(record) = &mut record {
             record.push(hidden.clone());
         }
-        (hidden, record)
+        Ok(States {
+            last: hidden,
+            all: record,
+            attentions: self.attention.take_weights()?,
+        })
     }
 
     /// The inputs as they came.
@@ -310,15 +341,15 @@ pub fn self_attention(
     x: Tensor<3>,
     projections: [&Linear; 3],
     heads: usize,
-    mask: &Mask,
+    attention: &MaskedAttention<'_>,
     scores: &ops::AttentionOptions,
 ) -> Tensor<3> {
     let [batch, seq, _] = x.dims();
-    let [q, k, v] = linears(x, projections).map(|x| {
+    let qkv = linears(x, projections).map(|x| {
         let head_dim = x.dims()[2] / heads;
         x.reshape([batch, seq, heads, head_dim]).swap_dims(1, 2)
     });
-    ops::attention(q, k, v, mask, scores)
+    attention.attend(qkv, scores)
 }
 
 #[cfg(test)]

@@ -7,7 +7,10 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::stack::StackOutput;
-use super::{Cache, Embedding, EncoderDecoderCache, EncoderStates, Init, Stack, StackPass};
+use super::{
+    Cache, Embedding, EncoderDecoderCache, EncoderStates, Init, Stack, StackPass, States,
+    encoder_states,
+};
 use crate::loss::token_loss;
 use crate::{ModelError, ModelInputs, ModelOutput, Rows};
 
@@ -83,17 +86,19 @@ impl<S: Stack> EncoderDecoder<S> {
         own.expect("a stack without an embedding shares one")
     }
 
-    fn run_encoder(&self, inputs: &ModelInputs) -> Result<StackOutput, ModelError> {
+    fn run_encoder(&self, inputs: &ModelInputs) -> Result<States, ModelError> {
         let source = ModelInputs {
             input_ids: inputs.input_ids.clone(),
             attention_mask: inputs.attention_mask.clone(),
             output_hidden_states: inputs.output_hidden_states,
+            output_attentions: inputs.output_attentions,
+            attention: inputs.attention.clone(),
             ..ModelInputs::default()
         };
         source.check(self.options.vocab_size, 0)?;
         self.check_length(source.input_ids.dims()[1])?;
         let embedded = self.embed(&self.encoder, &source.input_ids);
-        Ok(StackPass::new(&source, None, None).run(&self.encoder, embedded))
+        encoder_states(&self.encoder, embedded, &source)
     }
 
     fn check_length(&self, len: usize) -> Result<(), ModelError> {
@@ -118,6 +123,8 @@ impl<S: Stack> EncoderDecoder<S> {
             input_ids: ids,
             attention_mask: inputs.decoder_attention_mask.clone(),
             output_hidden_states: inputs.output_hidden_states,
+            output_attentions: inputs.output_attentions,
+            attention: inputs.attention.clone(),
             ..ModelInputs::default()
         };
         target.check(self.options.decoder_vocab_size, past)?;
@@ -135,9 +142,10 @@ impl<S: Stack> EncoderDecoder<S> {
         cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
         let encoder = match &inputs.encoder_outputs {
-            Some(states) => StackOutput {
+            Some(states) => States {
                 last: states.clone(),
                 all: None,
+                attentions: None,
             },
             None => self.run_encoder(inputs)?,
         };
@@ -154,12 +162,19 @@ impl<S: Stack> EncoderDecoder<S> {
         }
         let embedded = self.embed(&self.decoder, &target.input_ids);
         let cache = cache.map(|cache| cache as &mut dyn Cache);
-        let decoder = StackPass::new(&target, Some(states), cache).run(&self.decoder, embedded);
+        let pass = StackPass::new(&target, Some(states), cache);
+        let StackOutput {
+            states: decoder,
+            cross_attentions,
+        } = pass.run(&self.decoder, embedded)?;
         Ok(ModelOutput {
             last_hidden_state: Some(decoder.last),
             encoder_last_hidden_state: Some(encoder.last),
             encoder_hidden_states: encoder.all,
             decoder_hidden_states: decoder.all,
+            encoder_attentions: encoder.attentions,
+            decoder_attentions: decoder.attentions,
+            cross_attentions,
             ..ModelOutput::default()
         })
     }

@@ -34,9 +34,9 @@ impl<F: BaseFamily> TaskHead<F> for LastTokenScore {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let logits = self.score.forward(last(hidden, inputs, self.pad_token_id)?);
-        by_row(logits, hidden_states, inputs, self.scores)
+        by_row(logits, rest, inputs, self.scores)
     }
 }
 
@@ -60,8 +60,8 @@ impl<F: BaseFamily> TaskHead<F> for TokenScore {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
-        by_token(self.score.forward(hidden), hidden_states, inputs)
+        let (hidden, rest) = states(output)?;
+        by_token(self.score.forward(hidden), rest, inputs)
     }
 }
 
@@ -84,8 +84,8 @@ impl<F: BaseFamily> TaskHead<F> for TokenClassifier {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
-        by_token(self.classifier.forward(hidden), hidden_states, inputs)
+        let (hidden, rest) = states(output)?;
+        by_token(self.classifier.forward(hidden), rest, inputs)
     }
 }
 
@@ -114,7 +114,7 @@ impl<F: BaseFamily> TaskHead<F> for PooledClassifier {
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
         let logits = self.classifier.forward(pooled(&output)?);
-        by_row(logits, output.hidden_states, inputs, self.scores)
+        by_row(logits, rest(output), inputs, self.scores)
     }
 }
 
@@ -153,11 +153,11 @@ impl<F: BaseFamily> TaskHead<F> for FirstTokenClassifier {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
+        let (hidden, rest) = states(output)?;
         let inner = self.classifier.dense.forward(first(hidden));
         let inner = ops::activate(inner, self.activation);
         let logits = self.classifier.out_proj.forward(inner);
-        by_row(logits, hidden_states, inputs, self.scores)
+        by_row(logits, rest, inputs, self.scores)
     }
 }
 
@@ -180,8 +180,8 @@ impl<F: BaseFamily> TaskHead<F> for SpanHead {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, hidden_states) = states(output)?;
-        by_span(self.qa_outputs.forward(hidden), hidden_states, inputs)
+        let (hidden, rest) = states(output)?;
+        by_span(self.qa_outputs.forward(hidden), rest, inputs)
     }
 }
 
@@ -235,13 +235,26 @@ pub fn mean_of_tokens(x: Tensor<3>, inputs: &ModelInputs) -> Tensor<2> {
     sum / mask.sum_dim(1).squeeze_dim(1)
 }
 
-/// The last states of a headless model, and those between its layers.
+/// The last states of a headless model, and the [rest] of its output.
 ///
 /// # Errors
 /// [`ModelError::NoOutput`] of a model with a head.
-pub fn states(output: ModelOutput) -> Result<(Tensor<3>, Option<Vec<Tensor<3>>>), ModelError> {
-    let hidden_states = output.hidden_states.clone();
-    Ok((output.last_hidden_state()?, hidden_states))
+pub fn states(output: ModelOutput) -> Result<(Tensor<3>, ModelOutput), ModelError> {
+    let hidden = output.last_hidden_state.clone();
+    let hidden = hidden.ok_or(ModelError::NoOutput {
+        name: "last_hidden_state",
+    })?;
+    Ok((hidden, rest(output)))
+}
+
+/// What a head passes on of a headless model's output: the states between the layers, and the weights of attention.
+pub fn rest(output: ModelOutput) -> ModelOutput {
+    ModelOutput {
+        last_hidden_state: None,
+        pooler_output: None,
+        router_logits: None,
+        ..output
+    }
 }
 
 /// Logits of the vocabulary, `[batch, seq, vocab]`: by a layer of their own, or by the table of words with a bias.
@@ -263,7 +276,7 @@ pub fn to_vocabulary(
 /// Labels that do not fit.
 pub fn by_token(
     logits: Tensor<3>,
-    hidden_states: Option<Vec<Tensor<3>>>,
+    rest: ModelOutput,
     inputs: &ModelInputs,
 ) -> Result<ModelOutput, ModelError> {
     let labels = inputs.label_ids()?;
@@ -271,8 +284,7 @@ pub fn by_token(
     Ok(ModelOutput {
         loss: loss.transpose()?,
         logits: Some(logits),
-        hidden_states,
-        ..ModelOutput::default()
+        ..rest
     })
 }
 
@@ -283,7 +295,7 @@ pub fn by_token(
 /// Positions that do not fit.
 pub fn by_span(
     logits: Tensor<3>,
-    hidden_states: Option<Vec<Tensor<3>>>,
+    rest: ModelOutput,
     inputs: &ModelInputs,
 ) -> Result<ModelOutput, ModelError> {
     let [start, end] = [0, 1].map(|index| logits.clone().narrow(2, index, 1).squeeze_dim(2));
@@ -298,8 +310,7 @@ pub fn by_span(
         loss,
         start_logits: Some(start),
         end_logits: Some(end),
-        hidden_states,
-        ..ModelOutput::default()
+        ..rest
     })
 }
 
@@ -309,7 +320,7 @@ pub fn by_span(
 /// Labels that do not fit, or rows that are no questions of so many choices.
 pub fn by_row(
     logits: Tensor<2>,
-    hidden_states: Option<Vec<Tensor<3>>>,
+    rest: ModelOutput,
     inputs: &ModelInputs,
     scores: RowScores,
 ) -> Result<ModelOutput, ModelError> {
@@ -332,8 +343,7 @@ pub fn by_row(
     Ok(ModelOutput {
         loss,
         pooled_logits: Some(logits),
-        hidden_states,
-        ..ModelOutput::default()
+        ..rest
     })
 }
 

@@ -134,7 +134,7 @@ impl LatentAttention {
         let rotated = rotated.expand([batch, num_heads, all, rope_dim]);
         let k = Tensor::cat(vec![kv.clone().narrow(3, 0, nope_dim), rotated], 3);
         let v = kv.narrow(3, nope_dim, value_dim);
-        ops::attention(q, k, v, context.mask, &self.scores())
+        context.attend([q, k, v], &self.scores())
     }
 
     /// The same result without keys and values of heads: as products are associative, the queries go through the keys'
@@ -158,7 +158,7 @@ impl LatentAttention {
         let q = q.narrow(3, 0, nope_dim).matmul(to_keys);
         let q = Tensor::cat(vec![q, rotated], 3);
         let values = latents.clone().narrow(3, 0, kv_rank);
-        let y = ops::attention(q, latents, values, context.mask, &self.scores());
+        let y = context.attend([q, latents, values], &self.scores());
         let y = y.reshape([batch, seq, num_heads, kv_rank]).swap_dims(1, 2);
         let y = y.matmul(to_values).swap_dims(1, 2);
         y.reshape([batch, seq, num_heads * value_dim])

@@ -3,6 +3,7 @@
 mod activation;
 mod alibi;
 mod attention;
+mod attention_interface;
 mod block;
 mod buffer;
 mod cache;
@@ -31,6 +32,9 @@ mod weight;
 pub use activation::{Activation, activation};
 pub use alibi::Alibi;
 pub use attention::{Attention, AttentionOptions, QkNorm, QkvOrder};
+pub use attention_interface::{
+    AttentionCall, AttentionInterface, AttentionPass, AttentionResult, MaskedAttention,
+};
 pub use block::{
     Block, BlockOptions, OriginalBlock, ParallelBlock, ParallelNorms, PostNormBlock, PreNormBlock,
     SandwichBlock,

@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 use transformers_ops as ops;
 
-use super::{Cache, Embedding, Linear, Mask, linears};
+use super::{AttentionPass, Cache, Embedding, Linear, Mask, States, linears};
 use crate::{ModelError, ModelInputs, Rows};
 
 /// The encoder or the decoder of a model that has both.
@@ -36,6 +36,8 @@ pub struct StackPass<'a> {
     pub bias: Option<Tensor<4>>,
     /// In a decoder, what the encoder gave.
     pub encoder: Option<EncoderStates>,
+    attention: AttentionPass,
+    cross_attention: AttentionPass,
     cache: Option<&'a mut dyn Cache>,
     states: Option<Vec<Tensor<3>>>,
 }
@@ -51,10 +53,10 @@ pub struct EncoderStates {
 
 /// What one stack gives.
 pub(super) struct StackOutput {
-    /// `[batch, seq, hidden]`.
-    pub last: Tensor<3>,
-    /// The embeddings and every layer's output, if they were asked for.
-    pub all: Option<Vec<Tensor<3>>>,
+    /// The states, and the weights of attention among the stack's own tokens.
+    pub states: States,
+    /// The weights of attention to the encoder's states.
+    pub cross_attentions: Option<Vec<Tensor<4>>>,
 }
 
 impl<'a> StackPass<'a> {
@@ -75,6 +77,8 @@ impl<'a> StackPass<'a> {
             mask: mask.with_padding(inputs.tokens(0)),
             bias: None,
             encoder,
+            attention: AttentionPass::new(inputs),
+            cross_attention: AttentionPass::new(inputs),
             cache,
             states: inputs.output_hidden_states.then(Vec::new),
         }
@@ -87,23 +91,35 @@ impl<'a> StackPass<'a> {
         }
     }
 
-    pub(super) fn run(mut self, stack: &impl Stack, embedded: Tensor<3>) -> StackOutput {
+    pub(super) fn run(
+        mut self,
+        stack: &impl Stack,
+        embedded: Tensor<3>,
+    ) -> Result<StackOutput, ModelError> {
         let last = stack.forward(embedded, &mut self);
         self.record(&last);
-        let all = self.states;
-        StackOutput { last, all }
+        Ok(StackOutput {
+            states: States {
+                last,
+                all: self.states,
+                attentions: self.attention.take_weights()?,
+            },
+            cross_attentions: self.cross_attention.take_weights()?,
+        })
     }
 }
 
-/// An encoder on its own: its last states of embedded ids, `[batch, seq, hidden]`, and those between its layers if
-/// `inputs`, which are checked, ask for them.
+/// An encoder on its own: its states of embedded ids, `[batch, seq, hidden]`; `inputs` are checked.
+///
+/// # Errors
+/// Weights of attention are wanted, and its implementation gives none.
 pub fn encoder_states(
     encoder: &impl Stack,
     embedded: Tensor<3>,
     inputs: &ModelInputs,
-) -> (Tensor<3>, Option<Vec<Tensor<3>>>) {
-    let output = StackPass::new(inputs, None, None).run(encoder, embedded);
-    (output.last, output.all)
+) -> Result<States, ModelError> {
+    let pass = StackPass::new(inputs, None, None);
+    Ok(pass.run(encoder, embedded)?.states)
 }
 
 /// The four projections of an attention layer, whatever their names are on disk.
@@ -127,7 +143,9 @@ impl Projections<'_> {
             Some(cache) => cache.update(layer, k, v),
             None => (k, v),
         };
-        self.attend(q, k, v, &pass.mask, pass.bias.clone())
+        let scores = self.scores(&q, pass.bias.clone());
+        let y = pass.attention.attend([q, k, v], &pass.mask, &scores);
+        self.output.forward(y)
     }
 
     /// Attention of a decoder's `x` (`[batch, seq, hidden]`) to the encoder's states.
@@ -144,7 +162,10 @@ impl Projections<'_> {
             Some(cache) => cache.cross(layer, &mut make),
             None => make(),
         };
-        self.attend(self.split(query.forward(x)), k, v, mask, None)
+        let q = self.split(query.forward(x));
+        let scores = self.scores(&q, None);
+        let y = pass.cross_attention.attend([q, k, v], mask, &scores);
+        self.output.forward(y)
     }
 
     fn split(&self, x: Tensor<3>) -> Tensor<4> {
@@ -153,20 +174,12 @@ impl Projections<'_> {
             .swap_dims(1, 2)
     }
 
-    fn attend(
-        &self,
-        q: Tensor<4>,
-        k: Tensor<4>,
-        v: Tensor<4>,
-        mask: &Mask,
-        bias: Option<Tensor<4>>,
-    ) -> Tensor<3> {
+    fn scores(&self, q: &Tensor<4>, bias: Option<Tensor<4>>) -> ops::AttentionOptions {
         let by_size = || (q.dims()[3] as f64).powf(-0.5);
-        let options = ops::AttentionOptions {
+        ops::AttentionOptions {
             bias,
             ..ops::AttentionOptions::new(self.scale.unwrap_or_else(by_size))
-        };
-        self.output.forward(ops::attention(q, k, v, mask, &options))
+        }
     }
 }
 
