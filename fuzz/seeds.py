@@ -23,6 +23,7 @@ from gguf import GGMLQuantizationType as T
 from safetensors.numpy import save
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
+TOKENIZERS = CORPUS.parents[1] / "crates/tokenization/tests/golden"
 
 
 def put(target, name, content):
@@ -121,6 +122,20 @@ def pickles():
     put("pickle", "hostile", pickle.dumps(os.system, 2))
 
 
+def vocabularies():
+    """Files of before there was tokenizer.json; the seeds of the other tokenizers were written by hand."""
+    put("vocabulary", "ranks", (TOKENIZERS / "auto/tiktoken/tiktoken.model").read_bytes())
+    put("vocabulary", "ids", (TOKENIZERS / "auto/gpt2/vocab.json").read_bytes())
+    put("vocabulary", "lines", (TOKENIZERS / "auto/bert/vocab.txt").read_bytes())
+    for version in ("v3", "v7", "v13"):
+        tekken = json.loads((TOKENIZERS / f"mistral/tekken_{version}/tekken.json").read_text())
+        tekken["vocab"] = [{"token_bytes": entry["token_bytes"]} for entry in tekken["vocab"][:280]]
+        tekken["config"]["default_vocab_size"] = 280 + tekken["config"]["default_num_special_tokens"]
+        for token in tekken.get("special_tokens") or []:
+            token.pop("is_control", None)
+        put("vocabulary", f"tekken_{version}", json.dumps(tekken, separators=(",", ":")).encode())
+
+
 if __name__ == "__main__":
     safetensors()
     index()
@@ -135,3 +150,4 @@ if __name__ == "__main__":
     gguf_model("gemma3", [("token_embd.weight", (2, 32), T.Q5_1), ("output_norm.weight", 32, T.F32)])
     every_block()
     pickles()
+    vocabularies()

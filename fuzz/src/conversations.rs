@@ -49,7 +49,7 @@ pub fn chat_template(bytes: &[u8]) {
     let answered = [ChatMessage::user(parts), ChatMessage::assistant("A\n")];
     for options in [&options, &masked, &sanitized, &continued] {
         for messages in [&called[..], &answered[..], &called[1..2]] {
-            if let Err(error) = TOKENIZER.encode_chat(messages, options) {
+            if let Err(error) = TOKENIZER.apply_chat_template(messages, options) {
                 assert!(!error.to_string().contains("panicked"), "{error}");
             }
         }

@@ -67,6 +67,17 @@ fn decode(tokenizer: &Tokenizer, ids: &[u32]) {
     }
 }
 
+/// As each of the older files of a vocabulary, alone in its folder.
+pub fn vocabulary(bytes: &[u8]) {
+    for name in ["tekken.json", "x.tiktoken", "vocab.json", "vocab.txt"] {
+        let folder = tempfile::tempdir().expect("a folder for the file");
+        std::fs::write(folder.path().join(name), bytes).expect("the file can be written");
+        if let Ok(tokenizer) = AutoTokenizer::from_pretrained(folder.path()) {
+            use_tokenizer(&tokenizer);
+        }
+    }
+}
+
 /// As a SentencePiece model.
 pub fn sentencepiece(bytes: &[u8]) {
     let Ok(model) = SentencePieceProcessor::from_bytes(bytes) else {

@@ -22,7 +22,7 @@ GOLDEN = OUT / "tests/golden/classes"
 SPM = OUT / "tests/golden/sentencepiece"
 
 CLASSES = """Albert Barthez Bert BigBird Blenderbot Camembert CLIP CodeLlama CodeGen Cohere Deberta DebertaV2 Esmc Funnel Gemma GPT2 GPTNeoX
-Herbert Lasr LayoutLMv2 LayoutLMv3 LayoutXLM Llama Luke MBart MBart50 MPNet Nllb Nougat OpenAIGPT Pegasus Qwen2 Qwen3_5 Reformer RemBert Roberta
+Herbert Lasr LayoutLMv2 LayoutLMv3 LayoutXLM Llama Luke MBart MBart50 MLuke MPNet Nllb Nougat OpenAIGPT Pegasus Qwen2 Qwen3_5 Reformer RemBert Roberta
 SeamlessM4T Siglip2 Splinter T5 Tipsv2 Udop VideoPrism Whisper XGLM XLMRoberta XLNet""".split()
 # Other names of the same definition: those that differ only in the inputs of the model count.
 ALIASES = {
@@ -189,4 +189,17 @@ VOCABULARIES = [
 write(GOLDEN / "merges.json", [{"vocab": vocab, "scores": scores, "skip": skip, "merges": generate_merges(vocab, scores, skip)}
                                for vocab, scores, skip in VOCABULARIES])
 known = set(definitions) | {alias for entry in definitions.values() for alias in entry["aliases"]}
-write(OUT / "src/classes/model_types.json", {model: name for model, name in TOKENIZER_MAPPING_NAMES.items() if name in known})
+general = {"TokenizersBackend", "SentencePieceBackend", "PythonBackend", "MistralCommonBackend", "PreTrainedTokenizer", "AutoTokenizer"}
+named = {name.removesuffix("Fast") for name in dir(transformers) if name.endswith(("Tokenizer", "TokenizerFast"))}
+named |= {name.removesuffix("Fast") for name in TOKENIZER_MAPPING_NAMES.values() if name}
+coded = sorted(named - known - general)
+write(OUT / "src/classes/coded.json", coded)
+write(OUT / "src/classes/model_types.json", {model: name for model, name in TOKENIZER_MAPPING_NAMES.items() if name in known or name in coded})
+
+# What classes make of the tokenizer.json of others: they take its words, and split and decode in their own way.
+rebuilt = []
+for name, folder in (("LlamaTokenizer", "sentence_piece"), ("GPT2Tokenizer", "byte_level"), ("LlamaTokenizer", "byte_level"), ("Qwen2Tokenizer", "byte_level"), ("BertTokenizer", "word_piece")):
+    tokenizer = getattr(transformers, name).from_pretrained(OUT / "tests/golden" / folder)
+    rows = [[text, ids := tokenizer(text)["input_ids"], tokenizer.decode(ids)] for text in TEXTS[9:90:6] + ["<s>a</s> [CLS]<|im_start|>"]]
+    rebuilt.append({"class": name, "folder": folder, "size": len(tokenizer), "rows": rows})
+write(GOLDEN / "rebuilt.json", rebuilt)

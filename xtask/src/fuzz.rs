@@ -1,5 +1,5 @@
-//! Fuzzes the readers of weights with libFuzzer, on a nightly compiler. What it finds is written to `fuzz/target/findings`;
-//! mended, it belongs to `fuzz/corpus`, which the tests of `weights` replay.
+//! Fuzzes what reads weights, tokenizers and chat templates with libFuzzer, on a nightly compiler. What it finds is written
+//! to `fuzz/target/findings`; mended, it belongs to `fuzz/corpus`, which the tests of `weights` and `tokenization` replay.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,16 @@ use crate::Result;
 use crate::project::{self, root};
 
 /// The binaries of `fuzz`.
-const TARGETS: [&str; 4] = ["safetensors", "index", "gguf", "pickle"];
+const TARGETS: [&str; 8] = [
+    "safetensors",
+    "index",
+    "gguf",
+    "pickle",
+    "tokenizer",
+    "sentencepiece",
+    "vocabulary",
+    "chat_template",
+];
 
 /// The instrumentation that libFuzzer is guided by.
 const FLAGS: [&str; 6] = [

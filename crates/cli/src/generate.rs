@@ -300,7 +300,7 @@ impl Text<'_> {
             ..ChatTemplateOptions::default()
         };
         // The template writes the special tokens itself.
-        let text = tokenizer.apply_chat_template(&messages, &options)?;
+        let text = tokenizer.render_chat_template(&messages, &options)?;
         Ok(tokenizer.encode(&text, false)?)
     }
 }

@@ -10,8 +10,8 @@ use crate::backend::{self, Backend, Decoder, Model};
 use crate::settings::Settings;
 use crate::tokenizer::Source;
 use crate::{
-    Result, SentencePieceProcessor, TokenizationError, Tokenizer, TokenizerClass, checks, files,
-    gguf, mistral, tiktoken,
+    Result, SentencePieceProcessor, TokenizationError, Tokenizer, TokenizerClass, files, gguf,
+    mistral, tiktoken,
 };
 
 /// The usual names of SentencePiece models.
@@ -51,7 +51,7 @@ impl AutoTokenizer {
     ///
     /// The last two are read as the class says that `tokenizer_config.json` or `config.json` names; where that is none
     /// with a definition ([`TokenizerClass`]), SentencePiece models are taken as they are, and the others for those of
-    /// GPT-2 and BERT. The settings in `tokenizer_config.json` and the chat templates beside it are read in each case.
+    /// GPT-2 and BERT; a class that is a program in Python, such as `MarianTokenizer`, is an error. The settings in `tokenizer_config.json` and the chat templates beside it are read in each case.
     pub fn from_files(files: &ModelFiles) -> Result<Tokenizer> {
         if let Some(path) = files.find("tokenizer.json")? {
             return from_json(&path, files);
@@ -137,9 +137,7 @@ fn from_json(path: &Path, files: &ModelFiles) -> Result<Tokenizer> {
 }
 
 fn json(bytes: Vec<u8>, settings: Settings) -> Result<Tokenizer, String> {
-    checks::before_reading(&bytes)
-        .map_err(Into::into)
-        .and_then(|()| Backend::from_bytes(bytes))
+    Backend::from_bytes(bytes)
         .and_then(|backend| Tokenizer::new(backend, settings))
         .map_err(|error| format!("not a tokenizer that can be read: {error}; fetch the file again"))
 }
@@ -179,8 +177,15 @@ fn class(files: &ModelFiles, settings: &Settings) -> Result<Option<TokenizerClas
     let declared = declared.or_else(|| config["tokenizer_class"].as_str());
     let by_type = config["model_type"]
         .as_str()
-        .and_then(TokenizerClass::of_model_type);
-    Ok(declared.and_then(TokenizerClass::named).or(by_type))
+        .and_then(TokenizerClass::name_of_model_type);
+    match declared.or(by_type) {
+        Some(name) if TokenizerClass::is_coded(name) => Err(TokenizationError::CodedClass {
+            class: name.to_owned(),
+        }),
+        name => Ok(name
+            .and_then(TokenizerClass::named)
+            .or_else(|| TokenizerClass::named(by_type?))),
+    }
 }
 
 /// A SentencePiece model, or ranks under its name.

@@ -6,23 +6,25 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::BpeTrainer;
 use tokenizers::{
-    DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, Token, TokenizerBuilder,
-    TokenizerImpl,
+    DecoderWrapper, ModelWrapper, PostProcessorWrapper, Token, TokenizerBuilder, TokenizerImpl,
 };
 
-use crate::SentencePieceProcessor;
 use crate::mistral::Ranks;
+use crate::normalizer::Normalizer;
 use crate::plain::Plain;
 use crate::pre_tokenizer::PreTokenizer;
+use crate::{SentencePieceProcessor, checks, model_file};
 
 /// The pipeline of every backend.
 pub(crate) type Backend =
-    TokenizerImpl<Model, NormalizerWrapper, PreTokenizer, PostProcessorWrapper, Decoder>;
+    TokenizerImpl<Model, Normalizer, PreTokenizer, PostProcessorWrapper, Decoder>;
 
 /// What finds the tokens of a normalised piece of text.
 #[derive(Clone)]
@@ -47,7 +49,7 @@ pub(crate) fn from_tokenizers(tokenizer: tokenizers::Tokenizer) -> tokenizers::R
     let inner = tokenizer.into_inner();
     TokenizerBuilder::new()
         .with_model(Model::Tokenizers(inner.get_model().clone()))
-        .with_normalizer(inner.get_normalizer().cloned())
+        .with_normalizer(inner.get_normalizer().cloned().map(Normalizer::from))
         .with_pre_tokenizer(inner.get_pre_tokenizer().cloned().map(PreTokenizer::from))
         .with_post_processor(inner.get_post_processor().cloned())
         .with_decoder(inner.get_decoder().cloned().map(Decoder::Tokenizers))
@@ -160,7 +162,7 @@ impl Serialize for Model {
 
 impl<'de> Deserialize<'de> for Model {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        ModelWrapper::deserialize(deserializer).map(Self::Tokenizers)
+        model_file::read(deserializer).map(Self::Tokenizers)
     }
 }
 
@@ -177,6 +179,9 @@ impl Serialize for Decoder {
 
 impl<'de> Deserialize<'de> for Decoder {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        DecoderWrapper::deserialize(deserializer).map(Self::Tokenizers)
+        let json = Value::deserialize(deserializer)?;
+        checks::decoder(&json).map_err(D::Error::custom)?;
+        let decoder = serde_json::from_value(json).map_err(D::Error::custom)?;
+        Ok(Self::Tokenizers(decoder))
     }
 }

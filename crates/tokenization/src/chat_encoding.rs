@@ -13,28 +13,28 @@ use crate::{
 
 impl Tokenizer {
     /// Encodes a conversation into one row, as the model was trained to read it: rendered by the chat template and
-    /// tokenised, or put together by Mistral's own rules.
+    /// tokenised, or put together by Mistral's own rules. [`Tokenizer::render_chat_template`] gives the text instead.
     ///
     /// ```no_run
     /// use transformers_tokenization::{AutoTokenizer, ChatMessage, ChatTemplateOptions};
     ///
     /// let tokenizer = AutoTokenizer::from_pretrained("Qwen/Qwen3-0.6B")?;
     /// let options = ChatTemplateOptions { add_generation_prompt: true, ..Default::default() };
-    /// let batch = tokenizer.encode_chat(&[ChatMessage::user("Hello!")], &options)?;
+    /// let batch = tokenizer.apply_chat_template(&[ChatMessage::user("Hello!")], &options)?;
     /// let prompt: &[u32] = &batch.input_ids[0];
     /// # Ok::<(), transformers_tokenization::TokenizationError>(())
     /// ```
-    pub fn encode_chat(
+    pub fn apply_chat_template(
         &self,
         messages: &[ChatMessage],
         options: &ChatTemplateOptions,
     ) -> Result<BatchEncoding> {
-        self.encode_chats(&[messages], options, &EncodeOptions::default())
+        self.apply_chat_template_batch(&[messages], options, &EncodeOptions::default())
     }
 
     /// Encodes each conversation into a row, padded and truncated by the encoding's options; special tokens come from the
     /// template alone.
-    pub fn encode_chats(
+    pub fn apply_chat_template_batch(
         &self,
         conversations: &[impl AsRef<[ChatMessage]>],
         options: &ChatTemplateOptions,

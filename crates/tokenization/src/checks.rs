@@ -1,64 +1,31 @@
 //! What the `tokenizers` crate takes for granted in its files, and breaks on.
 
-use std::sync::LazyLock;
-
-use regex::bytes::Regex;
-use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::ModelWrapper;
 use tokenizers::utils::SysRegex;
 
 use crate::backend::Model;
+use crate::sentencepiece::CharacterMap;
+use crate::splitter::Splitter;
+use crate::tiktoken::from_base64;
 
-#[derive(Deserialize)]
-struct Parts {
-    #[serde(rename = "normalizer")]
-    _normalizer: Option<Value>,
-    #[serde(rename = "decoder")]
-    _decoder: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct File {
-    model: FileModel,
-}
-
-#[derive(Deserialize)]
-struct FileModel {
-    continuing_subword_prefix: Option<String>,
-    merges: Option<Vec<Merge>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Merge {
-    Pair((String, String)),
-    Text(String),
-}
-
-/// Checks a `tokenizer.json` before it is read: it has to be JSON to its end, and the right half of a merge has to begin with the prefix of continued words,
-/// which is cut off without looking.
-pub(crate) fn before_reading(bytes: &[u8]) -> Result<(), String> {
-    static PREFIX: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r#""continuing_subword_prefix"\s*:\s*"[^"]"#).expect("the pattern is valid")
-    });
-    // The library takes for granted that these are JSON.
-    serde_json::from_slice::<Parts>(bytes).map_err(|error| error.to_string())?;
-    if !PREFIX.is_match(bytes) {
-        return Ok(());
-    }
-    let Ok(file) = serde_json::from_slice::<File>(bytes) else {
-        return Ok(()); // reading it says what is wrong
-    };
-    let prefix = file.model.continuing_subword_prefix.unwrap_or_default();
-    for merge in file.model.merges.iter().flatten() {
-        let right = match merge {
-            Merge::Pair((_, right)) => right,
-            Merge::Text(text) => text.split_once(' ').map_or("", |(_, right)| right),
-        };
-        if !right.starts_with(&prefix) {
-            return Err(format!(
+/// Checks the merges of byte pairs: the right half of each begins with the prefix of continued words, which is cut off
+/// without looking, and no two halves are together longer than every token.
+pub(crate) fn merges<'a>(
+    tokens: impl Iterator<Item = &'a str>,
+    merges: &[(String, String)],
+    prefix: &str,
+) -> Result<(), String> {
+    let longest = tokens.map(str::len).max().unwrap_or(0);
+    for (left, right) in merges {
+        let rest = right.strip_prefix(prefix).ok_or_else(|| {
+            format!(
                 "the merge with `{right}` does not fit the `continuing_subword_prefix`, `{prefix}`"
+            )
+        })?;
+        if left.len() + rest.len() > longest {
+            return Err(format!(
+                "the merge of `{left}` and `{right}` gives no token of the vocabulary"
             ));
         }
     }
@@ -84,19 +51,53 @@ pub(crate) fn model(model: &Model) -> Result<(), String> {
     }
 }
 
-/// Checks what replaces parts of texts, in a normaliser or a decoder: each replacement makes the text of the one before
-/// longer.
-pub(crate) fn growth(replaces: &Value) -> Result<(), String> {
+/// Checks a normaliser: what it replaces may not be nothing, since there is nothing at the end of a text to replace; and
+/// its character map has to lead nowhere else.
+pub(crate) fn normalizer(normalizer: &Value) -> Result<(), String> {
+    growth(normalizer)?;
+    every_part(normalizer, &|part| {
+        let pattern = &part["pattern"];
+        let empty = match (pattern["String"].as_str(), pattern["Regex"].as_str()) {
+            (Some(text), _) => text.is_empty(),
+            (None, Some(regex)) => SysRegex::new(regex)
+                .map_err(|error| format!("the pattern `{regex}` cannot be used: {error}"))?
+                .find_iter("")
+                .next()
+                .is_some(),
+            (None, None) => false,
+        };
+        if empty {
+            return Err(format!(
+                "the normaliser replaces what may be empty: {pattern}"
+            ));
+        }
+        if let Some(map) = part["precompiled_charsmap"].as_str() {
+            let map = from_base64(map).ok_or("`precompiled_charsmap` is not base64")?;
+            CharacterMap::check(&map)?;
+        }
+        Ok(())
+    })
+}
+
+/// Checks a decoder: what it replaces has to be found in linear time.
+pub(crate) fn decoder(decoder: &Value) -> Result<(), String> {
+    growth(decoder)?;
+    every_part(decoder, &|part| match part["pattern"]["Regex"].as_str() {
+        Some(regex) if !matches!(Splitter::new(regex), Some(Splitter::Linear(_))) => Err(format!(
+            "the decoder replaces `{regex}`, which looks around or refers back, or may be empty"
+        )),
+        _ => Ok(()),
+    })
+}
+
+/// Checks what replaces parts of texts: each replacement makes the text of the one before longer.
+fn growth(replaces: &Value) -> Result<(), String> {
     fn factor(part: &Value) -> usize {
-        let parts = ["normalizers", "decoders"]
-            .into_iter()
-            .flat_map(|key| part[key].as_array())
-            .flatten();
         let own = part["content"]
             .as_str()
             .filter(|_| part["type"] == "Replace");
         let own = own.map_or(1, |content| content.chars().count().max(1));
-        parts.map(factor).fold(own, usize::saturating_mul)
+        parts(part).map(factor).fold(own, usize::saturating_mul)
     }
     match factor(replaces) {
         factor if factor > MAX_GROWTH => Err(format!(
@@ -106,27 +107,15 @@ pub(crate) fn growth(replaces: &Value) -> Result<(), String> {
     }
 }
 
-/// Checks a normaliser: what it replaces may not be nothing, since there is nothing at the end of a text to replace.
-pub(crate) fn normalizer(normalizer: &Value) -> Result<(), String> {
-    for part in normalizer["normalizers"].as_array().into_iter().flatten() {
-        self::normalizer(part)?;
-    }
-    let pattern = &normalizer["pattern"];
-    let empty = match (pattern["String"].as_str(), pattern["Regex"].as_str()) {
-        (Some(text), _) => text.is_empty(),
-        (None, Some(regex)) => SysRegex::new(regex)
-            .map_err(|error| format!("the pattern `{regex}` cannot be used: {error}"))?
-            .find_iter("")
-            .next()
-            .is_some(),
-        (None, None) => false,
-    };
-    if empty {
-        return Err(format!(
-            "the normaliser replaces what may be empty: {pattern}"
-        ));
-    }
-    Ok(())
+/// What a sequence consists of.
+fn parts(sequence: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["normalizers", "decoders"].map(|key| sequence[key].as_array());
+    lists.into_iter().flatten().flatten()
+}
+
+fn every_part(whole: &Value, check: &dyn Fn(&Value) -> Result<(), String>) -> Result<(), String> {
+    check(whole)?;
+    parts(whole).try_for_each(|part| every_part(part, check))
 }
 
 /// Checks what is put around texts: a template names only special tokens that it defines.

@@ -38,6 +38,15 @@ pub enum TokenizationError {
         /// The model source as the user typed it.
         source_name: String,
     },
+    /// The files are those of a tokenizer that is a program in Python.
+    #[error(
+        "the tokenizer is a `{class}`, which is a program in Python and not built in here; take a model with a \
+         tokenizer.json, or write its split as a `PlainTokenizer`"
+    )]
+    CodedClass {
+        /// The class.
+        class: String,
+    },
     /// A tokenizer file does not hold what it should.
     #[error("{}: {reason}", path.display())]
     InvalidFile {

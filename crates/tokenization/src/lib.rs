@@ -12,7 +12,7 @@
 //!     &[ChatMessage::user("What is the capital of France?")],
 //!     &ChatTemplateOptions { add_generation_prompt: true, ..Default::default() },
 //! )?;
-//! let ids = tokenizer.encode(&prompt, false)?; // the template wrote the special tokens already
+//! let ids: &[u32] = &prompt.input_ids[0];
 //! # Ok::<(), transformers_tokenization::TokenizationError>(())
 //! ```
 //!
@@ -42,6 +42,8 @@ mod gguf;
 mod merges;
 mod merging;
 mod mistral;
+mod model_file;
+mod normalizer;
 mod one_or_many;
 mod padding;
 mod plain;

@@ -3,7 +3,7 @@
 //! Conversations are not rendered by a template: each message becomes tokens by itself, with control tokens between, and
 //! no text of a message can become a control token. The version in the file, or in its name, says how. Ids equal those of
 //! mistral-common 1.13 (which the reference's `MistralCommonBackend` calls) for texts, tools, thinking and model settings.
-//! Images and audio are refused.
+//! Images and audio are refused: how many tokens they take follows from their pixels and their length.
 
 mod instruct;
 mod model_settings;

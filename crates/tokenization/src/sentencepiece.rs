@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use normalizer::CharacterMap;
 use normalizer::Normalizer;
 use proto::{ModelProto, PieceKind, read_model};
 use trie::Trie;

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use regex_automata::meta::Regex;
 use regex_automata::{Anchored, Input, Match};
+use serde_json::Value;
 use tokenizers::tokenizer::pattern::Pattern;
 
 /// The alternative that leaves the last space of a run to the word after it.
@@ -30,6 +31,14 @@ impl Splitter {
     pub fn new(pattern: &str) -> Option<Self> {
         let linear = Linear::new(pattern).map(Self::Linear);
         linear.or_else(|| Some(Self::Backtracking(Box::new(Backtracking::new(pattern)?))))
+    }
+
+    /// Of a pattern as files have it: a text, or a regular expression.
+    pub fn of_pattern(json: &Value) -> Option<Self> {
+        match (json["String"].as_str(), json["Regex"].as_str()) {
+            (Some(text), _) => Self::new(&regex::escape(text)),
+            (None, pattern) => Self::new(pattern?),
+        }
     }
 
     /// What the pattern matches, from left to right.

@@ -9,7 +9,7 @@ use tokenizers::{
     TruncationParams,
 };
 
-use crate::backend::{Backend, Decoder, Model};
+use crate::backend::{Backend, Model};
 use crate::chat::ChatTemplates;
 use crate::encoding::encoding_failed;
 use crate::mistral::{SettingsBuilder, Version};
@@ -97,12 +97,6 @@ impl Tokenizer {
             // So that the second text of a pair has its type.
             None => surround::bos_eos(None, None)?,
         };
-        let normalizer = serde_json::to_value(backend.get_normalizer())?;
-        checks::normalizer(&normalizer)?;
-        checks::growth(&normalizer)?;
-        if let Some(Decoder::Tokenizers(decoder)) = backend.get_decoder() {
-            checks::growth(&serde_json::to_value(decoder)?)?;
-        }
         checks::model(backend.get_model())?;
         checks::post_processor(&serde_json::to_value(&post_processor)?)?;
         backend.with_post_processor(None::<PostProcessorWrapper>);
@@ -208,9 +202,9 @@ impl Tokenizer {
 
     /// Renders a conversation with the chat template, as the model was trained to read it.
     ///
-    /// The text holds the special tokens already: encode it without adding them, or use [`Tokenizer::encode_chat`].
-    /// Mistral's own tokenizers have no template; what they would read is shown, and only `encode_chat` gives its ids.
-    pub fn apply_chat_template(
+    /// The text holds the special tokens already: encode it without adding them, or use [`Tokenizer::apply_chat_template`].
+    /// Mistral's own tokenizers have no template; what they would read is shown, and only `apply_chat_template` gives its ids.
+    pub fn render_chat_template(
         &self,
         messages: &[ChatMessage],
         options: &ChatTemplateOptions,

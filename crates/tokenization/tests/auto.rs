@@ -86,6 +86,27 @@ fn a_model_of_no_class_is_taken_as_it_is() {
     }
 }
 
+/// Their ids would be others than Python's.
+#[test]
+fn classes_that_are_programs_are_refused() {
+    for (name, content) in [
+        (
+            "tokenizer_config.json",
+            json!({"tokenizer_class": "MarianTokenizer"}),
+        ),
+        ("config.json", json!({"model_type": "wav2vec2"})),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("vocab.json"), "{\"a\": 0, \"b\": 1}").unwrap();
+        std::fs::write(folder.path().join(name), content.to_string()).unwrap();
+        let error = AutoTokenizer::from_pretrained(folder.path()).unwrap_err();
+        assert!(
+            matches!(error, TokenizationError::CodedClass { .. }),
+            "{name}: {error}"
+        );
+    }
+}
+
 #[test]
 fn broken_files_are_named() {
     for (name, content) in [
@@ -122,7 +143,7 @@ fn an_older_template_file_is_read() {
     let tokenizer = AutoTokenizer::from_pretrained(folder.path()).unwrap();
     let messages = [transformers_tokenization::ChatMessage::user("Hi")];
     let text = tokenizer
-        .apply_chat_template(&messages, &Default::default())
+        .render_chat_template(&messages, &Default::default())
         .unwrap();
     assert_eq!(text, "Hi!");
 }

@@ -16,7 +16,7 @@ fn template(source: &str) -> ChatTemplateOptions {
 
 /// Renders one message with this template.
 fn render(source: &str) -> Result<String> {
-    tokenizer("byte_level").apply_chat_template(&[ChatMessage::user("Hi")], &template(source))
+    tokenizer("byte_level").render_chat_template(&[ChatMessage::user("Hi")], &template(source))
 }
 
 /// The messages and options of a recorded conversation, from the keyword arguments of the reference.
@@ -74,7 +74,7 @@ fn conversations_are_rendered_as_in_the_reference() {
             let (messages, mut options) =
                 conversation(conversations[conversation_name].as_object().unwrap());
             options.template = Some(source.clone());
-            let result = tokenizer.apply_chat_template(&messages, &options);
+            let result = tokenizer.render_chat_template(&messages, &options);
             let same = match (case["error"].as_str(), &result) {
                 (None, Ok(rendered)) => rendered == text(&case["rendered"]),
                 (Some("TemplateError"), Err(TokenizationError::ChatRefused { message })) => {
@@ -100,18 +100,18 @@ fn templates_are_chosen_by_name() {
         ..Default::default()
     };
     assert_eq!(
-        several.apply_chat_template(&message, &tools).unwrap(),
+        several.render_chat_template(&message, &tools).unwrap(),
         "tools: [{\"a\": 1}]"
     );
     assert_eq!(
         several
-            .apply_chat_template(&message, &template("tool_use"))
+            .render_chat_template(&message, &template("tool_use"))
             .unwrap(),
         "tools: null"
     );
     assert_eq!(
         several
-            .apply_chat_template(&message, &template("{{ bos_token }}{{ image_token }}"))
+            .render_chat_template(&message, &template("{{ bos_token }}{{ image_token }}"))
             .unwrap(),
         "<|im_start|><image>"
     );
@@ -120,13 +120,13 @@ fn templates_are_chosen_by_name() {
     let files = tokenizer("word_piece");
     assert_eq!(
         files
-            .apply_chat_template(&message, &Default::default())
+            .render_chat_template(&message, &Default::default())
             .unwrap(),
         "Hi [CLS]"
     );
     assert_eq!(
         files
-            .apply_chat_template(&message, &template("loud"))
+            .render_chat_template(&message, &template("loud"))
             .unwrap(),
         "HI"
     );
@@ -134,7 +134,7 @@ fn templates_are_chosen_by_name() {
     let none = tokenizer("sentence_piece");
     assert!(!none.has_chat_template());
     let error = none
-        .apply_chat_template(&message, &Default::default())
+        .render_chat_template(&message, &Default::default())
         .unwrap_err();
     assert!(
         matches!(error, TokenizationError::NoChatTemplate(_)),
@@ -146,7 +146,7 @@ fn templates_are_chosen_by_name() {
 fn a_conversation_needs_messages_that_are_objects() {
     let tokenizer = tokenizer("byte_level");
     let error = tokenizer
-        .apply_chat_template(&[], &Default::default())
+        .render_chat_template(&[], &Default::default())
         .unwrap_err();
     assert!(matches!(error, TokenizationError::EmptyConversation));
     assert_eq!(
@@ -216,7 +216,7 @@ fn a_long_conversation_is_within_the_budget() {
     for name in ["smollm2", "qwen3", "functions"] {
         let source = std::fs::read_to_string(golden(&format!("templates/{name}.jinja"))).unwrap();
         let rendered = tokenizer
-            .apply_chat_template(&messages, &template(&source))
+            .render_chat_template(&messages, &template(&source))
             .unwrap();
         assert!(rendered.len() > 1_500_000, "{name}: {}", rendered.len());
     }
@@ -236,9 +236,9 @@ fn the_assistants_tokens_are_those_of_the_reference() {
     for row in rows {
         let messages: Vec<ChatMessage> = serde_json::from_value(row["messages"].clone()).unwrap();
         let options = masked(&row["template"]);
-        let text = tokenizer.apply_chat_template(&messages, &options).unwrap();
+        let text = tokenizer.render_chat_template(&messages, &options).unwrap();
         assert_eq!(text, row["text"].as_str().unwrap(), "{row}");
-        let batch = tokenizer.encode_chat(&messages, &options).unwrap();
+        let batch = tokenizer.apply_chat_template(&messages, &options).unwrap();
         assert_eq!(
             serde_json::to_value(&batch.input_ids[0]).unwrap(),
             row["input_ids"],
@@ -262,7 +262,7 @@ fn the_assistants_tokens_are_those_of_the_reference() {
     };
     let options = masked(&batch["template"]);
     let found = tokenizer
-        .encode_chats(&conversations, &options, &encode)
+        .apply_chat_template_batch(&conversations, &options, &encode)
         .unwrap();
     assert_eq!(
         serde_json::to_value(&found.input_ids).unwrap(),
@@ -276,7 +276,11 @@ fn the_assistants_tokens_are_those_of_the_reference() {
         continue_final_message: true,
         ..options
     };
-    assert!(tokenizer.encode_chat(&conversations[0], &both).is_err());
+    assert!(
+        tokenizer
+            .apply_chat_template(&conversations[0], &both)
+            .is_err()
+    );
 }
 
 #[test]
@@ -302,7 +306,7 @@ fn control_tokens_of_users_are_plain_text_as_in_the_reference() {
             ..options
         };
         let tokenizer = tokenizer(text(&row["folder"]));
-        let result = tokenizer.encode_chats(&[messages], &options, &encode);
+        let result = tokenizer.apply_chat_template_batch(&[messages], &options, &encode);
         let same = match &result {
             Ok(batch) => json!(batch.input_ids[0]) == row["input_ids"],
             Err(_) => row["error"].is_string(),
@@ -317,7 +321,7 @@ fn control_tokens_of_users_are_plain_text_as_in_the_reference() {
         sanitize_control_tokens: true,
         ..Default::default()
     };
-    let text = tokenizer("byte_level").apply_chat_template(&[ChatMessage::user("Hi")], &options);
+    let text = tokenizer("byte_level").render_chat_template(&[ChatMessage::user("Hi")], &options);
     assert!(matches!(text, Err(TokenizationError::InvalidOptions(_))));
 }
 

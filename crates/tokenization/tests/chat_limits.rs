@@ -13,7 +13,7 @@ fn render(source: &str) -> Result<String> {
         template: Some(source.to_owned()),
         ..Default::default()
     };
-    common::tokenizer("byte_level").apply_chat_template(&[ChatMessage::user("Hi")], &options)
+    common::tokenizer("byte_level").render_chat_template(&[ChatMessage::user("Hi")], &options)
 }
 
 /// Each must stop soon, with an error, and without eating memory.

@@ -54,7 +54,7 @@ fn a_file_is_a_source() {
     assert_eq!(tokenizer.special_token_id("unk_token"), Some(0));
     assert_eq!(tokenizer.model_max_length(), None);
     let rendered = tokenizer
-        .apply_chat_template(&[ChatMessage::user("Hi")], &ChatTemplateOptions::default())
+        .render_chat_template(&[ChatMessage::user("Hi")], &ChatTemplateOptions::default())
         .unwrap();
     assert_eq!(rendered, "<|im_start|>user\nHi<|im_end|>\n");
     assert_eq!(tokenizer.encode(&rendered, false).unwrap()[0], 1);

@@ -85,7 +85,7 @@ fn conversations_have_the_ids_of_the_library() {
                 ..Default::default()
             };
             let context = format!("{name}: {}", case["name"]);
-            let result = tokenizer.encode_chat(&messages, &options);
+            let result = tokenizer.apply_chat_template(&messages, &options);
             if case["error"].is_string() {
                 assert!(
                     matches!(result, Err(TokenizationError::InvalidConversation(_))),

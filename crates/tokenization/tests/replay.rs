@@ -16,7 +16,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
     let entries = std::fs::read_dir(folder.join(target)).unwrap();
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    assert!(paths.len() >= 6);
+    assert!(paths.len() >= 6, "{target}");
     paths
         .iter()
         .map(|path| std::fs::read(path).unwrap())
@@ -77,4 +77,9 @@ fn tokenizer_files() {
 #[test]
 fn sentencepiece_models() {
     replay("sentencepiece", texts::sentencepiece);
+}
+
+#[test]
+fn older_vocabularies() {
+    replay("vocabulary", texts::vocabulary);
 }

@@ -116,7 +116,7 @@ fn check_template(tokenizer: &Tokenizer, generation: &GenerationConfig, findings
         ..ChatTemplateOptions::default()
     };
     let render = |messages: &[ChatMessage], options: &ChatTemplateOptions| {
-        tokenizer.apply_chat_template(messages, options)
+        tokenizer.render_chat_template(messages, options)
     };
     let user = [ChatMessage::user("Hi")];
     let plain = render(&user, &ChatTemplateOptions::default());

@@ -26,10 +26,10 @@ pub struct ChatTemplateOptions {
     /// The name of one of the tokenizer's templates, or a Jinja template; `None` is `tool_use` where there are tools and
     /// such a template, and `default` otherwise.
     pub template: Option<String>,
-    /// Whether [`Tokenizer::encode_chat`](crate::Tokenizer::encode_chat) says which tokens the assistant wrote: those
+    /// Whether [`Tokenizer::apply_chat_template`](crate::Tokenizer::apply_chat_template) says which tokens the assistant wrote: those
     /// that the template puts between `{% generation %}` and `{% endgeneration %}`.
     pub return_assistant_tokens_mask: bool,
-    /// Whether [`Tokenizer::encode_chat`](crate::Tokenizer::encode_chat) encodes as plain text what users wrote that looks
+    /// Whether [`Tokenizer::apply_chat_template`](crate::Tokenizer::apply_chat_template) encodes as plain text what users wrote that looks
     /// like a control token: in messages, tools, documents and `extra`.
     pub sanitize_control_tokens: bool,
     /// Further variables of the template, such as `enable_thinking`. They go before special tokens of the same name.
@@ -71,7 +71,8 @@ impl ChatTemplates {
     ) -> Result<String> {
         if options.sanitize_control_tokens {
             return Err(TokenizationError::InvalidOptions(
-                "`sanitize_control_tokens` makes ids, not a text; use `encode_chat`".to_owned(),
+                "`sanitize_control_tokens` makes ids, not a text; use `apply_chat_template`"
+                    .to_owned(),
             ));
         }
         self.render_marked(messages, options, special_tokens, None)

@@ -21,6 +21,10 @@ pub(super) struct Builder {
     unk_id: Option<u32>,
     /// Special and user-defined tokens of the vocabulary's file.
     more_tokens: Vec<AddedToken>,
+    /// What is put around texts, where a file says so.
+    processor: Option<PostProcessorWrapper>,
+    /// The added tokens of a `tokenizer.json`.
+    file_tokens: Vec<AddedToken>,
     /// What `tokenizer_config.json` says.
     settings: Settings,
 }
@@ -34,6 +38,8 @@ impl Builder {
             map: None,
             unk_id: None,
             more_tokens: Vec::new(),
+            processor: None,
+            file_tokens: Vec::new(),
             settings: Settings::default(),
         }
     }
@@ -65,6 +71,17 @@ impl Builder {
         self
     }
 
+    /// What else a `tokenizer.json` gives: what is put around texts, and added tokens.
+    pub fn pipeline(
+        mut self,
+        processor: Option<PostProcessorWrapper>,
+        tokens: Vec<AddedToken>,
+    ) -> Self {
+        self.processor = processor;
+        self.file_tokens = tokens;
+        self
+    }
+
     pub fn unk_id(mut self, id: u32) -> Self {
         self.unk_id = Some(id);
         self
@@ -87,13 +104,28 @@ impl Builder {
         post_processor::rename(&mut state["model"]["unk_token"], &renamed);
         let mut backend =
             serde_json::from_value::<Backend>(state).map_err(|error| invalid(error.to_string()))?;
+        crate::added_tokens::extend(&mut backend, std::mem::take(&mut self.file_tokens))
+            .and_then(|()| crate::added_tokens::extend(&mut backend, self.added_tokens(&renamed)))
+            .and_then(|()| crate::added_tokens::add(&mut backend, &self.settings))
+            .map_err(|error| invalid(error.to_string()))?;
+        self.fill_settings();
+        let processor = match self.processor.take() {
+            Some(processor) => Ok(Some(processor)),
+            None => self.own_processor(&backend, &renamed),
+        };
+        backend.with_post_processor(processor.map_err(|error| invalid(error.to_string()))?);
+        Tokenizer::new(backend, self.settings).map_err(|error| invalid(error.to_string()))
+    }
+
+    /// What the class puts around texts, or what the settings ask for.
+    fn own_processor(
+        &self,
+        backend: &Backend,
+        renamed: &HashMap<String, String>,
+    ) -> serde_json::Result<Option<PostProcessorWrapper>> {
         let definition = self.class.definition;
-        crate::added_tokens::extend(&mut backend, self.added_tokens(&renamed))
-            .map_err(|error| invalid(error.to_string()))?;
-        crate::added_tokens::add(&mut backend, &self.settings)
-            .map_err(|error| invalid(error.to_string()))?;
         let mut processor = definition.post_processor.clone();
-        post_processor::rename(&mut processor, &renamed);
+        post_processor::rename(&mut processor, renamed);
         if !definition.fixed_post_processor {
             let unknown = definition.special_tokens.get("unk_token");
             let unknown = unknown.map(|token| renamed.get(token).unwrap_or(token));
@@ -101,14 +133,10 @@ impl Builder {
             let id = |token: &str| backend.token_to_id(token).or(unknown);
             post_processor::resolve(&mut processor, &id);
         }
-        let processor = serde_json::from_value::<Option<PostProcessorWrapper>>(processor);
-        backend.with_post_processor(processor.map_err(|error| invalid(error.to_string()))?);
-        self.fill_settings();
-        if let Some(template) = self.bos_eos(&backend) {
-            backend
-                .with_post_processor(Some(template.map_err(|error| invalid(error.to_string()))?));
+        match self.bos_eos(backend) {
+            Some(template) => template.map(Some),
+            None => serde_json::from_value(processor),
         }
-        Tokenizer::new(backend, self.settings).map_err(|error| invalid(error.to_string()))
     }
 
     /// The pipeline as `tokenizer.json` would hold it, without added tokens.

@@ -1,12 +1,11 @@
 //! The pipeline around a vocabulary of each kind.
 
-use std::collections::HashMap;
-
+use ahash::AHashMap;
 use tokenizers::decoders::DecoderWrapper;
 use tokenizers::decoders::byte_fallback::ByteFallback;
 use tokenizers::decoders::fuse::Fuse;
 use tokenizers::decoders::strip::Strip;
-use tokenizers::models::bpe::BPE;
+use tokenizers::models::bpe::{BPE, BpeBuilder};
 use tokenizers::normalizers::{Prepend, Replace, Sequence as Normalizers};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
@@ -14,6 +13,7 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, NormalizerWrapper, Result, SplitDelimiterBehavior, Tokenizer};
 
 use crate::byte_alphabet::BYTE_ALPHABET;
+use crate::checks;
 
 use super::{CONTROL, Kind, USER_DEFINED, Vocabulary, split};
 
@@ -32,8 +32,7 @@ impl Vocabulary {
     }
 
     fn byte_level(&self) -> Result<Tokenizer> {
-        let model = BPE::builder().vocab_and_merges(self.ids(spell_bytes), self.merges.clone());
-        let mut tokenizer = Tokenizer::new(model.build()?);
+        let mut tokenizer = Tokenizer::new(self.merged(spell_bytes)?.build()?);
         tokenizer
             .with_pre_tokenizer(Some(split::pre_tokenizer(self.split.as_deref())?))
             .with_decoder(Some(ByteLevel::default()));
@@ -79,8 +78,8 @@ impl Vocabulary {
     }
 
     fn sentencepiece(&self, unknown: Option<&str>) -> Result<Tokenizer> {
-        let mut model = BPE::builder()
-            .vocab_and_merges(self.ids(str::to_owned), self.merges.clone())
+        let mut model = self
+            .merged(str::to_owned)?
             .fuse_unk(true)
             .byte_fallback(true);
         if let Some(unknown) = unknown {
@@ -97,14 +96,12 @@ impl Vocabulary {
         Ok(())
     }
 
-    fn ids<S: std::hash::BuildHasher + Default>(
-        &self,
-        spell: impl Fn(&str) -> String,
-    ) -> HashMap<String, u32, S> {
-        (0..)
-            .zip(&self.tokens)
-            .map(|(id, token)| (spell(token), id))
-            .collect()
+    /// The model of the tokens, spelled like this, and the merges.
+    fn merged(&self, spell: impl Fn(&str) -> String) -> Result<BpeBuilder> {
+        let tokens = self.tokens.iter().map(|token| spell(token));
+        let ids: AHashMap<String, u32> = tokens.zip(0..).collect();
+        checks::merges(ids.keys().map(String::as_str), &self.merges, "")?;
+        Ok(BPE::builder().vocab_and_merges(ids, self.merges.clone()))
     }
 
     /// Control tokens as special ones, and those that are matched whole. Neither makes the vocabulary larger: in a

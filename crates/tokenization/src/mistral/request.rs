@@ -138,27 +138,32 @@ impl Message {
 }
 
 fn content(value: Option<&Value>) -> Result<Option<Vec<Chunk>>> {
-    let text = |part: &Value, key: &str| part[key].as_str().map(str::to_owned);
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(vec![Chunk::Text(text.clone())])),
-        Some(Value::Array(parts)) => {
-            let chunks = parts.iter().map(|part| match part["type"].as_str() {
-                Some("text") => text(part, "text").map(Chunk::Text),
-                Some("thinking") => Some(Chunk::Thinking {
-                    text: text(part, "thinking")?,
-                    closed: part["closed"].as_bool().unwrap_or(true),
-                }),
-                _ => None,
-            });
-            let chunks: Option<Vec<_>> = chunks.collect();
-            chunks.map(Some).ok_or_else(|| {
-                refused("a part of a message is neither text nor thinking; images and audio cannot be encoded")
-            })
-        }
+        Some(Value::Array(parts)) => parts.iter().map(chunk).collect::<Result<_>>().map(Some),
         Some(_) => Err(refused(
             "a message's content is neither a text nor a list of parts",
         )),
+    }
+}
+
+fn chunk(part: &Value) -> Result<Chunk> {
+    let text = |key: &str| {
+        let text = part[key].as_str().map(str::to_owned);
+        text.ok_or_else(|| refused(format!("a part of a message has no `{key}`")))
+    };
+    match part["type"].as_str() {
+        Some("text") => Ok(Chunk::Text(text("text")?)),
+        Some("thinking") => Ok(Chunk::Thinking {
+            text: text("thinking")?,
+            closed: part["closed"].as_bool().unwrap_or(true),
+        }),
+        Some(kind) if kind.contains("image") || kind.contains("audio") => Err(refused(format!(
+            "a part of a message is of the type `{kind}`: how many tokens it takes follows from its pixels or its \
+             length, which a tokenizer does not read; give texts alone"
+        ))),
+        _ => Err(refused("a part of a message is neither text nor thinking")),
     }
 }
 

@@ -117,7 +117,7 @@ impl Normalizer {
 }
 
 /// The replacements of a model: a double array (of darts-clone) from what is replaced to where its replacement begins.
-struct CharacterMap {
+pub(crate) struct CharacterMap {
     units: Vec<u32>,
     /// Each ends with a null character.
     replacements: String,
@@ -149,6 +149,28 @@ impl CharacterMap {
                 .collect(),
             replacements,
         }))
+    }
+
+    /// Fails where a text could lead out of the map: the reader of the `tokenizers` crate does not look.
+    pub fn check(bytes: &[u8]) -> Result<(), String> {
+        let Some(map) = Self::read(bytes)? else {
+            return Ok(());
+        };
+        let is_sound = |(position, unit): (usize, &u32)| {
+            let next = position ^ offset(*unit);
+            let leaf = map
+                .units
+                .get(next)
+                .map(|leaf| (leaf & 0x7fff_ffff) as usize);
+            let is_leaf = unit >> 31 == 1;
+            let fits = (next | 0xff) < map.units.len();
+            let begins = leaf.is_some_and(|value| map.replacements.is_char_boundary(value));
+            is_leaf || (fits && (unit >> 8 & 1 == 0 || begins))
+        };
+        match map.units.iter().enumerate().all(is_sound) {
+            true => Ok(()),
+            false => Err("the character map of the normaliser is damaged".to_owned()),
+        }
     }
 
     /// The replacement of the longest beginning that has one, and its length.

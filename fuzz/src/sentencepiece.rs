@@ -1,0 +1,6 @@
+//! Fuzzes what `texts::sentencepiece` reads.
+#![no_main]
+
+mod texts;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| texts::sentencepiece(bytes));
