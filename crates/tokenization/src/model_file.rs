@@ -103,8 +103,9 @@ impl Fields {
         };
         if let Kind::BPE = kind {
             let merges = pairs(self.merges.ok_or_else(|| missing("merges"))?);
-            let prefix = self.continuing_subword_prefix.unwrap_or_default();
-            checks::merges(ids.keys().map(String::as_str), &merges, &prefix)?;
+            let prefix = self.continuing_subword_prefix;
+            let begins = prefix.as_deref().unwrap_or_default();
+            checks::merges(ids.keys().map(String::as_str), &merges, begins)?;
             let mut model = BPE::builder()
                 .vocab_and_merges(ids, merges)
                 .fuse_unk(self.fuse_unk.unwrap_or(false))
@@ -116,7 +117,7 @@ impl Fields {
             if let Some(token) = self.unk_token {
                 model = model.unk_token(token);
             }
-            if !prefix.is_empty() {
+            if let Some(prefix) = prefix {
                 model = model.continuing_subword_prefix(prefix);
             }
             if let Some(suffix) = self.end_of_word_suffix {

@@ -171,7 +171,7 @@ fn alternatives(pattern: &str) -> Option<Vec<&str>> {
     let mut position = 0;
     while let Some(&byte) = bytes.get(position) {
         let rest = &pattern[position..];
-        let mut length = 1;
+        let mut length = rest.chars().next()?.len_utf8();
         let was_quantified = std::mem::take(&mut quantified);
         match byte {
             b'\\' => length = escape(rest)?,
@@ -291,7 +291,7 @@ mod tests {
     const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
     /// Patterns that are one automaton, and patterns that are not.
-    const LINEAR: [&str; 9] = [
+    const LINEAR: [&str; 10] = [
         GPT2,
         LLAMA3,
         r"\s+(?!\S)",
@@ -301,6 +301,7 @@ mod tests {
         r"\||[|(]+|\p{L}+|(b|c)",
         r"x",
         r"\s?\S{1,3}?|\s+(?!\S)",
+        r"[é日]+ ?|🙂| +a",
     ];
     const BACKTRACKING: [&str; 9] = [
         r"a*",

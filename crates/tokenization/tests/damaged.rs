@@ -109,6 +109,50 @@ fn any_value_anywhere_is_an_error_or_a_tokenizer() {
     assert!(read > 100 && refused > 100, "{read} {refused}");
 }
 
+/// The character map of a SentencePiece model leads to places by numbers, each of which may be wrong.
+#[test]
+fn damaged_character_maps_are_an_error_or_do_no_harm() {
+    let class = TokenizerClass::named("XLMRobertaTokenizer").unwrap();
+    let tokenizer = class
+        .with_files(&golden("sentencepiece/unigram.model"), None)
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    tokenizer.save_pretrained(folder.path()).unwrap();
+    let file = std::fs::read(folder.path().join("tokenizer.json")).unwrap();
+    let file: Value = serde_json::from_slice(&file).unwrap();
+    let place = [
+        "/normalizer/precompiled_charsmap",
+        "/normalizer/normalizers/0/precompiled_charsmap",
+    ]
+    .into_iter()
+    .find(|place| file.pointer(place).is_some())
+    .unwrap();
+    let map = file.pointer(place).unwrap().as_str().unwrap();
+    let mut random = Random(3);
+    let (mut read, mut refused) = (0, 0);
+    for _ in 0..400 {
+        // A character of base64 is six bits.
+        let mut damaged = map.as_bytes().to_vec();
+        let at = random.below(damaged.len() - 4);
+        damaged[at] = b"AQgw59+/zZ"[random.below(10)];
+        if random.below(8) == 0 {
+            damaged.truncate(at / 4 * 4);
+        }
+        let mut other = file.clone();
+        *other.pointer_mut(place).unwrap() = String::from_utf8(damaged).unwrap().into();
+        match AutoTokenizer::from_bytes(other.to_string().as_bytes()) {
+            Ok(tokenizer) => {
+                read += 1;
+                for text in ["ﬁ ①\u{301} é㍿ カ゛", "\u{ad}\u{200b}\t\u{1f1eb} Ⅷ½"] {
+                    tokenizer.encode(text, true).ok();
+                }
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(read > 20 && refused > 20, "{read} {refused}");
+}
+
 #[test]
 fn merges_have_to_fit_the_prefix_of_their_model() {
     for (prefix, right) in [("##", "b"), ("é", "ab"), ("##", "é")] {

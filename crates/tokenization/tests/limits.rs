@@ -94,6 +94,30 @@ fn patterns_that_try_too_many_ways_are_an_error() {
 }
 
 #[test]
+fn what_is_replaced_is_found_in_linear_time_or_not_at_all() {
+    let replace = |pattern: &str| {
+        let replace = json!({"type": "Replace", "pattern": {"Regex": pattern}, "content": "b"});
+        letters(&json!({"normalizer": replace}))
+    };
+    let text = "a".repeat(5000) + "!";
+    let linear = read(&replace("(a+)+b|(a|aa)+!")).unwrap();
+    assert_eq!(linear.encode(&text, false).unwrap(), [1]);
+    let error = read(&replace("(?:(?!x)a|(?!y)a)*b|a"))
+        .unwrap()
+        .encode(&text, false)
+        .unwrap_err();
+    assert!(matches!(error, TokenizationError::PatternLimit { .. }));
+    let looks_around = json!({"type": "Replace", "pattern": {"Regex": "a(?!b)"}, "content": ""});
+    check_error(&letters(&json!({"decoder": looks_around})), "looks around");
+}
+
+#[test]
+fn merges_are_no_longer_than_the_longest_token() {
+    let file = json!({"version": "1.0", "model": {"type": "BPE", "vocab": {"aa": 0, "bb": 1}, "merges": [["aa", "bb"]]}});
+    check_error(&file, "gives no token");
+}
+
+#[test]
 fn merges_in_circles_end() {
     let file = json!({"version": "1.0", "model": {"type": "BPE",
         "vocab": {"a": 0, "b": 1, "ab": 2, "ba": 3, "aba": 4, "bab": 5},

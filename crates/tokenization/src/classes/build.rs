@@ -71,7 +71,8 @@ impl Builder {
         self
     }
 
-    /// What else a `tokenizer.json` gives: what is put around texts, and added tokens.
+    /// What else a `tokenizer.json` gives: what is put around texts, and added tokens. Where there is that file, Python
+    /// does not look at `add_bos_token` and `add_eos_token`.
     pub fn pipeline(
         mut self,
         processor: Option<PostProcessorWrapper>,
@@ -79,6 +80,9 @@ impl Builder {
     ) -> Self {
         self.processor = processor;
         self.file_tokens = tokens;
+        for key in ["add_bos_token", "add_eos_token"] {
+            self.settings.values.remove(key);
+        }
         self
     }
 
