@@ -5,10 +5,10 @@ use tokenizers::{
     PreTokenizedString, PreTokenizer as _,
 };
 
+use crate::encoding::encoding_failed;
 use crate::tokenizer::Kind;
 use crate::{
-    BatchEncoding, ChatMessage, ChatTemplateOptions, EncodeOptions, Inputs, Result,
-    TokenizationError, Tokenizer,
+    BatchEncoding, ChatMessage, ChatTemplateOptions, EncodeOptions, Inputs, Result, Tokenizer,
 };
 
 impl Tokenizer {
@@ -91,18 +91,18 @@ impl Tokenizer {
 
     /// The ids of a text in which nothing is an added token.
     pub(crate) fn encode_without_added_tokens(&self, text: &str) -> Result<Vec<u32>> {
-        let failed = TokenizationError::backend("encoding");
+        let failed = encoding_failed;
         let mut text = NormalizedString::from(text);
         if let Some(normalizer) = self.backend.get_normalizer() {
-            normalizer.normalize(&mut text).map_err(&failed)?;
+            normalizer.normalize(&mut text).map_err(failed)?;
         }
         let mut splits = PreTokenizedString::from(text.get());
         if let Some(pre_tokenizer) = self.backend.get_pre_tokenizer() {
-            pre_tokenizer.pre_tokenize(&mut splits).map_err(&failed)?;
+            pre_tokenizer.pre_tokenize(&mut splits).map_err(failed)?;
         }
         let mut ids = Vec::new();
         for (split, _, _) in splits.get_splits(OffsetReferential::Original, OffsetType::Byte) {
-            let tokens = self.backend.get_model().tokenize(split).map_err(&failed)?;
+            let tokens = self.backend.get_model().tokenize(split).map_err(failed)?;
             ids.extend(tokens.into_iter().map(|token| token.id));
         }
         Ok(ids)

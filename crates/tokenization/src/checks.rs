@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 use tokenizers::ModelWrapper;
-use tokenizers::utils::SysRegex;
 
 use crate::backend::Model;
 use crate::sentencepiece::CharacterMap;
@@ -51,25 +50,13 @@ pub(crate) fn model(model: &Model) -> Result<(), String> {
     }
 }
 
-/// Checks a normaliser: what it replaces may not be nothing, since there is nothing at the end of a text to replace; and
-/// its character map has to lead nowhere else.
+/// Checks a normaliser: its patterns, and that its character map leads nowhere else.
 pub(crate) fn normalizer(normalizer: &Value) -> Result<(), String> {
     growth(normalizer)?;
     every_part(normalizer, &|part| {
         let pattern = &part["pattern"];
-        let empty = match (pattern["String"].as_str(), pattern["Regex"].as_str()) {
-            (Some(text), _) => text.is_empty(),
-            (None, Some(regex)) => SysRegex::new(regex)
-                .map_err(|error| format!("the pattern `{regex}` cannot be used: {error}"))?
-                .find_iter("")
-                .next()
-                .is_some(),
-            (None, None) => false,
-        };
-        if empty {
-            return Err(format!(
-                "the normaliser replaces what may be empty: {pattern}"
-            ));
+        if pattern.is_object() && Splitter::of_pattern(pattern).is_none() {
+            return Err(format!("the pattern {pattern} cannot be used"));
         }
         if let Some(map) = part["precompiled_charsmap"].as_str() {
             let map = from_base64(map).ok_or("`precompiled_charsmap` is not base64")?;

@@ -9,6 +9,7 @@ use tokenizers::utils::truncation::{
 };
 use tokenizers::{Encoding, InputSequence, PostProcessor as _};
 
+use crate::normalizer::unless_stopped;
 use crate::splitter::TooManySteps;
 use crate::tokenizer::Kind;
 use crate::{BatchEncoding, Result, TokenizationError, Tokenizer};
@@ -265,8 +266,7 @@ impl Tokenizer {
         truncation: Option<&TruncationParams>,
     ) -> Result<Encoding> {
         let encode = |input: InputSequence<'_>| {
-            self.backend
-                .encode_char_offsets(input, false)
+            unless_stopped(|| self.backend.encode_char_offsets(input, false))
                 .map_err(encoding_failed)
         };
         let mut first = encode(text)?;

@@ -1,6 +1,7 @@
 //! How a text is changed before it is split: as the `tokenizers` crate does, but what a pattern replaces is found in linear
 //! time, or with an error where it cannot be ([`Splitter`]).
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use serde::de::Error as _;
@@ -9,7 +10,7 @@ use serde_json::Value;
 use tokenizers::{NormalizedString, NormalizerWrapper, Result};
 
 use crate::checks;
-use crate::splitter::Splitter;
+use crate::splitter::{Splitter, TooManySteps};
 
 /// A normaliser as a file has it, and its steps.
 #[derive(Clone)]
@@ -53,10 +54,31 @@ fn add_steps(written: &NormalizerWrapper, steps: &mut Vec<Step>) {
     steps.push(step.unwrap_or_else(|| Step::Other(Box::new(written.clone()))));
 }
 
+thread_local! {
+    /// What stopped the last text of this thread: the pipeline of the crate goes on with the text as it was.
+    static STOPPED: Cell<Option<TooManySteps>> = const { Cell::new(None) };
+}
+
+/// Fails if a normaliser was stopped while this ran.
+pub(crate) fn unless_stopped<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    STOPPED.take();
+    let result = run()?;
+    match STOPPED.take() {
+        Some(stopped) => Err(stopped.into()),
+        None => Ok(result),
+    }
+}
+
 impl tokenizers::Normalizer for Normalizer {
     fn normalize(&self, text: &mut NormalizedString) -> Result<()> {
         self.steps.iter().try_for_each(|step| match step {
-            Step::Replace { splitter, content } => text.replace(splitter, content),
+            Step::Replace { splitter, content } => {
+                let replaced = text.replace(splitter, content);
+                if let Err(error) = &replaced {
+                    STOPPED.set(error.downcast_ref::<TooManySteps>().cloned());
+                }
+                replaced
+            }
             Step::Other(other) => tokenizers::Normalizer::normalize(other.as_ref(), text),
         })
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokenizers::{AddedToken, Decoder as _};
 
 use crate::encoding::encoding_failed;
+use crate::normalizer::unless_stopped;
 use crate::settings::STANDARD_TOKENS;
 use crate::{Result, TokenizationError, Tokenizer, added_tokens};
 
@@ -178,7 +179,8 @@ impl Tokenizer {
 
     /// The tokens of a text, as the vocabulary spells them.
     pub fn tokenize(&self, text: &str, add_special_tokens: bool) -> Result<Vec<String>> {
-        let encoding = self.backend.encode(text, false).map_err(encoding_failed)?;
+        let encoding = unless_stopped(|| self.backend.encode(text, false));
+        let encoding = encoding.map_err(encoding_failed)?;
         Ok(self
             .surround(encoding, None, add_special_tokens)?
             .get_tokens()

@@ -15,7 +15,7 @@ use tokenizers::tokenizer::pattern::Pattern;
 const SPACES_BEFORE_SPACE: &str = r"\s+(?!\S)";
 
 /// A pattern needs more steps on a text than are allowed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("the pattern `{pattern}` takes too many steps on this text")]
 pub(crate) struct TooManySteps {
     pub pattern: String,

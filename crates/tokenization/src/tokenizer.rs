@@ -13,6 +13,7 @@ use crate::backend::{Backend, Model};
 use crate::chat::ChatTemplates;
 use crate::encoding::encoding_failed;
 use crate::mistral::{SettingsBuilder, Version};
+use crate::normalizer::unless_stopped;
 use crate::one_or_many::{Ids, Texts};
 use crate::settings::Settings;
 use crate::{
@@ -147,10 +148,8 @@ impl Tokenizer {
     }
 
     pub(crate) fn encode_one(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
-        let encoding = self
-            .backend
-            .encode_fast(text, false)
-            .map_err(encoding_failed)?;
+        let encoding = unless_stopped(|| self.backend.encode_fast(text, false));
+        let encoding = encoding.map_err(encoding_failed)?;
         let encoding = self.surround(encoding, None, add_special_tokens)?;
         Ok(encoding.get_ids().to_vec())
     }

@@ -112,6 +112,31 @@ fn what_is_replaced_is_found_in_linear_time_or_not_at_all() {
 }
 
 #[test]
+fn what_is_replaced_may_be_nothing() {
+    for pattern in ["(?<!\\n)^", "x*", "(?<=c)", "$", "^", "b*", "", "a?$"] {
+        for content in ["", "b", "bb"] {
+            let replace =
+                json!({"type": "Replace", "pattern": {"Regex": pattern}, "content": content});
+            let tokenizer = read(&letters(&json!({"normalizer": replace}))).unwrap();
+            for text in ["", "a", "abc", "c\nc", "é\u{301}a"] {
+                let batch = tokenizer
+                    .encode_batch(&[text], &Default::default())
+                    .unwrap();
+                assert!(
+                    batch
+                        .offset_mapping(0)
+                        .iter()
+                        .all(|(start, end)| start <= end && *end <= text.len())
+                );
+            }
+        }
+    }
+    let begin = json!({"type": "Replace", "pattern": {"Regex": "(?<!\\n)^"}, "content": "b"});
+    let tokenizer = read(&letters(&json!({"normalizer": begin}))).unwrap();
+    assert_eq!(tokenizer.encode("a", false).unwrap(), [3]); // as in Python
+}
+
+#[test]
 fn merges_are_no_longer_than_the_longest_token() {
     let file = json!({"version": "1.0", "model": {"type": "BPE", "vocab": {"aa": 0, "bb": 1}, "merges": [["aa", "bb"]]}});
     check_error(&file, "gives no token");
