@@ -57,7 +57,8 @@ fn pairs(merges: Vec<Merge>) -> Vec<(String, String)> {
 
 #[derive(Clone, Copy, Deserialize)]
 enum Kind {
-    BPE,
+    #[serde(rename = "BPE")]
+    Bpe,
     WordPiece,
     WordLevel,
     Unigram,
@@ -76,7 +77,7 @@ impl Fields {
             self.max_input_chars_per_word.is_some() && self.continuing_subword_prefix.is_some();
         match (self.kind, &self.merges, &self.vocab) {
             (Some(kind), ..) => kind,
-            (None, Some(_), _) => Kind::BPE,
+            (None, Some(_), _) => Kind::Bpe,
             (None, None, Vocab::Scores(_)) => Kind::Unigram,
             (None, None, Vocab::Ids(_)) if is_word_piece => Kind::WordPiece,
             (None, None, Vocab::Ids(_)) => Kind::WordLevel,
@@ -101,7 +102,7 @@ impl Fields {
                 return Err("the vocabulary is no object from token to id".into());
             }
         };
-        if let Kind::BPE = kind {
+        if let Kind::Bpe = kind {
             let merges = pairs(self.merges.ok_or_else(|| missing("merges"))?);
             let prefix = self.continuing_subword_prefix;
             let begins = prefix.as_deref().unwrap_or_default();
