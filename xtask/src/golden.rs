@@ -16,6 +16,7 @@ const SCRIPTS: &[(&str, &[&str])] = &[
         &["tests/golden/logits_processors.json"],
     ),
     ("golden_beams.py", &["tests/golden/beams.json"]),
+    ("golden_masks.py", &["tests/golden/masks.json"]),
     (
         "golden_config.py",
         &["crates/config/tests/golden/configs.json"],

@@ -73,6 +73,12 @@ pub enum GenerateError {
     NotOfType(#[source] serde_json::Error),
     #[error("beams are known at the end only: leave out the streamer, or set `num_beams` to 1")]
     StreamerWithBeams,
+    #[error("`cache_implementation` is \"{name}\": it may be {known}")]
+    CacheImplementation { name: String, known: &'static str },
+    #[error("`cache_config` does not fit a quantised cache: {problem}")]
+    CacheConfig { problem: String },
+    #[error("this model has a cache of its own: leave out `cache_implementation`")]
+    OwnCache,
     #[error("this model does not decode: it has no cache")]
     NotADecoder,
     #[error("the streamer failed: {0}")]

@@ -5,6 +5,7 @@
 
 mod assisted;
 mod beam_search;
+mod cache;
 mod candidates;
 mod decoding;
 mod encoder;

@@ -5,6 +5,7 @@ use transformers_modeling::nn::Cache;
 use transformers_modeling::{ModelInputs, PreTrainedModel, Rows};
 use transformers_tokenization::Tokenizer;
 
+use crate::cache::CacheFactory;
 use crate::encoder::Encoded;
 use crate::processors::{LogitsProcessor, Step};
 use crate::settings::Settings;
@@ -104,6 +105,7 @@ pub(crate) struct Steps<'m, M: ?Sized> {
     pub model: &'m M,
     pub encoded: Option<Encoded>,
     pub cache: Option<Box<dyn Cache>>,
+    pub factory: CacheFactory,
     /// Longer prompts are read in pieces of this many tokens.
     pub prefill_chunk_size: Option<usize>,
 }
@@ -115,9 +117,10 @@ impl<'m, M: PreTrainedModel + ?Sized> Steps<'m, M> {
             model,
             encoded: None,
             cache: match settings.use_cache {
-                true => Some(model.new_cache().ok_or(GenerateError::NotADecoder)?),
+                true => Some(settings.cache.empty(model)?),
                 false => None,
             },
+            factory: settings.cache,
             prefill_chunk_size: settings.config().prefill_chunk_size,
         })
     }
@@ -203,7 +206,7 @@ impl<'m, M: PreTrainedModel + ?Sized> Steps<'m, M> {
     /// Empties the cache if a sequence of `len` tokens needs all of its keys anew; says whether it did.
     pub fn renew(&mut self, len: usize) -> bool {
         let outdated = self.cache.as_ref().filter(|cache| cache.is_outdated(len));
-        let empty = outdated.and_then(|_| self.model.new_cache());
+        let empty = outdated.and_then(|_| self.factory.empty(self.model).ok());
         let renewed = empty.is_some();
         self.cache = empty.or(self.cache.take());
         renewed
@@ -214,7 +217,7 @@ impl<'m, M: PreTrainedModel + ?Sized> Steps<'m, M> {
         if let Some(cache) = &mut self.cache
             && cache.seq_len() > len
             && !cache.crop(len)
-            && let Some(empty) = self.model.new_cache()
+            && let Ok(empty) = self.factory.empty(self.model)
         {
             *cache = empty;
         }

@@ -6,6 +6,7 @@ use transformers_config::{EarlyStopping, GenerationConfig};
 use transformers_modeling::{ModelError, Rows};
 
 use crate::LogitsProcessor;
+use crate::cache::CacheFactory;
 use crate::processor_list::{Custom, ProcessorList};
 use crate::sampler::Sampler;
 use crate::{GenerateError, Prompt};
@@ -25,6 +26,7 @@ pub(crate) struct Settings {
     pub output_logits: bool,
     max_time: Option<Duration>,
     pub use_cache: bool,
+    pub cache: CacheFactory,
     pub eos: Vec<u32>,
     pub pad: u32,
     pub stop_strings: Vec<String>,
@@ -75,6 +77,7 @@ impl Settings {
             output_scores: config.output_scores == Some(true),
             output_logits: config.output_logits == Some(true),
             use_cache: config.use_cache.unwrap_or(true),
+            cache: CacheFactory::new(&config, prompt_len + max_new_tokens + drafts(&config))?,
             stop_strings: config
                 .stop_strings
                 .as_ref()
@@ -138,6 +141,13 @@ impl Settings {
         }
         Ok(padding)
     }
+}
+
+/// The most tokens that a pass may hold beyond those that are kept.
+fn drafts(config: &GenerationConfig) -> usize {
+    let assistant = config.num_assistant_tokens;
+    let counts = [assistant, config.prompt_lookup_num_tokens];
+    counts.into_iter().flatten().max().unwrap_or(0)
 }
 
 fn max_new_tokens(

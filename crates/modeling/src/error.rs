@@ -106,6 +106,11 @@ pub enum ModelError {
         "{len} tokens are more than the {max} positions that the model has: shorten the input or truncate it"
     )]
     TooLong { len: usize, max: usize },
+    #[error(
+        "{len} tokens are more than the cache was made for, which is {capacity}: make it larger (`max_cache_len`), or \
+         use a dynamic one"
+    )]
+    CacheFull { len: usize, capacity: usize },
     #[error("the decoder has no input: give `decoder_input_ids`, or `labels` to make it of")]
     NoDecoderInput,
     #[error(

@@ -12,7 +12,7 @@ use transformers_config::{AutoConfig, GenerationConfig};
 use transformers_weights::LoadReport;
 
 use crate::erased::{Erase, ParameterMapper, ParameterVisitor};
-use crate::nn::{AttentionInterface, Cache};
+use crate::nn::{AttentionInterface, Cache, CacheImplementation, CacheLayout};
 use crate::origin::Origin;
 use crate::parameters::Names;
 use crate::{ModelError, ModelInputs, ModelOutput};
@@ -29,9 +29,14 @@ pub trait Forward {
         cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError>;
 
+    /// What the layers need of a cache; `None` for models that decode nothing, or have a cache of their own.
+    fn cache_layout(&self) -> Option<CacheLayout> {
+        None
+    }
+
     /// The cache that fits the model's layers; `None` for models that decode nothing.
     fn new_cache(&self) -> Option<Box<dyn Cache>> {
-        None
+        Some(self.cache_layout()?.cache(CacheImplementation::Dynamic))
     }
 
     /// The most tokens that the model can attend to; `None` where its positions have no end.
@@ -76,6 +81,9 @@ pub trait PreTrainedModel: Debug + Send + Sync {
         inputs: &ModelInputs,
         cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError>;
+
+    /// See [`Forward::cache_layout`].
+    fn cache_layout(&self) -> Option<CacheLayout>;
 
     /// See [`Forward::new_cache`].
     fn new_cache(&self) -> Option<Box<dyn Cache>>;
@@ -194,6 +202,10 @@ impl<M: Module + Forward + Sync + 'static> PreTrainedModel for Pretrained<M> {
         cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
         self.module.forward(&self.with_attention(inputs), cache)
+    }
+
+    fn cache_layout(&self) -> Option<CacheLayout> {
+        self.module.cache_layout()
     }
 
     fn new_cache(&self) -> Option<Box<dyn Cache>> {

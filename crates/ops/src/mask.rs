@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::{MaskFunction, MaskIndex};
+
 /// Who sees whom in one forward pass, as a rule and not as a matrix: kernels skip what is hidden. The matrix is made only
 /// where an operation is computed in burn primitives, once for all layers that share the mask.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +16,9 @@ pub struct Mask {
     query_offset: usize,
     padding: Option<Padding>,
     segments: Option<Vec<usize>>,
+    chunk: Option<usize>,
+    or: Option<MaskFunction>,
+    and: Option<MaskFunction>,
     blind_padding: bool,
     means: bool,
     additive: OnceLock<Option<Tensor<4>>>,
@@ -63,6 +68,36 @@ impl Mask {
         Self { segments, ..self }
     }
 
+    /// Narrows what is seen to keys in the query's chunk of `size` tokens (Llama 4). Chunks are counted from the entry's
+    /// first token, in packed sequences from each one's.
+    #[must_use]
+    pub fn with_chunks(self, size: Option<usize>) -> Self {
+        Self {
+            chunk: size.map(|size| size.max(1)),
+            ..self
+        }
+    }
+
+    /// A query sees what `function` lets it see too; padding and other sequences stay hidden.
+    #[must_use]
+    pub fn or(self, function: MaskFunction) -> Self {
+        let or = Some(match self.or {
+            Some(or) => or.or(function),
+            None => function,
+        });
+        Self { or, ..self }
+    }
+
+    /// Hides what `function` does not let see, whatever [`Self::or`] adds.
+    #[must_use]
+    pub fn and(self, function: MaskFunction) -> Self {
+        let and = Some(match self.and {
+            Some(and) => and.and(function),
+            None => function,
+        });
+        Self { and, ..self }
+    }
+
     /// Padding sees nothing, where queries are keys too.
     #[must_use]
     pub fn with_blind_padding(self, blind_padding: bool) -> Self {
@@ -79,30 +114,58 @@ impl Mask {
         Self { means, ..self }
     }
 
-    fn sees(&self, entry: usize, query: usize, key: usize) -> bool {
-        let position = self.query_offset + query;
-        let near = self
-            .window
-            .is_none_or(|window| position.abs_diff(key) < window);
-        let together = self.segments.as_ref().is_none_or(|starts| {
-            let segment = |row| starts.partition_point(|&start| start <= row);
-            segment(query) == segment(key)
-        });
+    /// Whether query number `query` of a batch entry sees key number `key`.
+    pub fn sees(&self, entry: usize, query: usize, key: usize) -> bool {
+        let column = self.query_offset + query;
         let token = self.padding.as_ref().is_none_or(|padding| {
             let tokens = &padding.tokens[entry];
-            tokens[key] && (tokens[position] || !self.blind_padding)
+            tokens[key] && (tokens[column] || !self.blind_padding)
         });
-        (!self.causal || key <= position) && near && together && token
+        let [first, own] = [column, key].map(|column| self.segment_start(column));
+        let at = MaskIndex {
+            entry,
+            query: column - first,
+            key: key - own,
+        };
+        let call = |function: &MaskFunction| function.call(at);
+        let seen = self.rule(at) || self.or.as_ref().is_some_and(call);
+        token && first == own && seen && self.and.as_ref().is_none_or(call)
+    }
+
+    /// Where the packed sequence of a column begins.
+    fn segment_start(&self, column: usize) -> usize {
+        let begun = |starts: &Vec<usize>| {
+            let count = starts.partition_point(|&start| start <= column);
+            starts[count.saturating_sub(1)]
+        };
+        self.segments.as_ref().map_or(0, begun)
+    }
+
+    fn rule(&self, at: MaskIndex) -> bool {
+        let near = |window| at.query.abs_diff(at.key) < window;
+        let same_chunk = |size| {
+            let padding = self.padding.as_ref();
+            let left = padding.map_or(0, |padding| padding.left(at.entry));
+            MaskFunction::chunked(size, [left]).call(at)
+        };
+        (!self.causal || at.key <= at.query)
+            && self.window.is_none_or(near)
+            && self.chunk.is_none_or(same_chunk)
+    }
+
+    /// How many entries of a batch the mask tells apart.
+    fn entries(&self) -> usize {
+        let padded = self.padding.as_ref().map(|padding| padding.tokens.len());
+        let functions = self.or.iter().chain(&self.and);
+        let entries = functions.map(MaskFunction::entries).chain(padded);
+        entries.max().unwrap_or(1)
     }
 
     /// The mask as a matrix to add to the scores, `[batch or 1, 1, q_len, kv_len]` in f32: zero where a query sees a key,
     /// and the smallest finite number elsewhere. `None` where every query sees every key.
     pub fn additive(&self, q_len: usize, kv_len: usize, device: &Device) -> Option<Tensor<4>> {
         let matrix = self.additive.get_or_init(|| {
-            let batch = self
-                .padding
-                .as_ref()
-                .map_or(1, |padding| padding.tokens.len());
+            let batch = self.entries();
             let mut values = Vec::with_capacity(batch * q_len * kv_len);
             for entry in 0..batch {
                 for query in 0..q_len {
@@ -143,7 +206,8 @@ impl Mask {
 
     /// Whether only the matrix says what a query gets.
     pub(crate) fn needs_matrix(&self) -> bool {
-        self.padding.is_some() && (self.means || self.blind_padding)
+        let composed = self.chunk.is_some() || self.or.is_some() || self.and.is_some();
+        composed || self.padding.is_some() && (self.means || self.blind_padding)
     }
 
     pub(crate) fn window(&self) -> Option<usize> {
@@ -192,6 +256,12 @@ impl Padding {
         }
         let ranges = tokens.iter().map(|row| range(row)).collect();
         Some(Self { tokens, ranges })
+    }
+
+    /// The padding on the left of an entry.
+    fn left(&self, entry: usize) -> usize {
+        let tokens = &self.tokens[entry];
+        tokens.iter().take_while(|token| !**token).count()
     }
 }
 

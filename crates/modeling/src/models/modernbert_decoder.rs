@@ -10,9 +10,10 @@ use transformers_ops as ops;
 
 use super::modernbert::{ModernBertEmbeddings, ModernBertMlp, ModernBertPredictionHead};
 use crate::loss::causal_lm_loss;
+use crate::nn::check_room;
 use crate::nn::heads::{by_row, last, states};
 use crate::nn::{
-    AttentionPass, BaseFamily, Cache, DynamicCache, HeadOptions, Init, LayerNorm, Linear, Mask,
+    AttentionPass, BaseFamily, Cache, CacheLayout, HeadOptions, Init, LayerNorm, Linear, Mask,
     MaskedAttention, OutputLayer, RotaryEmbedding, RotaryTables, States, TaskHead, activation,
     linears,
 };
@@ -234,6 +235,7 @@ impl Forward for ModernBertDecoderModel {
     ) -> Result<ModelOutput, ModelError> {
         let past = cache.as_ref().map_or(0, |cache| cache.seq_len());
         inputs.check(self.config.vocab_size, past)?;
+        check_room(cache.as_deref(), inputs.input_ids.dims()[1])?;
         let device = self.embeddings.tok_embeddings.weight.device();
         let ids = inputs.input_ids.to_tensor(&device);
         let mut hidden = self.embeddings.forward(ids);
@@ -260,11 +262,9 @@ impl Forward for ModernBertDecoderModel {
         }))
     }
 
-    fn new_cache(&self) -> Option<Box<dyn Cache>> {
+    fn cache_layout(&self) -> Option<CacheLayout> {
         let kinds = self.config.layer_types().into_iter();
-        Some(Box::new(DynamicCache::new(
-            kinds.map(|kind| self.window(kind)),
-        )))
+        Some(CacheLayout::new(kinds.map(|kind| self.window(kind))))
     }
 
     fn context_length(&self) -> Option<usize> {

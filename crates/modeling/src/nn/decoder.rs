@@ -12,8 +12,9 @@ use burn::tensor::Tensor;
 use transformers_config::{LayerType, ModelConfig, RopeParameters, RopeType};
 use transformers_ops as ops;
 
+use super::check_room;
 use super::{
-    Alibi, AttentionPass, BaseFamily, Cache, DynamicCache, Embedding, Init, Linear, Mask, Norm,
+    Alibi, AttentionPass, BaseFamily, Cache, CacheLayout, Embedding, Init, Linear, Mask, Norm,
     NormOptions, QueryScale, RotaryEmbedding, RotaryLayout, RotaryTables, States,
 };
 use crate::loss::{LoadBalancing, causal_lm_loss};
@@ -358,6 +359,7 @@ impl<L: DecoderLayer> Decoder<L> {
     ) -> Result<DecoderStates, ModelError> {
         let past = cache.as_ref().map_or(0, |cache| cache.seq_len());
         inputs.check(self.options.vocab_size, past)?;
+        check_room(cache.as_deref(), inputs.input_ids.dims()[1])?;
         let positions = inputs.positions(past)?;
         let mut hidden = self.embed(inputs, &positions)?;
         let bias = match &self.options.alibi {
@@ -434,10 +436,12 @@ impl<L: DecoderLayer> Decoder<L> {
         Ok(kinds)
     }
 
-    fn new_cache(&self) -> Box<dyn Cache> {
+    fn cache_layout(&self) -> CacheLayout {
         let kinds = self.options.layer_types.iter();
-        let cache = DynamicCache::new(kinds.map(|kind| self.options.window(*kind)));
-        Box::new(cache.rotation_changes_beyond(self.options.rotation_changes_beyond))
+        CacheLayout {
+            rotation_changes_beyond: self.options.rotation_changes_beyond,
+            ..CacheLayout::new(kinds.map(|kind| self.options.window(*kind)))
+        }
     }
 }
 
@@ -480,8 +484,8 @@ impl<L: DecoderLayer> Forward for Decoder<L> {
         })
     }
 
-    fn new_cache(&self) -> Option<Box<dyn Cache>> {
-        Some(self.new_cache())
+    fn cache_layout(&self) -> Option<CacheLayout> {
+        Some(self.cache_layout())
     }
 
     fn context_length(&self) -> Option<usize> {
@@ -599,8 +603,8 @@ impl<L: DecoderLayer> Forward for CausalLM<L> {
         })
     }
 
-    fn new_cache(&self) -> Option<Box<dyn Cache>> {
-        Some(self.model.new_cache())
+    fn cache_layout(&self) -> Option<CacheLayout> {
+        Some(self.model.cache_layout())
     }
 
     fn context_length(&self) -> Option<usize> {

@@ -6,10 +6,10 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use super::check_room;
 use super::stack::StackOutput;
 use super::{
-    Cache, Embedding, EncoderDecoderCache, EncoderStates, Init, Stack, StackPass, States,
-    encoder_states,
+    Cache, CacheLayout, Embedding, EncoderStates, Init, Stack, StackPass, States, encoder_states,
 };
 use crate::loss::token_loss;
 use crate::{ModelError, ModelInputs, ModelOutput, Rows};
@@ -152,6 +152,7 @@ impl<S: Stack> EncoderDecoder<S> {
         let states = EncoderStates::new(encoder.last.clone(), inputs, self.options.hidden_size)?;
         let past = cache.as_ref().map_or(0, |cache| cache.seq_len());
         let target = self.target(inputs, past)?;
+        check_room(cache.as_deref(), target.input_ids.dims()[1])?;
         let [batch, seq] = target.input_ids.dims();
         if batch != states.states.dims()[0] {
             return Err(ModelError::InputShape {
@@ -225,9 +226,12 @@ impl<S: Stack> EncoderDecoder<S> {
         Ok(Some(self.run_encoder(inputs)?.last))
     }
 
-    /// A cache for the decoder.
-    pub fn decoder_cache(&self) -> Option<Box<dyn Cache>> {
-        Some(Box::new(EncoderDecoderCache::new(self.decoder.layers())))
+    /// What the decoder's layers need of a cache.
+    pub fn decoder_cache_layout(&self) -> CacheLayout {
+        CacheLayout {
+            cross_attention: true,
+            ..CacheLayout::new(vec![None; self.decoder.layers()])
+        }
     }
 
     /// See [`Forward::context_length`](crate::Forward::context_length).
@@ -239,8 +243,8 @@ impl<S: Stack> EncoderDecoder<S> {
 /// [`Forward`](crate::Forward)'s methods of a model that has an [`EncoderDecoder`] in `$field`, but for the forward pass.
 macro_rules! forward_encoder_decoder {
     ($($field:tt)+) => {
-        fn new_cache(&self) -> Option<Box<dyn $crate::nn::Cache>> {
-            self.$($field)+.decoder_cache()
+        fn cache_layout(&self) -> Option<$crate::nn::CacheLayout> {
+            Some(self.$($field)+.decoder_cache_layout())
         }
 
         fn context_length(&self) -> Option<usize> {

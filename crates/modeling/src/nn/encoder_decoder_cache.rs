@@ -2,21 +2,21 @@
 
 use burn::tensor::Tensor;
 
-use super::{Cache, DynamicCache};
+use super::{Cache, LayeredCache};
 use crate::rows::select_rows;
 
 /// Keys and values of the decoder's own tokens, and of the encoder's states, which never change.
 #[derive(Debug)]
 pub struct EncoderDecoderCache {
-    own: DynamicCache,
+    own: LayeredCache,
     cross: Vec<Option<(Tensor<4>, Tensor<4>)>>,
 }
 
 impl EncoderDecoderCache {
-    /// A cache for a decoder of `layers` layers.
-    pub fn new(layers: usize) -> Self {
+    /// A cache for a decoder of `layers` layers; `own` keeps the decoder's own tokens.
+    pub fn new(own: LayeredCache, layers: usize) -> Self {
         Self {
-            own: DynamicCache::new(vec![None; layers]),
+            own,
             cross: vec![None; layers],
         }
     }
@@ -42,6 +42,10 @@ impl Cache for EncoderDecoderCache {
 
     fn seq_len(&self) -> usize {
         self.own.seq_len()
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        self.own.capacity()
     }
 
     fn dropped(&self, layer: usize) -> usize {
@@ -79,7 +83,7 @@ mod tests {
 
     #[test]
     fn the_encoders_states_are_made_once_and_follow_the_rows() {
-        let mut cache = EncoderDecoderCache::new(1);
+        let mut cache = EncoderDecoderCache::new(LayeredCache::new([None]), 1);
         let mut made = 0;
         for _ in 0..2 {
             cache.cross(0, &mut || {

@@ -11,7 +11,7 @@ use burn::module::{
 use burn::tensor::Device;
 use transformers_config::{AutoConfig, ModelConfig, ProblemType};
 
-use super::{Activation, Cache, Init};
+use super::{Activation, Cache, CacheLayout, Init};
 use crate::{Forward, Head, ModelError, ModelInputs, ModelOutput};
 
 /// A family's headless model.
@@ -180,6 +180,10 @@ impl<F: BaseFamily, H: TaskHead<F>> Forward for Headed<F, H> {
 
     fn new_cache(&self) -> Option<Box<dyn Cache>> {
         self.base.new_cache()
+    }
+
+    fn cache_layout(&self) -> Option<CacheLayout> {
+        self.base.cache_layout()
     }
 
     fn context_length(&self) -> Option<usize> {

@@ -41,7 +41,10 @@ pub use block::{
 };
 pub use buffer::Buffer;
 pub(crate) use buffer::CONTAINER as BUFFER_CONTAINER;
-pub use cache::{Cache, DynamicCache};
+pub(crate) use cache::check_room;
+pub use cache::{
+    Cache, CacheBits, CacheImplementation, CacheLayout, LayeredCache, QuantizedCacheOptions,
+};
 pub use decoder::{
     CausalLM, Decoder, DecoderFamily, DecoderLayer, DecoderOptions, LayerContext, OnDecoder,
     RouterOutputs,
@@ -72,6 +75,6 @@ pub use relative_bias::RelativeBuckets;
 pub use rope::{QueryScale, RotaryEmbedding, RotaryLayout, RotaryTables};
 pub use sinusoids::Sinusoids;
 pub use stack::{EncoderStates, Projections, Stack, StackPass, encoder_states};
-pub use transformers_ops::Mask;
+pub use transformers_ops::{Mask, MaskFunction, MaskIndex};
 pub(crate) use weight::CONTAINER as WEIGHT_CONTAINER;
 pub use weight::Weight;

@@ -85,7 +85,7 @@ mod tests {
     use burn::tensor::{Device, TensorData};
 
     use super::*;
-    use crate::nn::{Cache, DynamicCache};
+    use crate::nn::{Cache, LayeredCache};
 
     /// A row of tokens of two channels.
     fn tokens(values: &[f32]) -> Tensor<3> {
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_state_is_kept_or_forgotten() {
-        let mut cache = DynamicCache::new([None]);
+        let mut cache = LayeredCache::new([None]);
         let conv = CausalConv1d::new(2, 2, false, &Init::new(Device::flex()));
         conv.forward(tokens(&[1.0, 2.0, 3.0, 4.0]), cache.recurrent(0));
         assert_eq!(cache.seq_len(), 2);
