@@ -4,13 +4,16 @@
 use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::normalizers::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::SplitPattern;
+use tokenizers::tokenizer::pattern::Pattern;
 use tokenizers::{
-    PreTokenizedString, PreTokenizerWrapper, Result, SplitDelimiterBehavior, tokenizer,
+    Normalizer as _, Offsets, PreTokenizedString, PreTokenizerWrapper, Result,
+    SplitDelimiterBehavior,
 };
 
+use crate::byte_alphabet::BYTE_ALPHABET;
 use crate::splitter::Splitter;
 
 /// A pre-tokenizer as a file has it, and its steps.
@@ -21,20 +24,31 @@ pub(crate) struct PreTokenizer {
 }
 
 enum Step {
-    Split {
-        splitter: Splitter,
-        behavior: SplitDelimiterBehavior,
-        invert: bool,
+    Split(Split),
+    /// The spelling of bytes, and the split before it: the text is spelled as a whole, which is far less work than word by
+    /// word.
+    Bytes {
+        add_prefix_space: bool,
+        split: Option<Split>,
     },
-    /// GPT-2's split and its spelling of bytes.
-    ByteLevel(ByteLevel),
     Other(Box<PreTokenizerWrapper>),
 }
 
+#[derive(Clone)]
+struct Split {
+    splitter: Arc<Splitter>,
+    behavior: SplitDelimiterBehavior,
+    invert: bool,
+}
+
 /// GPT-2's split.
-static WORDS: LazyLock<Splitter> = LazyLock::new(|| {
-    Splitter::new(r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
-        .expect("the pattern is valid")
+static WORDS: LazyLock<Split> = LazyLock::new(|| {
+    let pattern = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+    Split {
+        splitter: Arc::new(Splitter::new(pattern).expect("the pattern is valid")),
+        behavior: SplitDelimiterBehavior::Isolated,
+        invert: false,
+    }
 });
 
 impl From<PreTokenizerWrapper> for PreTokenizer {
@@ -66,15 +80,26 @@ fn add_steps(written: &PreTokenizerWrapper, steps: &mut Vec<Step>) {
                 SplitPattern::Regex(pattern) => Splitter::new(pattern),
             };
             steps.push(match splitter {
-                Some(splitter) => Step::Split {
-                    splitter,
+                Some(splitter) => Step::Split(Split {
+                    splitter: Arc::new(splitter),
                     behavior: split.behavior,
                     invert: split.invert,
-                },
+                }),
                 None => Step::Other(Box::new(written.clone())),
             });
         }
-        PreTokenizerWrapper::ByteLevel(bytes) => steps.push(Step::ByteLevel(*bytes)),
+        PreTokenizerWrapper::ByteLevel(bytes) => {
+            let fits = !bytes.use_regex && !bytes.add_prefix_space;
+            let before = steps.pop_if(|step| fits && matches!(step, Step::Split(_)));
+            let split = match before {
+                Some(Step::Split(split)) => Some(split),
+                _ => bytes.use_regex.then(|| WORDS.clone()),
+            };
+            steps.push(Step::Bytes {
+                add_prefix_space: bytes.add_prefix_space,
+                split,
+            });
+        }
         other => steps.push(Step::Other(Box::new(other.clone()))),
     }
 }
@@ -88,30 +113,64 @@ impl tokenizers::PreTokenizer for PreTokenizer {
 impl Step {
     fn take(&self, text: &mut PreTokenizedString) -> Result<()> {
         match self {
-            Self::Split {
-                splitter,
-                behavior,
-                invert: false,
-            } => text.split(|_, part| part.split(splitter, *behavior)),
-            Self::Split {
-                splitter, behavior, ..
-            } => text.split(|_, part| part.split(tokenizer::pattern::Invert(splitter), *behavior)),
-            Self::ByteLevel(bytes) => {
-                text.split(|_, mut part| {
-                    if bytes.add_prefix_space && !part.get().starts_with(' ') {
-                        part.prepend(" ");
-                    }
-                    if bytes.use_regex {
-                        part.split(&*WORDS, SplitDelimiterBehavior::Isolated)
-                    } else {
-                        Ok(vec![part])
-                    }
-                })?;
-                let spelling = ByteLevel::new(false, bytes.trim_offsets, false);
-                tokenizers::PreTokenizer::pre_tokenize(&spelling, text)
-            }
+            Self::Split(split) => text.split(|_, part| {
+                let found = split.find(part.get())?;
+                part.split(found, split.behavior)
+            }),
+            Self::Bytes {
+                add_prefix_space,
+                split,
+            } => text.split(|_, mut part| {
+                if *add_prefix_space && !part.get().starts_with(' ') {
+                    part.prepend(" ");
+                }
+                let Some(split) = split else {
+                    ByteLevel::new().normalize(&mut part)?;
+                    return Ok(vec![part]);
+                };
+                let found = split.find(part.get())?.spelled(part.get());
+                ByteLevel::new().normalize(&mut part)?;
+                part.split(found, split.behavior)
+            }),
             Self::Other(other) => tokenizers::PreTokenizer::pre_tokenize(other.as_ref(), text),
         }
+    }
+}
+
+impl Split {
+    fn find(&self, text: &str) -> Result<Found> {
+        let mut found = self.splitter.as_ref().find_matches(text)?;
+        if self.invert {
+            found.iter_mut().for_each(|(_, matches)| *matches ^= true);
+        }
+        Ok(Found(found))
+    }
+}
+
+/// The parts of a text from its beginning to its end, and which of them match.
+struct Found(Vec<(Offsets, bool)>);
+
+impl Found {
+    /// The same parts once the bytes of the text are spelled.
+    fn spelled(mut self, text: &str) -> Self {
+        let length = |byte: &u8| BYTE_ALPHABET[usize::from(*byte)].len_utf8();
+        let mut start = 0;
+        for ((from, to), _) in &mut self.0 {
+            let end = start
+                + text.as_bytes()[*from..*to]
+                    .iter()
+                    .map(length)
+                    .sum::<usize>();
+            (*from, *to) = (start, end);
+            start = end;
+        }
+        self
+    }
+}
+
+impl Pattern for Found {
+    fn find_matches(&self, _: &str) -> Result<Vec<(Offsets, bool)>> {
+        Ok(self.0.clone())
     }
 }
 

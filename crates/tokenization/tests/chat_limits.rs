@@ -26,10 +26,13 @@ fn is_stopped(source: &str) {
         "{name}: {:?}",
         result.map(|text| text.len())
     );
+    let elapsed = start.elapsed();
+    println!("{elapsed:?} {name}");
+    // Without optimisation, on a machine that does other things too, it takes far longer.
+    let limit = if cfg!(debug_assertions) { 20_000 } else { 100 };
     assert!(
-        start.elapsed() < Duration::from_secs(20),
-        "{name}: {:?}",
-        start.elapsed()
+        elapsed < Duration::from_millis(limit),
+        "{name}: {elapsed:?}"
     );
 }
 
