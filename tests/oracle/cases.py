@@ -774,8 +774,9 @@ CASES = {
 
 from cases_dense import DENSE  # noqa: E402  (it needs what is above)
 from cases_encoder_decoder import ENCODER_DECODER  # noqa: E402  (it needs what is above)
+from cases_recurrent import RECURRENT  # noqa: E402  (it needs what is above)
 
-CASES |= ENCODER_DECODER | DENSE
+CASES |= ENCODER_DECODER | DENSE | RECURRENT
 
 # Of every kind of attention one case: plain, grouped, windows, softcaps, sinks, biases by distance, latent, relative
 # positions, disentangled, and from a decoder to an encoder.

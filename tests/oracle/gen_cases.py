@@ -117,7 +117,8 @@ def model_inputs(case, model, generator):
     config = model.config
     vocabulary = config.vocab_size
     if case.kind == "lm":
-        return dict(input_ids=torch.randint(FIRST_ORDINARY_ID, vocabulary, (1, case.tokens), generator=generator))
+        prompt = torch.randint(FIRST_ORDINARY_ID, vocabulary, (1, case.tokens), generator=generator)
+        return dict(input_ids=prompt) | (dict(labels=prompt) if case.gradients else {})
     if case.kind == "s2s":
         prompt = torch.randint(FIRST_ORDINARY_ID, vocabulary, (1, case.tokens), generator=generator)
         target = torch.randint(FIRST_ORDINARY_ID, vocabulary, (1, TARGET_TOKENS), generator=generator)

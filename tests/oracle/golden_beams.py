@@ -20,7 +20,7 @@ CASES = Path(__file__).parent.parent / "cases"
 LONG = [20, 31, 44, 12, 57, 33, 26]
 SHORT = [20, 31, 44, 12]
 
-DECODERS = ["llama", "mistral", "gemma3_text"]
+DECODERS = ["llama", "mistral", "gemma3_text", "mamba", "lfm2"]
 ENCODER_DECODERS = ["t5", "bart"]
 
 CONFIGS = [

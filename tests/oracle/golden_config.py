@@ -115,7 +115,7 @@ CASES = [
 ]
 
 NEW = ["bloom", "cohere", "cohere2", "ernie4_5", "exaone4", "falcon", "gemma", "gemma2", "glm4", "gpt2", "gpt_neo", "gpt_neox",
-       "gptj", "granite", "ministral3", "mpt", "olmo2", "olmo3", "opt", "phi", "phi3", "seed_oss", "smollm3",
+       "gptj", "granite", "falcon_mamba", "lfm2", "mamba", "mamba2", "ministral3", "mpt", "olmo2", "olmo3", "opt", "phi", "phi3", "seed_oss", "smollm3",
        "stablelm", "starcoder2"]
 CASES += [{"model_type": name} for name in NEW]
 CASES += [
@@ -153,6 +153,18 @@ CASES += [
     {"model_type": "seed_oss", **TINY, "num_key_value_heads": 2, "head_dim": None},
     {"model_type": "ministral3", **TINY, "num_key_value_heads": 2, "head_dim": 16},
     {"model_type": "starcoder2", **TINY, "num_key_value_heads": 2, "rope_theta": 999999.0, "sliding_window": 16},
+    # As the first Mamba models were converted.
+    {"model_type": "mamba", "vocab_size": 128, "hidden_size": 40, "intermediate_size": 80, "n_layer": 24, "d_model": 40,
+     "num_hidden_layers": 3, "time_step_rank": "auto", "rms_norm": True, "ssm_cfg": {}, "fused_add_norm": True,
+     "torch_dtype": "float32"},
+    {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 2, "expand": 3, "time_step_rank": 5},
+    {"model_type": "falcon_mamba", "hidden_size": 32, "num_hidden_layers": 2, "mixer_rms_eps": 1e-5, "eos_token_id": 11},
+    {"model_type": "mamba2", "hidden_size": 32, "num_heads": 8, "head_dim": 8, "n_groups": 2, "time_step_limit": [0.01, 0.5],
+     "num_hidden_layers": 2, "time_step_rank": "auto", "norm_before_gate": False},
+    {"model_type": "lfm2", **TINY, "num_key_value_heads": 2, "tie_embedding": False, "block_ff_dim": 60, "conv_dim": 32,
+     "full_attn_idxs": [2], "rope_theta": 5000.0, "theta": 5000.0, "block_norm_eps": 1e-5},
+    {"model_type": "lfm2", **TINY, "num_key_value_heads": 4, "layer_types": ["conv", "full_attention"] * 2,
+     "block_ffn_dim_multiplier": 1.5, "block_multiple_of": 8},
 ]
 
 # The text models within wrappers.

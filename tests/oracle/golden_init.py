@@ -17,6 +17,7 @@ from transformers import AutoConfig
 from gen_cases import AUTO_CLASSES, AutoModel, AutoModelForTextEncoding
 
 SPREAD, PADDING = 0.3, 3
+SPREADS = ("initializer_range", "init_std")
 
 
 def describe(tensor):
@@ -41,12 +42,17 @@ def main():
         reference = json.loads((case / "ref.json").read_text())
         if reference["arch"] in golden or reference["kind"] not in AUTO_CLASSES:
             continue
-        config = json.loads((case / "config.json").read_text()) | dict(pad_token_id=PADDING, initializer_range=SPREAD)
+        config = AutoConfig.from_pretrained(case)
+        config.pad_token_id = PADDING
+        for name in SPREADS:
+            if hasattr(config, name):
+                setattr(config, name, SPREAD)
         torch.manual_seed(0)
-        model = fresh(reference["kind"], AutoConfig.for_model(**json.loads(json.dumps(config))))
-        named = model.named_parameters(remove_duplicate=False)
-        tied = model.all_tied_weights_keys
-        parameters = {name: describe(tensor.detach()) for name, tensor in named if name not in tied}
+        model = fresh(reference["kind"], config)
+        # with buffers, and without what is never saved
+        unsaved = [*model.all_tied_weights_keys, *(model._keys_to_ignore_on_save or ())]
+        named = model.state_dict().items()
+        parameters = {name: describe(tensor.detach()) for name, tensor in named if name not in unsaved}
         golden[reference["arch"]] = dict(case=case.name, parameters=parameters)
     lines = [f"{json.dumps(name)}: {json.dumps(record)}" for name, record in golden.items()]
     Path(sys.argv[2]).write_text("{\n" + ",\n".join(lines) + "\n}\n")

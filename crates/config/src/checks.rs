@@ -37,6 +37,17 @@ pub fn not_negative(key: &str, value: f64) -> Result<()> {
     ))
 }
 
+/// Checks that a number is finite and above zero.
+pub fn positive(key: &str, value: f64) -> Result<()> {
+    match value.is_finite() && value > 0.0 {
+        true => Ok(()),
+        false => Err(ConfigError::invalid(
+            key,
+            format!("{value} is not a finite number above 0"),
+        )),
+    }
+}
+
 /// Checks that what is divided by, if it is there, is finite and positive.
 pub fn divisor(key: &str, value: Option<f64>) -> Result<()> {
     match value {

@@ -27,6 +27,27 @@ pub(crate) fn rename(raw: &mut Map<String, Value>, names: &[(&str, &str)]) {
 /// The key that marks a number that JSON cannot express.
 const FLOAT_TAG: &str = "__float__";
 
+/// A number as JSON has it: tagged where it is not finite.
+pub(crate) fn float(number: f64) -> Value {
+    let word = match number {
+        f64::INFINITY => "Infinity",
+        f64::NEG_INFINITY => "-Infinity",
+        number if number.is_nan() => "NaN",
+        number => return number.into(),
+    };
+    Map::from_iter([(FLOAT_TAG.to_owned(), word.into())]).into()
+}
+
+/// The number that [`float`] makes `value` of.
+pub(crate) fn to_float(value: &Value) -> Option<f64> {
+    match value.get(FLOAT_TAG).and_then(Value::as_str) {
+        Some("Infinity") => Some(f64::INFINITY),
+        Some("-Infinity") => Some(f64::NEG_INFINITY),
+        Some("NaN") => Some(f64::NAN),
+        _ => value.as_f64(),
+    }
+}
+
 /// Reads the object in the file at `path`; errors name the file.
 pub(crate) fn read_object(path: &Path) -> Result<Map<String, Value>> {
     let read = || {

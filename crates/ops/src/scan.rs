@@ -1,6 +1,6 @@
 //! State spaces and short convolutions: what recurrent layers compute over their tokens.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Bool, Tensor};
 use transformers_kernels as kernels;
 
 use crate::host::{flex, floats, on_host, tensor, update};
@@ -71,9 +71,21 @@ fn on_cpu(scan: Scan, state: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
     (tensor(y, dims), state)
 }
 
-fn in_primitives(scan: Scan, mut state: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+/// A scan whose operands have one row for each head.
+struct ByHead {
+    /// Time step times input, `[batch, seq, heads, head_dim]`.
+    entering: Tensor<4>,
+    /// What the time step makes of the rates, `[batch, seq, heads, states or 1]`; their exponential is what is kept.
+    decay: Tensor<4>,
+    /// `[batch, seq, heads, states]`.
+    b: Tensor<4>,
+    /// Likewise.
+    c: Tensor<4>,
+}
+
+fn in_primitives(scan: Scan, state: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
     let Scan { x, dt, a, b, c, d } = scan;
-    let [batch, seq, heads, head_dim] = x.dims();
+    let [batch, seq, heads, _] = x.dims();
     let [_, _, groups, states] = b.dims();
     // Every head gets the states of its group.
     let by_head = |of_group: Tensor<4>| {
@@ -84,21 +96,63 @@ fn in_primitives(scan: Scan, mut state: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
             .expand(all)
             .reshape([batch, seq, heads, states])
     };
-    let (b, c) = (by_head(b), by_head(c));
     let dt = dt.unsqueeze_dim::<4>(3);
-    let decay = (dt.clone() * a.unsqueeze()).exp();
-    let entering = x.clone() * dt;
+    let one_rate = a.dims()[1] == 1;
+    let scan = ByHead {
+        entering: x.clone() * dt.clone(),
+        decay: dt * a.unsqueeze(),
+        b: by_head(b),
+        c: by_head(c),
+    };
+    let (y, state) = match one_rate && seq > 1 {
+        true => by_chunks(scan, state),
+        false => by_tokens(scan, state),
+    };
+    (y + x * d.reshape([1, 1, heads, 1]), state)
+}
+
+fn by_tokens(scan: ByHead, mut state: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    let [batch, seq, heads, head_dim] = scan.entering.dims();
+    let decay = scan.decay.exp();
     let token = |x: &Tensor<4>, index: usize| x.clone().narrow(1, index, 1).swap_dims(1, 2);
     let mut rows = Vec::with_capacity(seq);
     for index in 0..seq {
         // `[batch, heads, head_dim, states]` from a column of features and a row of states.
-        let x = token(&entering, index).swap_dims(2, 3);
-        state = token(&decay, index) * state + x * token(&b, index);
-        let y = state.clone().matmul(token(&c, index).swap_dims(2, 3));
+        let x = token(&scan.entering, index).swap_dims(2, 3);
+        state = token(&decay, index) * state + x * token(&scan.b, index);
+        let y = state.clone().matmul(token(&scan.c, index).swap_dims(2, 3));
         rows.push(y.reshape([batch, 1, heads, head_dim]));
     }
-    let passing = x * d.reshape([1, 1, heads, 1]);
-    (Tensor::cat(rows, 1) + passing, state)
+    (Tensor::cat(rows, 1), state)
+}
+
+/// Tokens that are computed together where a head has one rate.
+const CHUNK: usize = 64;
+
+/// The same where a head has one rate (Dao and Gu 2024): within a chunk as attention whose scores decay with the distance,
+/// and between chunks by their states.
+fn by_chunks(scan: ByHead, mut state: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    let seq = scan.entering.dims()[1];
+    let mut chunks = Vec::with_capacity(seq.div_ceil(CHUNK));
+    for start in (0..seq).step_by(CHUNK) {
+        let len = CHUNK.min(seq - start);
+        // `[batch, heads, len, _]`.
+        let part = |x: &Tensor<4>| x.clone().narrow(1, start, len).swap_dims(1, 2);
+        let x = part(&scan.entering);
+        let (b, c) = (part(&scan.b), part(&scan.c));
+        // The logarithm of what is left of a state from before the chunk, after each token.
+        let kept = part(&scan.decay).cumsum(2);
+        let later = Tensor::<2, Bool>::tril_mask([len, len], 0, &x.device());
+        let between = kept.clone() - kept.clone().swap_dims(2, 3);
+        let between = between.mask_fill(later.unsqueeze(), f32::MIN).exp();
+        let scores = c.clone().matmul(b.clone().swap_dims(2, 3)) * between;
+        let before = c.matmul(state.clone().swap_dims(2, 3)) * kept.clone().exp();
+        chunks.push((scores.matmul(x.clone()) + before).swap_dims(1, 2));
+        let end = kept.clone().narrow(2, len - 1, 1);
+        let left = x * (end.clone() - kept).exp();
+        state = end.exp() * state + left.swap_dims(2, 3).matmul(b);
+    }
+    (Tensor::cat(chunks, 1), state)
 }
 
 /// The short causal convolution: `y[t] = bias + Σ weight[k] x[t + k]` for every channel.

@@ -45,7 +45,10 @@ families! {
     gptj: GptJConfig;
     granite: GraniteConfig;
     gte: GteConfig;
+    lfm2: Lfm2Config;
     llama: LlamaConfig;
+    mamba2: Mamba2Config;
+    mamba: MambaConfig, FalconMambaConfig;
     ministral3: Ministral3Config;
     mistral: MistralConfig;
     mixtral: MixtralConfig;
@@ -72,6 +75,7 @@ families! {
 }
 
 pub use gpt_neo::GptNeoAttention;
+pub use mamba2::TimeStepLimit;
 pub use mpt::MptAttentionConfig;
 
 type Standardize = fn(&mut Map<String, Value>) -> Result<()>;

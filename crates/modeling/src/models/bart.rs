@@ -113,6 +113,7 @@ macro_rules! bart_like {
                             embedding_scale: $config.scale_embedding.then(|| (hidden as f64).sqrt()),
                             max_positions: Some($config.max_position_embeddings),
                             pad_token_id: $config.pad_token_id,
+                            padding_row: $config.pad_token_id,
                             start: DecoderStart::Token($config.decoder_start_token_id),
                             shifts_inputs: false,
                         }
@@ -328,7 +329,8 @@ impl BartStack {
         let own_embedding = !form.shared || !options.tie_word_embeddings;
         let layers = options.layers[usize::from(decoder)];
         Self {
-            embed_tokens: own_embedding.then(|| Embedding::new(vocab, around.hidden_size, init)),
+            embed_tokens: own_embedding
+                .then(|| Embedding::padded(vocab, around.hidden_size, around.padding_row, init)),
             embed_positions: options.position_table(init),
             layernorm_embedding: form.embedding_norm.then(|| options.norm(init)),
             layers: (0..layers)

@@ -58,13 +58,18 @@ impl DecoderFamily for Gpt2 {
             true => 1.0 / (index + 1) as f64,
             false => 1.0,
         };
+        let output_std = Some(config.initializer_range * (2.0 * config.n_layer as f64).powf(-0.5));
         let attention = AttentionOptions {
+            output_std,
             fused: Some(QkvOrder::Blocks),
             scale: by_head * by_layer,
             ..AttentionOptions::new(config.n_embd, heads, heads, head_dim).with_bias(true)
         };
         let activation = activation("activation_function", &config.activation_function)?;
-        let mlp = MlpOptions::plain(config.intermediate_size(), activation);
+        let mlp = MlpOptions {
+            output_std,
+            ..MlpOptions::plain(config.intermediate_size(), activation)
+        };
         let norm = NormOptions::layer(config.layer_norm_epsilon);
         let block = BlockOptions::new(attention, mlp, norm);
         Ok(PreNormBlock::new(&block, init))

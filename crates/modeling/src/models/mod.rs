@@ -59,7 +59,10 @@ mod gpt_neox;
 mod gpt_oss;
 mod gptj;
 mod granite;
+mod lfm2;
 mod llama;
+mod mamba;
+mod mamba2;
 mod ministral3;
 mod mistral;
 mod mixtral;
@@ -119,7 +122,11 @@ pub(crate) fn families() -> Vec<Family> {
         Family::decoder::<gpt_oss::GptOss>(),
         Family::decoder::<gptj::GptJ>(),
         Family::decoder::<granite::Granite>(),
+        Family::decoder::<lfm2::Lfm2>(),
         Family::decoder::<llama::Llama>(),
+        Family::decoder::<mamba::FalconMamba>(),
+        Family::decoder::<mamba::Mamba>(),
+        Family::decoder::<mamba2::Mamba2>(),
         Family::decoder::<ministral3::Ministral3>(),
         Family::decoder::<mistral::Mistral>(),
         Family::decoder::<mixtral::Mixtral>(),

@@ -339,6 +339,7 @@ impl T5Model {
             embedding_scale: None,
             max_positions: None,
             pad_token_id: options.pad_token_id,
+            padding_row: None,
             start: DecoderStart::Token(options.decoder_start_token_id),
             shifts_inputs: false,
         };

@@ -23,6 +23,8 @@ pub struct AttentionOptions {
     pub qkv_bias: bool,
     /// Bias of the output projection.
     pub output_bias: bool,
+    /// Standard deviation of the output projection's fresh weights, where it has one of its own (GPT-2).
+    pub output_std: Option<f64>,
     /// What queries, keys and values are clamped to, on both sides of zero.
     pub clip: Option<f64>,
     /// Norms of queries and keys, before the rotation.
@@ -76,6 +78,7 @@ impl AttentionOptions {
             fused: None,
             qkv_bias: false,
             output_bias: false,
+            output_std: None,
             clip: None,
             qk_norm: None,
             rotary: true,
@@ -136,7 +139,12 @@ impl Attention {
             k_proj: separate(num_kv_heads),
             v_proj: separate(num_kv_heads),
             qkv_proj: options.fused.map(|_| project(num_heads + 2 * num_kv_heads)),
-            o_proj: Linear::new(num_heads * head_dim, hidden_size, output_bias, init),
+            o_proj: Linear::with_std(
+                [num_heads * head_dim, hidden_size],
+                output_bias,
+                options.output_std,
+                init,
+            ),
             q_norm: norm(num_heads),
             k_norm: norm(num_kv_heads),
             sinks: options.sinks.then(|| init.normal([num_heads])),

@@ -15,7 +15,7 @@ use transformers_ops as ops;
 use super::check_room;
 use super::{
     Alibi, AttentionPass, BaseFamily, Cache, CacheLayout, Embedding, Init, Linear, Mask, Norm,
-    NormOptions, QueryScale, RotaryEmbedding, RotaryLayout, RotaryTables, States,
+    NormOptions, QueryScale, RecurrentState, RotaryEmbedding, RotaryLayout, RotaryTables, States,
 };
 use crate::loss::{LoadBalancing, causal_lm_loss};
 use crate::{Forward, ModelError, ModelInputs, ModelOutput, Names, Rows};
@@ -42,6 +42,12 @@ impl LayerContext<'_> {
     /// Attention under the layer's mask: the arguments and the result are those of [`ops::attention`].
     pub fn attend(&self, qkv: [Tensor<4>; 3], options: &ops::AttentionOptions) -> Tensor<3> {
         self.attention.attend(qkv, self.mask, options)
+    }
+
+    /// What this layer keeps between two passes, if there is a cache.
+    pub fn recurrent(&mut self) -> Option<&mut RecurrentState> {
+        let layer = self.layer;
+        self.cache.as_mut()?.recurrent(layer)
     }
 
     /// Keeps a router's logits, if they were asked for.
@@ -137,6 +143,8 @@ pub struct DecoderOptions {
     pub initializer_range: f64,
     /// Of models with a mixture of experts: what becomes of the routers' logits.
     pub router: Option<RouterOutputs>,
+    /// The hidden states that are given are those after each layer, and not those before (Mamba).
+    pub states_after_layers: bool,
 }
 
 /// What a model gives of its routers.
@@ -192,6 +200,7 @@ impl DecoderOptions {
             tie_word_embeddings: false,
             initializer_range: 0.02,
             router: None,
+            states_after_layers: false,
         }
     }
 
@@ -376,7 +385,8 @@ impl<L: DecoderLayer> Decoder<L> {
             .zip(&self.options.layer_types)
             .enumerate()
         {
-            if let Some(record) = &mut record {
+            let after = self.options.states_after_layers;
+            if let Some(record) = record.as_mut().filter(|_| !after) {
                 record.push(hidden.clone());
             }
             let kind = &kinds[kind];
@@ -390,6 +400,9 @@ impl<L: DecoderLayer> Decoder<L> {
                 router_logits: router_logits.as_mut(),
             };
             hidden = block.forward(hidden, &mut context);
+            if let Some(record) = record.as_mut().filter(|_| after) {
+                record.push(hidden.clone());
+            }
         }
         if let Some(norm) = &self.norm {
             hidden = norm.forward(hidden);

@@ -73,6 +73,15 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// `count` numbers between `low` and `high`, all equally likely.
+    pub fn uniform(self, count: usize, low: f64, high: f64) -> Vec<f32> {
+        let mut random = Pcg64::new(self.seed.into(), self.number.into());
+        let draw = || (low + (high - low) * random.random::<f64>()) as f32;
+        std::iter::repeat_with(draw).take(count).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +104,9 @@ mod tests {
         assert!(truncated.iter().all(|x| x.abs() <= 1.0));
         assert!(truncated.iter().any(|x| x.abs() > 0.99));
         assert_eq!(first.truncated(10, 1.0, 0.0).len(), 10);
+        let flat = first.uniform(10_000, -3.0, 1.0);
+        assert!(flat.iter().all(|x| (-3.0..=1.0).contains(x)));
+        assert!(flat.iter().any(|x| *x < -2.99) && flat.iter().any(|x| *x > 0.99));
         assert_eq!(first.normal(10, 0.5), values[..10]);
         assert_eq!(Draws::seeded(7).stream().normal(10, 0.5), values[..10]);
         assert_ne!(second.normal(10, 0.5), values[..10]);

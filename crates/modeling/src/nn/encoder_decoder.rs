@@ -29,6 +29,8 @@ pub struct EncoderDecoderOptions {
     pub max_positions: Option<usize>,
     /// What takes the place of -100 where labels become the decoder's ids.
     pub pad_token_id: Option<u32>,
+    /// The token whose vector in the embedding is zero in a fresh model.
+    pub padding_row: Option<u32>,
     /// What the decoder begins with.
     pub start: DecoderStart,
     /// Without labels the decoder's ids are made of `input_ids`, as denoising models do.
@@ -63,7 +65,8 @@ impl<S: Stack> EncoderDecoder<S> {
         options: EncoderDecoderOptions,
         init: &Init,
     ) -> Self {
-        let table = || Embedding::new(options.vocab_size, options.hidden_size, init);
+        let (vocab, hidden) = (options.vocab_size, options.hidden_size);
+        let table = || Embedding::padded(vocab, hidden, options.padding_row, init);
         Self {
             shared: shared.then(table),
             encoder,

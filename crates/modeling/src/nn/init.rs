@@ -86,6 +86,27 @@ impl Init {
         })
     }
 
+    /// A weight drawn between `-bound` and `bound`.
+    pub fn uniform<const D: usize>(&self, shape: [usize; D], bound: f64) -> Param<Tensor<D>> {
+        self.uniform_and_then(shape, -bound..bound, |x| x)
+    }
+
+    /// What `f` makes of numbers drawn from `range`.
+    pub fn uniform_and_then<const D: usize>(
+        &self,
+        shape: [usize; D],
+        range: Range<f64>,
+        f: impl Fn(f32) -> f32 + Send + Sync + 'static,
+    ) -> Param<Tensor<D>> {
+        let (dtype, stream) = (self.dtype, self.draws.stream());
+        self.lazy(shape, move |device| {
+            let count = shape.iter().product();
+            let drawn = stream.uniform(count, range.start, range.end).into_iter();
+            let values: Vec<f32> = drawn.map(&f).collect();
+            Tensor::from_data(TensorData::new(values, shape), (device, dtype))
+        })
+    }
+
     /// A parameter of zeros: biases, and norms that store `weight - 1`.
     pub fn zeros<const D: usize>(&self, shape: [usize; D]) -> Param<Tensor<D>> {
         let dtype = self.dtype;

@@ -24,6 +24,19 @@ impl Linear {
         }
     }
 
+    /// A layer from `input` to `output` features, whose fresh weights have a spread of their own where `std` says so.
+    pub fn with_std(
+        [input, output]: [usize; 2],
+        bias: bool,
+        std: Option<f64>,
+        init: &Init,
+    ) -> Self {
+        match std {
+            Some(std) => Self::new(input, output, bias, &init.with_std(std)),
+            None => Self::new(input, output, bias, init),
+        }
+    }
+
     /// `[.., in]` to `[.., out]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let [y] = linears(x, [self]);

@@ -17,6 +17,8 @@ pub struct MlpOptions {
     pub bias: bool,
     /// What is between them.
     pub activation: Activation,
+    /// Standard deviation of the fresh weights of a [`PlainMlp`]'s second layer, where it has one of its own (GPT-2).
+    pub output_std: Option<f64>,
 }
 
 /// The products of an [`Mlp`].
@@ -38,6 +40,7 @@ impl MlpOptions {
             form: MlpForm::Gated,
             bias: false,
             activation,
+            output_std: None,
         }
     }
 
@@ -48,6 +51,7 @@ impl MlpOptions {
             form: MlpForm::Plain,
             bias: true,
             activation,
+            output_std: None,
         }
     }
 }
@@ -88,7 +92,12 @@ impl Mlp {
             }),
             MlpForm::Plain => Self::Plain(PlainMlp {
                 up_proj: linear(hidden, intermediate_size),
-                down_proj: linear(intermediate_size, hidden),
+                down_proj: Linear::with_std(
+                    [intermediate_size, hidden],
+                    bias,
+                    options.output_std,
+                    init,
+                ),
                 activation,
             }),
         }

@@ -70,7 +70,7 @@ pub use moe::{
 };
 pub use norm::{LayerNorm, Norm, NormForm, NormOptions, PlainNorm, RmsNorm};
 pub use packing::Packing;
-pub use recurrent::{CausalConv1d, RecurrentState};
+pub use recurrent::{CausalConv1d, FreshStates, MixerLayer, RecurrentState};
 pub use relative_bias::RelativeBuckets;
 pub use rope::{QueryScale, RotaryEmbedding, RotaryLayout, RotaryTables};
 pub use sinusoids::Sinusoids;

@@ -125,10 +125,10 @@ impl Router {
         }
     }
 
-    /// With a bias of the logits.
+    /// With a bias of the logits, which is drawn as the weights are.
     pub fn with_bias(mut self, init: &Init) -> Self {
         let [experts, _] = self.weight.val().dims();
-        self.bias = Some(init.zeros([experts]));
+        self.bias = Some(init.normal([experts]));
         self
     }
 

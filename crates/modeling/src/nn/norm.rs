@@ -162,7 +162,8 @@ impl LayerNorm {
 
     fn with_form(size: usize, eps: f64, bias: bool, form: NormForm, init: &Init) -> Self {
         Self {
-            weight: identity(size, form, init),
+            // Ones in either form: a fresh Nemotron doubles.
+            weight: init.ones([size]),
             bias: bias.then(|| init.zeros([size])),
             eps,
             form,

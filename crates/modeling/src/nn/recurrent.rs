@@ -1,10 +1,10 @@
 //! What recurrent layers keep between two passes, and the short convolution in front of them.
 
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use transformers_ops as ops;
 
-use super::Init;
+use super::{DecoderLayer, Init, LayerContext, Linear, NormForm, RmsNorm, SelfAttention, Weight};
 use crate::rows::select_rows;
 
 /// The state of one recurrent layer after the tokens that it has seen. A layer takes out what it replaces, so that it is
@@ -22,6 +22,25 @@ pub struct RecurrentState {
 }
 
 impl RecurrentState {
+    /// A scan that goes on from `state`, if there is one, and leaves there what it ends with.
+    pub fn scan(state: Option<&mut Self>, scan: ops::Scan) -> Tensor<4> {
+        let Some(state) = state else {
+            return ops::selective_scan(scan, None).0;
+        };
+        let (y, after) = ops::selective_scan(scan, state.state.take());
+        state.state = Some(after);
+        y
+    }
+
+    /// Rates of decay, `-exp(log)`, made once for as long as `state` lasts.
+    pub fn rates(state: Option<&mut Self>, log: impl FnOnce() -> Tensor<2>) -> Tensor<2> {
+        let make = || log().exp().neg();
+        match state {
+            Some(state) => state.rates.get_or_insert_with(make).clone(),
+            None => make(),
+        }
+    }
+
     /// A state says nothing of earlier ones: it can be kept or forgotten, but not taken back.
     pub(super) fn can_crop(&self, len: usize) -> bool {
         len == 0 || len >= self.seen
@@ -57,6 +76,14 @@ impl CausalConv1d {
         }
     }
 
+    /// The same, whose fresh weights are uniform (He et al. 2015).
+    pub fn uniform(channels: usize, width: usize, bias: bool, init: &Init) -> Self {
+        Self {
+            weight: init.uniform([channels, 1, width], (width as f64).powf(-0.5)),
+            bias: bias.then(|| init.zeros([channels])),
+        }
+    }
+
     /// `[batch, seq, channels]` to the same shape, after the tokens that `state` has seen.
     pub fn forward(&self, x: Tensor<3>, state: Option<&mut RecurrentState>) -> Tensor<3> {
         let [batch, seq, channels] = x.dims();
@@ -77,6 +104,80 @@ impl CausalConv1d {
         }
         let bias = self.bias.as_ref().map(Param::val);
         ops::causal_conv1d(rows, weight.reshape([channels, width]), bias)
+    }
+}
+
+/// Mamba's layer around its mixer: `x + mixer(norm(x))`.
+#[derive(Module, Debug)]
+pub struct MixerLayer<M: SelfAttention> {
+    input_layernorm: RmsNorm,
+    mixer: M,
+}
+
+impl<M: SelfAttention> MixerLayer<M> {
+    /// A layer of `hidden` features, whose norm adds `eps` to the mean square.
+    pub fn new(hidden: usize, eps: f64, mixer: M, init: &Init) -> Self {
+        Self {
+            input_layernorm: RmsNorm::new(hidden, eps, NormForm::Plain, init),
+            mixer,
+        }
+    }
+}
+
+impl<M: SelfAttention> DecoderLayer for MixerLayer<M> {
+    fn forward(&self, hidden: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3> {
+        let normed = self.input_layernorm.forward(hidden.clone());
+        hidden + self.mixer.forward(normed, context)
+    }
+}
+
+/// How the parameters of state spaces begin.
+#[derive(Debug, Clone, Copy)]
+pub struct FreshStates {
+    /// The shortest and the longest time step.
+    pub time_steps: [f64; 2],
+    /// No time step is shorter.
+    pub floor: f64,
+    /// Factor on the weights that lead back to the residual stream.
+    pub output_scale: f64,
+}
+
+impl FreshStates {
+    /// `count` biases of time steps, `[count]`, whose softplus is spread evenly over the logarithms of the time steps.
+    pub fn time_step_bias(&self, count: usize, init: &Init) -> Param<Tensor<1>> {
+        let ([min, max], floor) = (self.time_steps.map(f64::ln), self.floor as f32);
+        init.uniform_and_then([count], min..max, move |log| {
+            let step = log.exp().max(floor);
+            step + (-(-step).exp_m1()).ln()
+        })
+    }
+
+    /// The logarithms of the rates `1..=states`, the same in every one of `rows`: `[rows, states]`.
+    pub fn rates(rows: usize, states: usize, init: &Init) -> Param<Tensor<2>> {
+        let dtype = init.dtype;
+        init.lazy([rows, states], move |device| {
+            let row = (1..=states).map(|rate| (rate as f32).ln());
+            let values: Vec<f32> = std::iter::repeat_n(row, rows).flatten().collect();
+            Tensor::from_data(TensorData::new(values, [rows, states]), (device, dtype))
+        })
+    }
+
+    /// The logarithms of a rate for each head, `1..=heads`: `[heads]`.
+    pub fn rates_of_heads(heads: usize, init: &Init) -> Param<Tensor<1>> {
+        let dtype = init.dtype;
+        init.lazy([heads], move |device| {
+            let values: Vec<f32> = (1..=heads).map(|rate| (rate as f32).ln()).collect();
+            Tensor::from_data(TensorData::new(values, [heads]), (device, dtype))
+        })
+    }
+
+    /// The layer from `input` features back to `output` of the residual stream.
+    pub fn output(&self, input: usize, output: usize, bias: bool, init: &Init) -> Linear {
+        let bound = (input as f64).powf(-0.5) * self.output_scale;
+        Linear {
+            weight: Weight::dense(init.uniform([output, input], bound), init),
+            bias: bias.then(|| init.zeros([output])),
+        }
     }
 }
 

@@ -239,6 +239,24 @@ fn of_scans() {
 }
 
 #[test]
+fn of_scans_in_chunks() {
+    // Three tokens, two heads of two features and one rate, one group of two states.
+    let lens = [12, 6, 2, 6, 6, 2, 8];
+    check(17, lens, |[x, dt, a, b, c, d, state]| {
+        let scan = Scan {
+            x: x.reshape([1, 3, 2, 2]),
+            dt: dt.reshape([1, 3, 2]),
+            a: a.reshape([2, 1]),
+            b: b.reshape([1, 3, 1, 2]),
+            c: c.reshape([1, 3, 1, 2]),
+            d,
+        };
+        let (y, state) = selective_scan(scan, Some(state.reshape([1, 2, 2, 2])));
+        Tensor::cat(vec![row(y), row(state)], 0)
+    });
+}
+
+#[test]
 fn of_convolutions() {
     check(16, [15, 9, 3], |[x, weight, bias]| {
         let (x, weight) = (x.reshape([1, 5, 3]), weight.reshape([3, 3]));

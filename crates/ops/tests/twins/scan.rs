@@ -34,7 +34,14 @@ fn all_followed(scan: &Scan) -> Scan {
 
 #[test]
 fn of_scans() {
-    for shape in [[1, 1, 3, 1, 1, 4], [2, 5, 7, 1, 1, 16], [2, 4, 6, 5, 2, 9]] {
+    let shapes = [
+        [1, 1, 3, 1, 1, 4],
+        [2, 5, 7, 1, 1, 16],
+        [2, 4, 6, 5, 2, 9],
+        // More than two chunks.
+        [1, 131, 4, 3, 2, 5],
+    ];
+    for shape in shapes {
         let [batch, _, heads, head_dim, _, states] = shape;
         for rates in [1, states] {
             let mut random = Random::new(states as u64);
@@ -53,8 +60,14 @@ fn of_scans() {
 
 #[test]
 fn in_parts_as_in_one() {
+    for rates in [1, 8] {
+        parts(rates);
+    }
+}
+
+fn parts(rates: usize) {
     let mut random = Random::new(1);
-    let scan = inputs(&mut random, [2, 6, 4, 3, 2, 8], 8);
+    let scan = inputs(&mut random, [2, 6, 4, 3, 2, 8], rates);
     let part = |start, len| Scan {
         x: scan.x.clone().narrow(1, start, len),
         dt: scan.dt.clone().narrow(1, start, len),
