@@ -6,13 +6,18 @@ use std::time::{Duration, Instant};
 use burn::tensor::Tensor;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
+use transformers_config::AutoConfig;
+use transformers_hub::ModelFiles;
 use transformers_kernels::limits;
 use transformers_kernels::pool::{self, Phase};
 use transformers_modeling::nn::Cache;
-use transformers_modeling::{AutoModel, AutoModelForCausalLM, ModelInputs, PreTrainedModel, Rows};
+use transformers_modeling::{
+    AutoModel, AutoModelForTextEncoding, LoadOptions, ModelError, ModelInputs, PreTrainedModel,
+    Rows,
+};
 
 use crate::failure::{Failure, Result};
-use crate::model::ModelArguments;
+use crate::model::{Kind, ModelArguments};
 use crate::output::print;
 use crate::stats::peak_memory;
 
@@ -23,6 +28,7 @@ use crate::stats::peak_memory;
 #[command(mut_arg("model", |model| model.required(false).required_unless_present("limits")))]
 #[command(after_help = "\
 Rows: `pp512` reads a prompt of 512 tokens, `tg128` writes 128 tokens; `@ d2048` does so after 2048 tokens of context.
+For an encoder–decoder `pp512` encodes a text of 512 tokens, and `tg128 @ d512` writes 128 about one.
 For encoders `b32 x 128` is a batch of 32 texts of 128 tokens, in texts per second.
 
 Examples:
@@ -64,11 +70,11 @@ pub struct Arguments {
     )]
     n_depth: Vec<usize>,
 
-    /// Texts in a batch of an encoder; then nothing is written
+    /// Texts in a batch of an encoder, 32 by default; then nothing is written
     #[arg(short, long, value_name = "N", requires = "sequence")]
     batch: Option<usize>,
 
-    /// Tokens of each of these texts
+    /// Tokens of each of these texts, 128 by default
     #[arg(short, long, value_name = "N", requires = "batch")]
     sequence: Option<usize>,
 
@@ -95,10 +101,7 @@ enum Format {
 pub fn run(arguments: &Arguments) -> Result {
     match &arguments.model {
         _ if arguments.limits => limits(arguments),
-        Some(model) => match (arguments.batch, arguments.sequence) {
-            (Some(batch), Some(sequence)) => encoder(arguments, model, batch, sequence),
-            _ => decoder(arguments, model),
-        },
+        Some(model) => timed(arguments, model),
         None => Err(Failure::Usage("give a --model, or --limits".to_owned())),
     }
 }
@@ -122,15 +125,36 @@ fn limits(arguments: &Arguments) -> Result {
     Ok(ExitCode::SUCCESS)
 }
 
-fn decoder(arguments: &Arguments, source: &ModelArguments) -> Result {
+/// Texts in a batch of an encoder, and the tokens of each, where nobody says.
+const BATCH: (usize, usize) = (32, 128);
+
+fn timed(arguments: &Arguments, source: &ModelArguments) -> Result {
     let begin = Instant::now();
-    let model = AutoModelForCausalLM::from_pretrained_with(&source.model, &source.load_options())?;
+    let options = source.load_options();
+    let files = ModelFiles::resolve(source.model.as_str(), &options.hub)?;
+    let kind = Kind::of(&AutoConfig::from_files(&files)?);
+    match (arguments.batch, arguments.sequence, kind) {
+        (Some(batch), Some(sequence), _) => {
+            encoder(arguments, source, &files, &options, (batch, sequence))
+        }
+        (.., Kind::Encoder) => encoder(arguments, source, &files, &options, BATCH),
+        (.., kind) => writer(arguments, source, begin, kind.load(&files, &options)?),
+    }
+}
+
+fn writer(
+    arguments: &Arguments,
+    source: &ModelArguments,
+    begin: Instant,
+    model: Box<dyn PreTrainedModel>,
+) -> Result {
     let load = begin.elapsed();
-    let bench = Decoder {
+    let bench = Writer {
         model: &*model,
         vocab: vocabulary(&*model),
+        has_encoder: Kind::of(&model.info().config) == Kind::EncoderDecoder,
     };
-    bench.read(&mut bench.cache()?, 1)?;
+    bench.read(&mut bench.at_depth(0)?, 1)?;
     let first = begin.elapsed();
 
     let mut rows = Vec::new();
@@ -156,11 +180,17 @@ fn decoder(arguments: &Arguments, source: &ModelArguments) -> Result {
 fn encoder(
     arguments: &Arguments,
     source: &ModelArguments,
-    batch: usize,
-    sequence: usize,
+    files: &ModelFiles,
+    options: &LoadOptions,
+    (batch, sequence): (usize, usize),
 ) -> Result {
     let begin = Instant::now();
-    let model = AutoModel::from_pretrained_with(&source.model, &source.load_options())?;
+    let model = match AutoModelForTextEncoding::from_pretrained_with(files, options) {
+        Err(ModelError::NoHead { .. }) => {
+            AutoModel::from_pretrained_with(files, options)?.into_inner()
+        }
+        model => model?.into_inner(),
+    };
     let load = begin.elapsed();
     let vocab = vocabulary(&*model);
     let times = repeat(arguments.repetitions, || {
@@ -185,51 +215,81 @@ fn encoder(
     report(arguments, shared, &[row])
 }
 
-struct Decoder<'a> {
+/// A decoder, with an encoder or without.
+struct Writer<'a> {
     model: &'a dyn PreTrainedModel,
     vocab: usize,
+    has_encoder: bool,
 }
 
-impl Decoder<'_> {
-    fn cache(&self) -> Result<Box<dyn Cache>> {
-        let cache = self.model.new_cache();
-        cache.ok_or_else(|| Failure::Usage("this model writes no text: try -b and -s".to_owned()))
-    }
+/// What was before a token.
+struct Before {
+    cache: Box<dyn Cache>,
+    /// The encoder's states, where there is one.
+    states: Option<Tensor<3>>,
+}
 
+impl Writer<'_> {
     /// Reads `len` random tokens; computes the last one's logits.
-    fn read(&self, cache: &mut Box<dyn Cache>, len: usize) -> Result<()> {
+    fn read(&self, before: &mut Before, len: usize) -> Result<()> {
+        let ids = random_ids(len, self.vocab);
+        let inputs = match &before.states {
+            Some(states) => ModelInputs {
+                encoder_outputs: Some(states.clone()),
+                decoder_input_ids: Some(ids.into()),
+                ..ModelInputs::default()
+            },
+            None => ModelInputs::new(ids),
+        };
         let inputs = ModelInputs {
             logits_to_keep: Some(1),
-            ..ModelInputs::new(random_ids(len, self.vocab))
+            ..inputs
         };
-        finish(
-            self.model
-                .forward(&inputs, Some(cache.as_mut()))?
-                .logits()?,
-        );
+        let cache = Some(before.cache.as_mut());
+        finish(self.model.forward(&inputs, cache)?.logits()?);
         Ok(())
     }
 
-    fn at_depth(&self, depth: usize) -> Result<Box<dyn Cache>> {
-        let mut cache = self.cache()?;
-        if depth > 0 {
-            self.read(&mut cache, depth)?;
+    /// Reads `len` random tokens with the encoder.
+    fn encode(&self, len: usize) -> Result<Option<Tensor<3>>> {
+        let inputs = ModelInputs::new(random_ids(len, self.vocab));
+        Ok(self.model.encode(&inputs)?)
+    }
+
+    /// After `depth` tokens of context, or about a text of so many.
+    fn at_depth(&self, depth: usize) -> Result<Before> {
+        let cache = self.model.new_cache();
+        let cache = cache.ok_or_else(|| Failure::Usage("this model writes no text".to_owned()))?;
+        let mut before = Before {
+            cache,
+            states: match self.has_encoder {
+                true => self.encode(depth.max(1))?,
+                false => None,
+            },
+        };
+        if depth > 0 && !self.has_encoder {
+            self.read(&mut before, depth)?;
         }
-        Ok(cache)
+        Ok(before)
     }
 
     fn prompt(&self, depth: usize, len: usize) -> Result<Duration> {
-        let mut cache = self.at_depth(depth)?;
+        if self.has_encoder {
+            let begin = Instant::now();
+            self.encode(len)?.map(finish);
+            return Ok(begin.elapsed());
+        }
+        let mut before = self.at_depth(depth)?;
         let begin = Instant::now();
-        self.read(&mut cache, len)?;
+        self.read(&mut before, len)?;
         Ok(begin.elapsed())
     }
 
     fn generate(&self, depth: usize, len: usize) -> Result<Duration> {
-        let mut cache = self.at_depth(depth)?;
+        let mut before = self.at_depth(depth)?;
         let begin = Instant::now();
         for _ in 0..len {
-            self.read(&mut cache, 1)?;
+            self.read(&mut before, 1)?;
         }
         Ok(begin.elapsed())
     }

@@ -14,14 +14,12 @@ use transformers_generation::{
     Streamer, TextStreamer,
 };
 use transformers_hub::ModelFiles;
-use transformers_modeling::{
-    AutoModelForCausalLM, AutoModelForSeq2SeqLM, Head, LoadOptions, PreTrainedModel, supported,
-};
+use transformers_modeling::PreTrainedModel;
 use transformers_tokenization::{AutoTokenizer, ChatMessage, ChatTemplateOptions, Tokenizer};
 
 use crate::failure::{Failure, Result};
 use crate::interrupt::{INTERRUPTED, cancel_on_interrupt};
-use crate::model::ModelArguments;
+use crate::model::{Kind, ModelArguments};
 use crate::output::print;
 use crate::stats::{self, Stats};
 
@@ -218,7 +216,8 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result {
     let files = ModelFiles::resolve(&arguments.model.model, &options.hub)?;
     let tokenizer = AutoTokenizer::from_files(&files)?;
     let ids = text.encode(&tokenizer)?;
-    let model = load(&files, &options)?;
+    let kind = Kind::of(&AutoConfig::from_files(&files)?);
+    let model = kind.load(&files, &options)?;
     let stats = Stats {
         start,
         location: stats::location(&files)?,
@@ -235,18 +234,6 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result {
             false => ExitCode::SUCCESS,
         },
     )
-}
-
-/// The model, with an encoder or without.
-fn load(files: &ModelFiles, options: &LoadOptions) -> Result<Box<dyn PreTrainedModel>> {
-    let config = AutoConfig::from_files(files)?;
-    let has_encoder = supported().into_iter().any(|(model_type, heads)| {
-        model_type == config.model_type() && heads.contains(&Head::Seq2SeqLM)
-    });
-    Ok(match has_encoder {
-        true => AutoModelForSeq2SeqLM::from_pretrained_with(files, options)?.into_inner(),
-        false => AutoModelForCausalLM::from_pretrained_with(files, options)?.into_inner(),
-    })
 }
 
 /// What the model gets to read.

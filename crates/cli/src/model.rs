@@ -5,11 +5,55 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use clap::Args;
+use transformers_config::AutoConfig;
+use transformers_hub::ModelFiles;
 use transformers_kernels::pool::{self, Phase};
-use transformers_modeling::{DeviceSpec, Dtype, LoadOptions, Precision};
+use transformers_modeling::{
+    AutoModelForCausalLM, AutoModelForSeq2SeqLM, DeviceSpec, Dtype, Head, LoadOptions, Precision,
+    PreTrainedModel, supported,
+};
 
+use crate::failure::Result;
 use crate::progress::LoadBar;
 use crate::source::SourceArguments;
+
+/// What a model does with a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It continues it.
+    Decoder,
+    /// It answers it.
+    EncoderDecoder,
+    /// It reads it.
+    Encoder,
+}
+
+impl Kind {
+    /// By the heads of the config's family. What no family is known for is taken for a decoder.
+    pub fn of(config: &AutoConfig) -> Self {
+        let mut families = supported().into_iter();
+        let family = families.find(|(model_type, _)| *model_type == config.model_type());
+        match family {
+            Some((_, heads)) if heads.contains(&Head::Seq2SeqLM) => Self::EncoderDecoder,
+            Some((_, heads)) if !heads.contains(&Head::CausalLM) => Self::Encoder,
+            _ => Self::Decoder,
+        }
+    }
+
+    /// The model with the head that writes.
+    pub fn load(
+        self,
+        files: &ModelFiles,
+        options: &LoadOptions,
+    ) -> Result<Box<dyn PreTrainedModel>> {
+        Ok(match self {
+            Self::EncoderDecoder => {
+                AutoModelForSeq2SeqLM::from_pretrained_with(files, options)?.into_inner()
+            }
+            _ => AutoModelForCausalLM::from_pretrained_with(files, options)?.into_inner(),
+        })
+    }
+}
 
 /// The model and how it is loaded.
 #[derive(Debug, Args)]
