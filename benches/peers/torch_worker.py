@@ -2,11 +2,12 @@
 
 import sys
 from functools import cache
+from inspect import signature
 from time import perf_counter
 
 import torch
 import transformers
-from transformers import AutoModel, AutoModelForCausalLM, DynamicCache
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, DynamicCache, EncoderDecoderCache
 
 from worker import SENTENCES, serve
 
@@ -40,7 +41,9 @@ def encoder(folder, batch, seq):
 
 def forward(model, ids, past):
     """One pass with the head for the last token only, as every engine here computes it."""
-    return model(ids, past_key_values=past, use_cache=True, logits_to_keep=1).past_key_values
+    # Recurrent models name it otherwise.
+    name = "cache_params" if "cache_params" in signature(model.forward).parameters else "past_key_values"
+    return model(ids, **{name: past}, use_cache=True, logits_to_keep=1)[name]
 
 
 @cache
@@ -78,6 +81,39 @@ def decode(model, type, tokens, depth):
     return tokens / seconds(steps)
 
 
+@cache
+def encoder_decoder(folder, type):
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=DTYPES[type]).eval()
+    states = model.get_encoder()(random_ids(model, 1, 64))  # warm up
+    step(model, states, random_ids(model, 1, 1), None)
+    return model
+
+
+def step(model, states, ids, past):
+    return model(encoder_outputs=states, decoder_input_ids=ids, past_key_values=past, use_cache=True).past_key_values
+
+
+def encode(model, type, tokens, depth):
+    model = encoder_decoder(model, type)
+    ids = random_ids(model, 1, tokens)
+    return tokens / seconds(lambda: model.get_encoder()(ids))
+
+
+def answer(model, type, tokens, depth):
+    """Tokens written one by one about a text of `depth` tokens, which was encoded before."""
+    model = encoder_decoder(model, type)
+    states = model.get_encoder()(random_ids(model, 1, depth))
+    ids = random_ids(model, tokens, 1, 1)
+    past = EncoderDecoderCache(DynamicCache(), DynamicCache())
+
+    def steps():
+        nonlocal past
+        for token in ids:
+            past = step(model, states, token, past)
+
+    return tokens / seconds(steps)
+
+
 def load(model, type):
     """From the folder to the logits of one token."""
 
@@ -102,5 +138,5 @@ if __name__ == "__main__":
     with torch.inference_mode():
         serve(
             f"torch {torch.__version__}, transformers {transformers.__version__}",
-            {"prompt": prompt, "decode": decode, "load": load, "embed": embed},
+            dict(prompt=prompt, decode=decode, load=load, embed=embed, encode=encode, answer=answer),
         )

@@ -5,7 +5,8 @@ A worker says what it is in one JSON line, then answers one JSON line per reques
     {"ready": "torch 2.15.0"}
     {"what": "decode", "model": "DIR", "type": "f32", "tokens": 128, "depth": 0}   ->   {"value": 16.9}
 
-`value` is in tokens/s (prompt, decode), seconds (load) or sentences/s (embed). A measurement that fails is answered
+`prompt` and `decode` are of decoders; `encode`, and `answer` about a text of `depth` tokens, of encoder–decoders.
+`value` is in tokens/s (these four), seconds (load) or sentences/s (embed). A measurement that fails is answered
 with {"error": "why"}.
 """
 

@@ -167,6 +167,34 @@ CASES += [
      "block_ffn_dim_multiplier": 1.5, "block_multiple_of": 8},
 ]
 
+SEQ2SEQ = ["bart", "blenderbot", "m2m_100", "marian", "mbart", "mt5", "pegasus", "t5", "umt5"]
+CASES += [{"model_type": name} for name in SEQ2SEQ]
+BART = {"vocab_size": 128, "d_model": 32, "encoder_layers": 2, "decoder_layers": 3, "encoder_attention_heads": 4,
+        "decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 40, "max_position_embeddings": 64}
+T5 = {"vocab_size": 128, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
+CASES += [
+    # As facebook/bart-large-cnn, Helsinki-NLP/opus-mt and t5-small were published.
+    {"model_type": "bart", **BART, "_num_labels": 3, "activation_dropout": 0.0, "add_bias_logits": False,
+     "add_final_layer_norm": False, "normalize_before": False, "normalize_embedding": True, "static_position_embeddings": False,
+     "num_hidden_layers": 12, "force_bos_token_to_be_generated": True, "early_stopping": True, "num_beams": 4,
+     "forced_eos_token_id": 2, "forced_bos_token_id": 0, "length_penalty": 2.0, "prefix": " ", "extra_pos_embeddings": 2,
+     "id2label": {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}},
+    {"model_type": "bart", **BART, "scale_embedding": True, "decoder_start_token_id": 5, "tie_word_embeddings": False},
+    {"model_type": "marian", **BART, "pad_token_id": 127, "decoder_start_token_id": 127, "bad_words_ids": [[127]],
+     "activation_function": "swish", "scale_embedding": True, "static_position_embeddings": True, "num_beams": 6,
+     "torch_dtype": "float16"},
+    {"model_type": "marian", **BART, "decoder_vocab_size": 96, "share_encoder_decoder_embeddings": False},
+    {"model_type": "mbart", **BART, "scale_embedding": True, "normalize_before": True, "forced_eos_token_id": 2},
+    {"model_type": "pegasus", **BART, "num_hidden_layers": 16, "length_penalty": 0.8, "task_specific_params": {}},
+    {"model_type": "m2m_100", **BART, "encoder_layerdrop": 0.0, "early_stopping": True, "max_length": 200},
+    {"model_type": "blenderbot", **BART, "layernorm_variant": "prelayernorm", "encoder_no_repeat_ngram_size": 3},
+    {"model_type": "t5", **T5, "n_positions": 512, "output_past": True, "relative_attention_num_buckets": 32,
+     "decoder_start_token_id": 0, "task_specific_params": {"summarization": {"num_beams": 4}}},
+    {"model_type": "t5", **T5, "feed_forward_proj": "gated-gelu", "num_decoder_layers": 3, "tie_word_embeddings": False},
+    {"model_type": "mt5", **T5, "feed_forward_proj": "gated-gelu", "tokenizer_class": "T5Tokenizer"},
+    {"model_type": "umt5", **T5, "scalable_attention": True, "num_decoder_layers": None},
+]
+
 # The text models within wrappers.
 WRAPPED = [
     {"model_type": "gemma3", "text_config": {**GEMMA, "model_type": "gemma3_text", "rope_scaling":

@@ -88,13 +88,28 @@ STEMS = ["model.embed_tokens", "model.norm", "lm_head"] + [
     ]
 ]
 
+MAMBA_STEMS = ["backbone.embeddings", "backbone.norm_f", "lm_head", "backbone.layers.17.norm"] + [
+    f"backbone.layers.17.mixer.{part}" for part in ["in_proj", "conv1d", "x_proj", "dt_proj", "A_log", "D", "out_proj"]
+]
+LFM2_STEMS = ["model.embed_tokens", "model.embedding_norm", "lm_head"] + [
+    f"model.layers.17.{stem}"
+    for stem in [
+        "operator_norm",
+        "ffn_norm",
+        *(f"conv.{part}" for part in ["conv", "in_proj", "out_proj"]),
+        *(f"self_attn.{part}" for part in ["q_proj", "k_proj", "v_proj", "out_proj", "q_layernorm", "k_layernorm"]),
+        *(f"feed_forward.w{part}" for part in [1, 2, 3]),
+    ]
+]
+STEMS_OF = {name: STEMS for name in ["llama", "qwen2", "qwen3", "gemma3"]} | dict(mamba=MAMBA_STEMS, lfm2=LFM2_STEMS)
+
 
 def write_names():
     architectures = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}
     names = {}
-    for name in ["llama", "qwen2", "qwen3", "gemma3"]:
+    for name, stems in STEMS_OF.items():
         table = gguf.get_tensor_name_map(architectures[name], 18)
-        pairs = {stem: table.get_name(stem) for stem in STEMS}
+        pairs = {stem: table.get_name(stem) for stem in stems}
         names[name] = {stem: gguf_name for stem, gguf_name in pairs.items() if gguf_name is not None}
     (OUT / "gguf_names.json").write_text(json.dumps(names, indent=1) + "\n")
 

@@ -11,6 +11,7 @@ mod process;
 mod report;
 mod rounds;
 mod rows;
+mod shapes;
 mod table;
 mod targets;
 
@@ -24,11 +25,12 @@ use crate::project;
 use limits::Machine;
 use models::Models;
 use report::Report;
-use rows::{Part, Selection, Weights};
+use rows::{Part, Row, Selection, Weights};
+use shapes::Shape;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The folder that benches/peers/make_models.py wrote
+    /// The folder that benches/peers/make_models.py wrote, or with --shapes benches/peers/make_shapes.py
     #[arg(long, value_name = "DIR")]
     models: PathBuf,
     /// Where the other engines are installed, as benches/peers/README.md says
@@ -40,6 +42,16 @@ pub struct Arguments {
     /// Only these parts
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
+    /// Other kinds of models, all or these, and nothing else
+    #[arg(
+        long,
+        value_enum,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        num_args = 0..,
+        conflicts_with_all = ["only", "types"]
+    )]
+    shapes: Option<Vec<Shape>>,
     /// Only these types of weights
     #[arg(long, value_enum, value_delimiter = ',')]
     types: Vec<Weights>,
@@ -85,14 +97,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         models: Models::open(&arguments.models, arguments.model.as_deref())?,
         threads: arguments.threads,
     };
-    let rows = Selection {
+    let selection = Selection {
         parts: &arguments.only,
         weights: &arguments.types,
         decode_depths: &arguments.depths,
         prompt_depths: &arguments.prompt_depths,
         start: arguments.model.is_some(),
-    }
-    .rows();
+    };
+    let rows = match &arguments.shapes {
+        Some(shapes) => Row::of_shapes(shapes),
+        None => selection.rows(),
+    };
 
     let patience = Duration::from_secs(arguments.patience);
     let (mut engines, skipped) = engines::open(&setup, arguments.engines.as_deref())?;

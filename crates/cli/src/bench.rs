@@ -245,8 +245,11 @@ impl Writer<'_> {
             logits_to_keep: Some(1),
             ..inputs
         };
-        let cache = Some(before.cache.as_mut());
-        finish(self.model.forward(&inputs, cache)?.logits()?);
+        finish(
+            self.model
+                .forward(&inputs, Some(before.cache.as_mut()))?
+                .logits()?,
+        );
         Ok(())
     }
 

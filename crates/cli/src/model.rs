@@ -9,8 +9,8 @@ use transformers_config::AutoConfig;
 use transformers_hub::ModelFiles;
 use transformers_kernels::pool::{self, Phase};
 use transformers_modeling::{
-    AutoModelForCausalLM, AutoModelForSeq2SeqLM, DeviceSpec, Dtype, Head, LoadOptions, Precision,
-    PreTrainedModel, supported,
+    AutoModelForCausalLM, AutoModelForSeq2SeqLM, DeviceSpec, Dtype, Head, LoadOptions,
+    PreTrainedModel, Precision, supported,
 };
 
 use crate::failure::Result;

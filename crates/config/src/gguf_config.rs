@@ -9,12 +9,12 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::checks::MAX_HEAD_DIM;
+use crate::checks::{self, MAX_HEAD_DIM};
 use crate::gguf::{GgufArray, GgufHeader, GgufValue};
 use crate::rope::DEFAULT_THETA;
 use crate::{ConfigError, Result};
 
-const SUPPORTED: &[&str] = &["gemma3", "llama", "qwen2", "qwen3"];
+const SUPPORTED: &[&str] = &["gemma3", "lfm2", "llama", "mamba", "qwen2", "qwen3"];
 
 /// Divisors of the rope frequencies, one per pair of values.
 const ROPE_DIVISORS: &str = "rope_freqs.weight";
@@ -37,6 +37,8 @@ pub(crate) fn to_object(header: &GgufHeader) -> Result<Map<String, Value>> {
         "qwen2" => source.qwen(&mut config, "qwen2", "Qwen2ForCausalLM")?,
         "qwen3" => source.qwen(&mut config, "qwen3", "Qwen3ForCausalLM")?,
         "gemma3" => source.gemma3(&mut config)?,
+        "mamba" => source.mamba(&mut config)?,
+        "lfm2" => source.lfm2(&mut config)?,
         _ => return Err(source.unsupported(architecture)),
     }
     Ok(config)
@@ -164,33 +166,93 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// What all decoders have.
+    /// Falcon Mamba's files say that time steps and states are normed.
+    fn mamba(&self, config: &mut Map<String, Value>) -> Result<()> {
+        let eps = self.f64("attention.layer_norm_rms_epsilon")?;
+        let key = self.key("ssm.dt_b_c_rms");
+        match self.header.get(&key).is_some_and(is_true) {
+            true => {
+                self.text_model(config, "falcon_mamba", "FalconMambaForCausalLM")?;
+                config.insert("mixer_rms_eps".into(), eps.into());
+            }
+            false => self.text_model(config, "mamba", "MambaForCausalLM")?,
+        }
+        config.insert("layer_norm_epsilon".into(), eps.into());
+        for (key, name) in [
+            ("ssm.conv_kernel", "conv_kernel"),
+            ("ssm.inner_size", "intermediate_size"),
+            ("ssm.state_size", "state_size"),
+            ("ssm.time_step_rank", "time_step_rank"),
+        ] {
+            config.insert(name.into(), self.u64(key)?.into());
+        }
+        for (tensor, name) in [
+            ("blk.0.ssm_in.bias", "use_bias"),
+            ("blk.0.ssm_conv1d.bias", "use_conv_bias"),
+        ] {
+            config.insert(name.into(), self.has_tensor(tensor).into());
+        }
+        Ok(())
+    }
+
+    /// The layers of attention are those that have key heads.
+    fn lfm2(&self, config: &mut Map<String, Value>) -> Result<()> {
+        self.text_model(config, "lfm2", "Lfm2ForCausalLM")?;
+        let heads = self.per_layer("attention.head_count_kv")?;
+        let attends = |heads: &u64| match heads {
+            0 => "conv",
+            _ => "full_attention",
+        };
+        let kinds: Vec<_> = heads.iter().map(attends).collect();
+        config.extend([
+            ("layer_types".to_owned(), json!(kinds)),
+            (
+                "num_key_value_heads".to_owned(),
+                heads.iter().max().copied().into(),
+            ),
+            (
+                "num_attention_heads".to_owned(),
+                self.count("attention.head_count")?.into(),
+            ),
+            (
+                "max_position_embeddings".to_owned(),
+                self.u64("context_length")?.into(),
+            ),
+            (
+                "intermediate_size".to_owned(),
+                self.count("feed_forward_length")?.into(),
+            ),
+            ("block_auto_adjust_ff_dim".to_owned(), false.into()),
+            (
+                "norm_eps".to_owned(),
+                self.f64("attention.layer_norm_rms_epsilon")?.into(),
+            ),
+            (
+                "conv_L_cache".to_owned(),
+                self.u64("shortconv.l_cache")?.into(),
+            ),
+            ("rope_parameters".to_owned(), self.rope(1_000_000.0)?),
+        ]);
+        Ok(())
+    }
+
+    /// What all decoders with attention in every layer have.
     fn decoder(
         &self,
         config: &mut Map<String, Value>,
         model_type: &str,
         class: &str,
     ) -> Result<()> {
+        self.text_model(config, model_type, class)?;
         let heads = self.count("attention.head_count")?;
         let key_value_heads = match self.header.get(&self.key("attention.head_count_kv")) {
             Some(_) => self.count("attention.head_count_kv")?,
             None => heads,
         };
-        let tied = !self.has_tensor("output.weight");
         config.extend([
-            ("model_type".to_owned(), model_type.into()),
-            ("architectures".to_owned(), json!([class])),
             (
                 "max_position_embeddings".to_owned(),
                 self.u64("context_length")?.into(),
-            ),
-            (
-                "num_hidden_layers".to_owned(),
-                self.u64("block_count")?.into(),
-            ),
-            (
-                "hidden_size".to_owned(),
-                self.u64("embedding_length")?.into(),
             ),
             (
                 "intermediate_size".to_owned(),
@@ -201,6 +263,29 @@ impl Source<'_> {
             (
                 "rms_norm_eps".to_owned(),
                 self.f64("attention.layer_norm_rms_epsilon")?.into(),
+            ),
+        ]);
+        Ok(())
+    }
+
+    /// What all decoders have.
+    fn text_model(
+        &self,
+        config: &mut Map<String, Value>,
+        model_type: &str,
+        class: &str,
+    ) -> Result<()> {
+        let tied = !self.has_tensor("output.weight");
+        config.extend([
+            ("model_type".to_owned(), model_type.into()),
+            ("architectures".to_owned(), json!([class])),
+            (
+                "num_hidden_layers".to_owned(),
+                self.u64("block_count")?.into(),
+            ),
+            (
+                "hidden_size".to_owned(),
+                self.u64("embedding_length")?.into(),
             ),
             ("vocab_size".to_owned(), self.vocab_size()?.into()),
             ("tie_word_embeddings".to_owned(), tied.into()),
@@ -351,6 +436,25 @@ impl Source<'_> {
         self.header.get(&key).map(number).transpose()
     }
 
+    /// A number for each layer, given so or as one for all.
+    fn per_layer(&self, name: &str) -> Result<Vec<u64>> {
+        let key = self.key(name);
+        let value = self.header.get(&key).ok_or_else(|| missing(&key))?;
+        let layers = self.u64("block_count")?;
+        let Some(array) = value.as_array() else {
+            checks::layers(usize::try_from(layers).unwrap_or(usize::MAX))?;
+            return Ok(vec![self.u64(name)?; layers as usize]);
+        };
+        let counts = array.to_i64s().unwrap_or_default().into_iter();
+        let counts: Vec<u64> = counts
+            .map_while(|count| u64::try_from(count).ok())
+            .collect();
+        match counts.len() as u64 == layers {
+            true => Ok(counts),
+            false => Err(unexpected(&key, value, "a count for each layer")),
+        }
+    }
+
     /// A number that may be given for each layer, if it is the same for all.
     fn count(&self, name: &str) -> Result<u64> {
         let key = self.key(name);
@@ -375,6 +479,10 @@ impl Source<'_> {
             supported: SUPPORTED.join(", "),
         }
     }
+}
+
+fn is_true(value: &GgufValue) -> bool {
+    matches!(value, GgufValue::Bool(true))
 }
 
 fn missing(key: &str) -> ConfigError {

@@ -7,8 +7,8 @@ use std::io::Cursor;
 use serde_json::{Value, json};
 use transformers_config::gguf::{GgufArray, GgufHeader, GgufValue};
 use transformers_config::{
-    AutoConfig, ConfigError, Gemma3TextConfig, GenerationConfig, LayerType, LlamaConfig,
-    Qwen2Config, Qwen3Config, RopeType,
+    AutoConfig, ConfigError, FalconMambaConfig, Gemma3TextConfig, GenerationConfig, LayerType,
+    Lfm2Config, LlamaConfig, MambaConfig, Qwen2Config, Qwen3Config, RopeType,
 };
 
 /// Writes what [`GgufHeader`] reads.
@@ -182,6 +182,69 @@ fn every_type_of_value_is_read() {
     let length = file.bytes().len() as u64;
     assert!(header.data_offset >= length && header.data_offset < length + 32);
     assert_eq!(header.data_offset % 32, 0);
+}
+
+#[test]
+fn state_spaces_are_read() {
+    let file = File::decoder("mamba")
+        .u32("mamba.ssm.conv_kernel", 4)
+        .u32("mamba.ssm.inner_size", 64)
+        .u32("mamba.ssm.state_size", 16)
+        .u32("mamba.ssm.time_step_rank", 3)
+        .tensor("blk.0.ssm_conv1d.bias", &[64], 0);
+    let config = AutoConfig::from_gguf(&file.header()).unwrap();
+    let config: MambaConfig = config.typed().unwrap();
+    assert_eq!(
+        (
+            config.intermediate_size(),
+            config.time_step_rank(),
+            config.use_bias
+        ),
+        (64, 3, false)
+    );
+    assert_eq!(
+        (config.vocab_size, config.hidden_size, config.conv_kernel),
+        (3, 32, 4)
+    );
+    assert!(config.use_conv_bias && config.tie_word_embeddings);
+    assert!((config.layer_norm_epsilon - 1e-5).abs() < 1e-9);
+
+    let normed = file.raw("mamba.ssm.dt_b_c_rms", 7, &[1]);
+    let config = AutoConfig::from_gguf(&normed.header()).unwrap();
+    assert_eq!(config.model_type(), "falcon_mamba");
+    let config: FalconMambaConfig = config.typed().unwrap();
+    assert!((config.mixer_rms_eps - 1e-5).abs() < 1e-9);
+}
+
+#[test]
+fn layers_without_key_heads_are_convolutions() {
+    let heads = |counts: &[i32]| {
+        let counts: Vec<_> = counts.iter().map(|n| n.to_le_bytes().to_vec()).collect();
+        let mut file = File::decoder("lfm2").u32("lfm2.shortconv.l_cache", 3);
+        file.pairs
+            .retain(|(key, ..)| key != "lfm2.attention.head_count_kv");
+        file.raw("lfm2.attention.head_count_kv", 9, &array(5, &counts))
+    };
+    let config = AutoConfig::from_gguf(&heads(&[0, 2]).header()).unwrap();
+    let config: Lfm2Config = config.typed().unwrap();
+    assert_eq!(
+        config.layer_types(),
+        [LayerType::Conv, LayerType::FullAttention]
+    );
+    assert_eq!((config.num_key_value_heads, config.conv_l_cache), (2, 3));
+    assert_eq!(config.feed_forward_size(), 48);
+    for wrong in [&[0, 2, 2][..], &[-1, 2]] {
+        let error = AutoConfig::from_gguf(&heads(wrong).header()).unwrap_err();
+        assert!(error.to_string().contains("head_count_kv"), "{error}");
+    }
+    // One number is that of every layer.
+    let config = AutoConfig::from_gguf(
+        &File::decoder("lfm2")
+            .u32("lfm2.shortconv.l_cache", 3)
+            .header(),
+    );
+    let config: Lfm2Config = config.unwrap().typed().unwrap();
+    assert_eq!(config.layer_types(), [LayerType::FullAttention; 2]);
 }
 
 #[test]

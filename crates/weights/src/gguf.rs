@@ -100,8 +100,9 @@ impl GgufFile {
             }
         };
         match entry.stored {
-            Stored::PlusOne => minus_one(&tensor),
-            Stored::AsIs | Stored::Interleaved(_) => Ok(tensor),
+            Stored::PlusOne => computed(&tensor, |value| value - 1.0),
+            Stored::NegatedExponential => computed(&tensor, |value| (-value).ln()),
+            Stored::AsIs | Stored::Flat | Stored::Interleaved(_) => Ok(tensor),
         }
     }
 
@@ -110,7 +111,7 @@ impl GgufFile {
         let entry = &self.tensors[name];
         matches!(entry.ggml_type, GgmlType::Blocks(_))
             && entry.shape.len() == 2
-            && entry.stored != Stored::PlusOne
+            && !entry.stored.is_computed()
     }
 
     /// The matrix `name` in blocks, if it is stored so and its values need no arithmetic. Shares the map where the rows
@@ -118,7 +119,7 @@ impl GgufFile {
     pub(crate) fn blocks(&self, name: &str) -> Result<Option<BlockTensor>> {
         let entry = &self.tensors[name];
         match (entry.ggml_type, entry.shape.as_slice()) {
-            (GgmlType::Blocks(format), &[rows, cols]) if entry.stored != Stored::PlusOne => {
+            (GgmlType::Blocks(format), &[rows, cols]) if !entry.stored.is_computed() => {
                 let bytes = self.bytes(entry)?;
                 Ok(Some(BlockTensor {
                     format,
@@ -135,8 +136,8 @@ impl GgufFile {
     fn bytes(&self, entry: &Entry) -> Result<Bytes> {
         let bytes = self.file.slice(entry.bytes.clone())?;
         match entry.stored {
-            Stored::AsIs | Stored::PlusOne => Ok(bytes),
             Stored::Interleaved(heads) => Ok(owned_bytes(self.deinterleave(entry, &bytes, heads)?)),
+            _ => Ok(bytes),
         }
     }
 
@@ -170,10 +171,10 @@ impl GgufFile {
     }
 }
 
-fn minus_one(tensor: &HostTensor) -> Result<HostTensor> {
+fn computed(tensor: &HostTensor, f: impl Fn(f32) -> f32) -> Result<HostTensor> {
     let bytes = cast_floats(tensor.bytes(), tensor.dtype(), DType::F32)?;
     let values: &[f32] = bytemuck::cast_slice(&bytes);
-    let values = values.iter().map(|value| value - 1.0).collect();
+    let values = values.iter().map(|value| f(*value)).collect();
     HostTensor::from_vec(values, tensor.shape().to_vec())
 }
 
@@ -259,7 +260,10 @@ fn locate_one(
         Some((start, end)) if end <= file.len() => Ok(Entry {
             gguf_name: info.name.clone(),
             ggml_type,
-            shape: info.shape.clone(),
+            shape: match (stored, info.shape.as_slice()) {
+                (Stored::Flat, &[channels, width]) => vec![channels, 1, width],
+                (_, shape) => shape.to_vec(),
+            },
             bytes: start..end,
             stored,
         }),

@@ -49,7 +49,9 @@ impl GgufTensor {
         };
         let tensor = match stored {
             Stored::AsIs => tensor,
-            Stored::PlusOne => tensor.map(DType::F32, |tensor| plus_one(&tensor)),
+            Stored::PlusOne => computed(tensor, |value| value + 1.0),
+            Stored::NegatedExponential => computed(tensor, |value| -value.exp()),
+            Stored::Flat => flat(tensor),
             Stored::Interleaved(Heads::Query) => interleaved(tensor, heads.query)?,
             Stored::Interleaved(Heads::KeyValue) => interleaved(tensor, heads.key_value)?,
         };
@@ -60,11 +62,27 @@ impl GgufTensor {
     }
 }
 
-fn plus_one(tensor: &HostTensor) -> Result<HostTensor> {
-    let values = tensor.cast(DType::F32)?.aligned();
-    let values = values.as_slice::<f32>().unwrap_or_default();
-    let values = values.iter().map(|value| value + 1.0).collect();
-    HostTensor::from_vec(values, tensor.shape().to_vec())
+fn computed(tensor: LazyTensor, f: impl Fn(f32) -> f32 + Send + Sync + 'static) -> LazyTensor {
+    tensor.map(DType::F32, move |tensor| {
+        let values = tensor.cast(DType::F32)?.aligned();
+        let values = values.as_slice::<f32>().unwrap_or_default();
+        let values = values.iter().map(|value| f(*value)).collect();
+        HostTensor::from_vec(values, tensor.shape().to_vec())
+    })
+}
+
+/// `[channels, 1, width]` as `[channels, width]`.
+fn flat(tensor: LazyTensor) -> LazyTensor {
+    let &[channels, 1, width] = tensor.shape() else {
+        return tensor;
+    };
+    let (name, dtype) = (tensor.name().to_owned(), tensor.dtype());
+    let shape = vec![channels, width];
+    let of_shape = shape.clone();
+    LazyTensor::deferred(name, dtype, shape, move || {
+        let (_, tensor) = tensor.into_tensor()?;
+        HostTensor::new(tensor.bytes().clone(), dtype, of_shape)
+    })
 }
 
 /// Row `j * head_dim / 2 + i` of each head as row `2 i + j`.

@@ -50,7 +50,7 @@ impl Engine for Machine<'_> {
     }
 
     fn covers(&self, row: Row) -> bool {
-        !row.is_cost()
+        !row.is_cost() && !matches!(row, Row::Shape { .. })
     }
 
     fn measure(&mut self, row: Row) -> Result<f64> {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::rows::{GENERATED, PROMPT, Row};
+use super::shapes::Task;
 use crate::Result;
 
 /// The arguments that make llama-bench measure this row alone.
@@ -11,6 +12,10 @@ pub fn arguments(row: Row) -> Vec<String> {
         Row::Prompt { depth, .. } => (PROMPT, 0, depth),
         Row::Decode { depth, .. } => (0, GENERATED, depth),
         Row::Memory { .. } => (0, GENERATED, PROMPT),
+        Row::Shape {
+            task: Task::Read, ..
+        } => (PROMPT, 0, 0),
+        Row::Shape { shape, .. } => (0, GENERATED, shape.depth()),
         _ => (0, 1, 0),
     };
     format!("-p {prompt} -n {generated} -d {depth} -r 1 -o json")
@@ -30,6 +35,7 @@ pub fn number(json: &str, key: &str) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::super::rows::Weights;
+    use super::super::shapes::Shape;
     use super::*;
 
     #[test]
@@ -40,6 +46,12 @@ mod tests {
             weights,
         });
         assert_eq!(decode.join(" "), "-p 0 -n 128 -d 2048 -r 1 -o json");
+        let t5 = |task| {
+            let shape = Shape::T5;
+            arguments(Row::Shape { shape, task })
+        };
+        assert_eq!(t5(Task::Read).join(" "), "-p 512 -n 0 -d 0 -r 1 -o json");
+        assert_eq!(t5(Task::Write).join(" "), "-p 0 -n 128 -d 512 -r 1 -o json");
         let memory = arguments(Row::Memory { weights });
         assert_eq!(memory.join(" "), "-p 0 -n 128 -d 512 -r 1 -o json");
     }

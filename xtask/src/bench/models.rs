@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::rows::{Row, SENTENCE, Weights};
+use super::shapes::Shape;
 use crate::Result;
 
 /// A folder of models, and a real one with its tokenizer.
@@ -47,6 +48,11 @@ impl Models {
 
     pub fn encoder(&self) -> PathBuf {
         self.folder.join("minilm-l6-f32")
+    }
+
+    /// A folder of benches/peers/make_shapes.py.
+    pub fn shape(&self, shape: Shape) -> PathBuf {
+        self.folder.join(shape.name())
     }
 
     pub fn onnx_encoder(&self) -> PathBuf {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use clap::ValueEnum;
 
+use super::shapes::{Shape, Task};
+
 /// Tokens of a prompt.
 pub const PROMPT: usize = 512;
 
@@ -83,6 +85,8 @@ pub enum Row {
     Memory { weights: Weights },
     /// [`SENTENCES`] of [`SENTENCE`] tokens, `batch` at a time.
     Embed { batch: usize },
+    /// Another kind of model.
+    Shape { shape: Shape, task: Task },
 }
 
 impl Row {
@@ -92,7 +96,7 @@ impl Row {
             | Self::Prompt { weights, .. }
             | Self::Load { weights }
             | Self::Memory { weights } => weights,
-            Self::Start | Self::Embed { .. } => Weights::F32,
+            Self::Start | Self::Embed { .. } | Self::Shape { .. } => Weights::F32,
         }
     }
 
@@ -105,11 +109,35 @@ impl Row {
 
     pub fn unit(self) -> &'static str {
         match self {
-            Self::Decode { .. } | Self::Prompt { .. } => "tokens/s",
+            Self::Shape {
+                task: Task::Embed { .. },
+                ..
+            } => "sentences/s",
+            Self::Decode { .. } | Self::Prompt { .. } | Self::Shape { .. } => "tokens/s",
             Self::Load { .. } | Self::Start => "s",
             Self::Memory { .. } => "MB",
             Self::Embed { .. } => "sentences/s",
         }
+    }
+
+    /// All tasks of `shapes`, or of all shapes there are.
+    pub fn of_shapes(shapes: &[Shape]) -> Vec<Self> {
+        let shapes = match shapes {
+            [] => Shape::value_variants(),
+            some => some,
+        };
+        let mut rows = Vec::new();
+        for &shape in shapes {
+            rows.extend(
+                shape
+                    .tasks()
+                    .iter()
+                    .map(|&task| Self::Shape { shape, task }),
+            );
+        }
+        rows.sort_unstable();
+        rows.dedup();
+        rows
     }
 
     /// Whether less is better: a time or a size.
@@ -137,6 +165,7 @@ impl fmt::Display for Row {
             Self::Start => write!(f, "start to first token"),
             Self::Memory { .. } => write!(f, "memory @ {} {weights}", PROMPT + GENERATED),
             Self::Embed { batch } => write!(f, "MiniLM {batch}x{SENTENCE}"),
+            Self::Shape { shape, task } => f.write_str(&shape.row(*task)),
         }
     }
 }
@@ -222,6 +251,22 @@ mod tests {
                 "decode 128 @ 2048 q4_0"
             ]
         );
+    }
+
+    #[test]
+    fn a_shape_is_read_and_written() {
+        assert_eq!(Row::of_shapes(&[]).len(), 12);
+        let rows = Row::of_shapes(&[Shape::T5, Shape::Bert, Shape::T5]);
+        let names: Vec<String> = rows.iter().map(Row::to_string).collect();
+        let expected = [
+            "bert 1x128",
+            "bert 32x128",
+            "t5 encode 512",
+            "t5 decode 128",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(rows[0].unit(), "sentences/s");
+        assert_eq!(rows[3].unit(), "tokens/s");
     }
 
     #[test]

@@ -63,6 +63,7 @@ fn ratios(row: Row) -> Vec<Target> {
             Q8_0 | Q4_0 | Q4_1 => &[(1.3, "llama.cpp")],
         },
         Row::Embed { .. } => &[(1.3, "PyTorch"), (1.0, "onnxruntime")],
+        Row::Shape { .. } => &[(1.0, "PyTorch")],
         Row::Load { .. } | Row::Start | Row::Memory { .. } => &[],
     };
     wishes
@@ -132,7 +133,8 @@ mod tests {
             start: true,
         }
         .rows();
-        for target in rows.into_iter().flat_map(ratios) {
+        let rows = rows.into_iter().chain(Row::of_shapes(&[]));
+        for target in rows.flat_map(ratios) {
             let Target::AtLeast { other, .. } = target else {
                 continue;
             };

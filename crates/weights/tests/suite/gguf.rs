@@ -93,22 +93,39 @@ fn names_are_those_of_the_gguf_package() {
     let text = fs::read_to_string(golden("gguf_names.json")).unwrap();
     let architectures: BTreeMap<String, BTreeMap<String, String>> =
         serde_json::from_str(&text).unwrap();
-    assert_eq!(architectures.len(), 4);
+    assert_eq!(architectures.len(), 6);
+    // What nothing comes after.
+    let whole = |name: &str| match name.ends_with("A_log") || name.ends_with(".D") {
+        true => name.to_owned(),
+        false => format!("{name}.weight"),
+    };
     for (architecture, names) in architectures {
         let architecture: &'static str = architecture.leak();
         // One head, so that any two rows can be reordered.
         let mut file =
             GgufFile::new(architecture).number(&format!("{architecture}.attention.head_count"), 1);
-        for gguf_name in names.values() {
-            file = file.f32s(&format!("{gguf_name}.weight"), &[2, 1], &[1.0, 2.0]);
+        for (name, gguf_name) in &names {
+            let suffix = whole(name)[name.len()..].to_owned();
+            let stored = match name.ends_with("A_log") {
+                true => [-1.0, -2.0],
+                false => [1.0, 2.0],
+            };
+            file = file.f32s(&format!("{gguf_name}{suffix}"), &[2, 1], &stored);
         }
         let checkpoint = open(&file.bytes()).unwrap();
-        let mut expected: Vec<String> = names.keys().map(|name| format!("{name}.weight")).collect();
+        let mut expected: Vec<String> = names.keys().map(|name| whole(name)).collect();
         let mut found: Vec<String> = checkpoint.names().map(str::to_owned).collect();
         expected.sort();
         found.sort();
         assert_eq!(found, expected, "{architecture}");
         for name in &expected {
+            if name.ends_with("A_log") {
+                assert_eq!(values(&checkpoint, name), [0.0, 2.0_f32.ln()], "{name}");
+                continue;
+            }
+            let is_filter = name.contains("conv1d") || name.contains("conv.conv");
+            let shape: &[usize] = if is_filter { &[2, 1, 1] } else { &[2, 1] };
+            assert_eq!(checkpoint.shape(name).unwrap(), shape, "{name}");
             let offset = if architecture == "gemma3" && name.contains("norm") {
                 1.0
             } else {
@@ -323,6 +340,55 @@ fn parameters_are_written_and_read_back() {
         assert!(faulty("rotary_emb.inv_freq").unwrap().is_none());
         let result = faulty("model.layers.0.self_attn.q_proj.weight");
         assert_eq!(result.is_err(), architecture == "llama");
+    }
+}
+
+#[test]
+fn filters_and_rates_are_written_and_read_back() {
+    let mapping = GgufMapping::of("mamba").unwrap();
+    let heads = HeadCounts {
+        query: 1,
+        key_value: 1,
+    };
+    let parameters = [
+        ("mixer.conv1d.weight", vec![2, 1, 3], "ssm_conv1d.weight"),
+        ("mixer.conv1d.bias", vec![6], "ssm_conv1d.bias"),
+        ("mixer.A_log", vec![3, 2], "ssm_a"),
+        ("mixer.D", vec![6], "ssm_d"),
+    ];
+    let mut tensors = Vec::new();
+    for (name, shape, stored) in &parameters {
+        // Logarithms of 1, so that nothing is rounded.
+        let values = match name.ends_with("A_log") {
+            true => vec![0.0; 6],
+            false => (0..6).map(|value| value as f32).collect(),
+        };
+        let tensor = HostTensor::from_vec(values, shape.clone()).unwrap();
+        let tensor = LazyTensor::from((format!("backbone.layers.0.{name}"), tensor));
+        let written = GgufTensor::of_parameter(mapping, heads, tensor, GgufType::F32);
+        let written = written.unwrap().unwrap();
+        assert_eq!(written.tensor.name(), format!("blk.0.{stored}"));
+        if *stored == "ssm_conv1d.weight" {
+            assert_eq!(written.tensor.shape(), [2, 3]);
+        }
+        tensors.push(written);
+    }
+    let metadata = [(
+        "general.architecture".to_owned(),
+        GgufValue::String("mamba".into()),
+    )];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.gguf");
+    save_gguf(&path, &metadata, tensors).unwrap();
+    let checkpoint = Checkpoint::open_file(&path, &OpenOptions::default()).unwrap();
+    for (name, shape, _) in &parameters {
+        let name = format!("backbone.layers.0.{name}");
+        assert_eq!(checkpoint.shape(&name).unwrap(), shape.as_slice(), "{name}");
+        let expected = match name.ends_with("A_log") {
+            true => vec![0.0; 6],
+            false => vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+        };
+        assert_eq!(values(&checkpoint, &name), expected, "{name}");
     }
 }
 

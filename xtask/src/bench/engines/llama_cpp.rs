@@ -62,7 +62,7 @@ impl Engine for LlamaCpp<'_> {
 
     fn covers(&self, row: Row) -> bool {
         match row {
-            Row::Embed { .. } => false,
+            Row::Embed { .. } | Row::Shape { .. } => false,
             // It reads GGUF only.
             Row::Start => self.setup.models.real().is_ok_and(|model| model.is_file()),
             _ => true,

@@ -1,5 +1,6 @@
 //! Our own program, a process for each measurement.
 
+use std::path::Path;
 use std::process::Command;
 
 use super::{Boxed, Engine, Setup};
@@ -7,6 +8,7 @@ use crate::Result;
 use crate::bench::llama_bench;
 use crate::bench::process;
 use crate::bench::rows::{Row, SENTENCE, SENTENCES};
+use crate::bench::shapes::Task;
 
 /// The name in the table.
 pub const OURS: &str = "ours";
@@ -35,7 +37,10 @@ pub fn command(setup: &Setup) -> Command {
 impl Ours<'_> {
     fn bench(&self, row: Row) -> Command {
         let mut command = command(self.setup);
-        let model = self.setup.models.decoder(row.weights());
+        let model = match row {
+            Row::Shape { shape, .. } => self.setup.models.shape(shape),
+            _ => self.setup.models.decoder(row.weights()),
+        };
         command.arg("bench").arg("--model").arg(model);
         command.args(llama_bench::arguments(row));
         command
@@ -49,10 +54,9 @@ impl Ours<'_> {
         Ok(command)
     }
 
-    fn embed(&self, batch: usize) -> Result<f64> {
+    fn embed(&self, model: &Path, batch: usize) -> Result<f64> {
         let mut command = command(self.setup);
-        command.arg("bench").arg("--model");
-        command.arg(self.setup.models.encoder());
+        command.arg("bench").arg("--model").arg(model);
         let repetitions = SENTENCES / batch;
         let arguments = format!("-b {batch} -s {SENTENCE} -r {repetitions} -o json");
         let finished = process::run(command.args(arguments.split(' ')))?;
@@ -79,11 +83,15 @@ impl Engine for Ours<'_> {
             llama_bench::number(&finished.stdout, key)
         };
         match row {
-            Row::Decode { .. } | Row::Prompt { .. } => number("avg_ts"),
+            Row::Shape {
+                shape,
+                task: Task::Embed { batch },
+            } => self.embed(&self.setup.models.shape(shape), batch),
+            Row::Decode { .. } | Row::Prompt { .. } | Row::Shape { .. } => number("avg_ts"),
             Row::Load { .. } => Ok(number("first_forward_ms")? / 1e3),
             Row::Start => Ok(process::run(&mut self.start()?)?.seconds),
             Row::Memory { .. } => process::peak_memory(&mut self.bench(row)),
-            Row::Embed { batch } => self.embed(batch),
+            Row::Embed { batch } => self.embed(&self.setup.models.encoder(), batch),
         }
     }
 }

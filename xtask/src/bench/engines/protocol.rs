@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::Result;
 use crate::bench::process;
 use crate::bench::rows::{GENERATED, PROMPT, Row, SENTENCE};
+use crate::bench::shapes::{Shape, Task};
 
 /// A running worker; it ends when this is dropped.
 pub struct Worker {
@@ -95,8 +96,25 @@ pub fn request(row: Row, model: &Path) -> Value {
             json!({"what": "prompt", "model": model, "type": weights, "tokens": PROMPT, "depth": depth})
         }
         Row::Load { .. } | Row::Start => json!({"what": "load", "model": model, "type": weights}),
-        Row::Embed { batch } => {
+        Row::Embed { batch }
+        | Row::Shape {
+            task: Task::Embed { batch },
+            ..
+        } => {
             json!({"what": "embed", "model": model, "batch": batch, "seq": SENTENCE})
+        }
+        Row::Shape { shape, task } => {
+            let (what, tokens) = match (shape, task) {
+                (Shape::T5, Task::Read) => ("encode", PROMPT),
+                (Shape::T5, _) => ("answer", GENERATED),
+                (_, Task::Read) => ("prompt", PROMPT),
+                _ => ("decode", GENERATED),
+            };
+            let depth = match what {
+                "encode" => 0,
+                _ => shape.depth(),
+            };
+            json!({"what": what, "model": model, "type": weights, "tokens": tokens, "depth": depth})
         }
     }
 }

@@ -77,6 +77,7 @@ impl<'a> Peer<'a> {
         let model = match row {
             Row::Embed { .. } if self.name == ONNXRUNTIME => models.onnx_encoder(),
             Row::Embed { .. } => models.encoder(),
+            Row::Shape { shape, .. } => models.shape(shape),
             _ => models.decoder(row.weights()),
         };
         request(row, &model)
@@ -105,7 +106,7 @@ impl Engine for Peer<'_> {
     fn covers(&self, row: Row) -> bool {
         match row {
             Row::Embed { .. } => true,
-            Row::Start => self.name == PYTORCH,
+            Row::Start | Row::Shape { .. } => self.name == PYTORCH,
             _ if self.name == PYTORCH => !row.weights().are_blocks(),
             _ => self.name == CANDLE,
         }
