@@ -1,8 +1,18 @@
 //! `bart` and its kin: `mbart`, `marian`, `pegasus`, `blenderbot` and `m2m_100`. They have the same fields, a few of them
 //! more, and other defaults.
 
+use serde_json::{Map, Value};
+
 use crate::declare::config;
+use crate::json::rename;
 use crate::{BaseConfig, ModelConfig, Result, TokenIds, checks};
+
+/// Names that other families have for fields of these.
+const NAMES: &[(&str, &str)] = &[
+    ("hidden_size", "d_model"),
+    ("num_attention_heads", "encoder_attention_heads"),
+    ("num_hidden_layers", "encoder_layers"),
+];
 
 const FORCED_EOS: &[&str] = &["forced_eos_token_id"];
 
@@ -81,6 +91,11 @@ macro_rules! bart_config {
         impl ModelConfig for $name {
             const MODEL_TYPE: &'static str = $model_type;
             const GENERATION_FIELDS: &'static [&'static str] = $generation_fields;
+
+            fn standardize(raw: &mut Map<String, Value>) -> Result<()> {
+                rename(raw, NAMES);
+                Ok(())
+            }
 
             fn validate(&self) -> Result<()> {
                 checks::layers(self.encoder_layers)?;

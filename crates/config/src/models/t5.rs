@@ -3,7 +3,16 @@
 use serde_json::{Map, Value, json};
 
 use crate::declare::config;
+use crate::json::rename;
 use crate::{ConfigError, ModelConfig, Result, checks};
+
+/// Names that other families have for fields of these.
+const NAMES: &[(&str, &str)] = &[
+    ("head_dim", "d_kv"),
+    ("hidden_size", "d_model"),
+    ("num_attention_heads", "num_heads"),
+    ("num_hidden_layers", "num_layers"),
+];
 
 macro_rules! t5_config {
     (
@@ -76,6 +85,7 @@ macro_rules! t5_config {
             const MODEL_TYPE: &'static str = $model_type;
 
             fn standardize(raw: &mut Map<String, Value>) -> Result<()> {
+                rename(raw, NAMES);
                 $standardize(raw);
                 Ok(())
             }
