@@ -58,6 +58,8 @@ fn a_static_cache_gives_the_same_tokens() {
         "gemma2",
         "deepseek_v3",
         "modernbert_decoder",
+        "mamba",
+        "lfm2",
         "t5",
         "bart",
     ] {
