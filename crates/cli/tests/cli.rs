@@ -459,3 +459,32 @@ fn small_commands() {
         assert!(help.contains("Usage:") && teaches, "{help}");
     }
 }
+
+#[test]
+fn every_kind_of_model_is_timed() {
+    let bench = |name: &str, arguments: &[&str]| -> Value {
+        let model = case(name);
+        let model = model.to_str().unwrap();
+        let common = ["bench", "--model", model, "-r", "1", "-o", "json"];
+        let output = command(&[&common[..], arguments].concat())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+        serde_json::from_str(&stdout(&output)).unwrap()
+    };
+    for name in ["llama", "mamba", "lfm2", "t5"] {
+        let rows = bench(name, &["-p", "5", "-n", "3", "-d", "4"]);
+        let counts = |index: usize| {
+            let number = |key: &str| rows[index][key].as_u64();
+            (number("n_prompt"), number("n_gen"), number("n_depth"))
+        };
+        assert_eq!(counts(0), (Some(5), Some(0), Some(4)), "{name}");
+        assert_eq!(counts(1), (Some(0), Some(3), Some(4)), "{name}");
+        assert!(rows[1]["avg_ts"].as_f64().unwrap() > 0.0);
+    }
+    for name in ["bert", "t5"] {
+        let rows = bench(name, &["-b", "2", "-s", "6"]);
+        assert_eq!(rows[0]["seq"], 6, "{name}");
+        assert!(rows[0]["sentences_per_s"].as_f64().unwrap() > 0.0);
+    }
+}
