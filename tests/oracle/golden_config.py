@@ -190,7 +190,7 @@ CASES += [
     {"model_type": "blenderbot", **BART, "layernorm_variant": "prelayernorm", "encoder_no_repeat_ngram_size": 3},
     {"model_type": "t5", **T5, "n_positions": 512, "output_past": True, "relative_attention_num_buckets": 32,
      "decoder_start_token_id": 0, "task_specific_params": {"summarization": {"num_beams": 4}}},
-    {"model_type": "t5", **T5, "feed_forward_proj": "gated-gelu", "num_decoder_layers": 3, "tie_word_embeddings": False},
+    {"model_type": "t5", **T5, "feed_forward_proj": "gated-gelu", "num_decoder_layers": 3, "scale_decoder_outputs": False},
     {"model_type": "mt5", **T5, "feed_forward_proj": "gated-gelu", "tokenizer_class": "T5Tokenizer"},
     {"model_type": "umt5", **T5, "scalable_attention": True, "num_decoder_layers": None},
 ]

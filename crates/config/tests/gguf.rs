@@ -615,7 +615,10 @@ fn metadata_without_a_model_are_refused() {
         assert!(error.contains(expected), "{error}");
     };
     check(File::default(), "general.architecture");
-    check(File::decoder("rwkv9"), "gemma3, llama, qwen2, qwen3");
+    check(
+        File::decoder("rwkv9"),
+        "gemma3, lfm2, llama, mamba, qwen2, qwen3",
+    );
     check(
         File::decoder("llama").u32("llama.expert_count", 8),
         "mixtral",
