@@ -279,7 +279,9 @@ impl Writer<'_> {
     fn prompt(&self, depth: usize, len: usize) -> Result<Duration> {
         if self.has_encoder {
             let begin = Instant::now();
-            self.encode(len)?.map(finish);
+            if let Some(states) = self.encode(len)? {
+                finish(states);
+            }
             return Ok(begin.elapsed());
         }
         let mut before = self.at_depth(depth)?;
