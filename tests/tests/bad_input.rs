@@ -371,8 +371,8 @@ fn generation_values_out_of_range() {
         &["sequence_bias", "token ids"],
     );
     check(
-        try_with(|config| config.guidance_scale = Some(1.5)),
-        &["guidance_scale", "not supported yet"],
+        try_with(|config| config.use_mtp = Some(true)),
+        &["use_mtp", "not supported yet"],
     );
     check(
         try_with(|config| config.max_length = Some(1)),

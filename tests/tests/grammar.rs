@@ -45,6 +45,16 @@ fn config(seed: Option<u64>, beams: usize) -> GenerationConfig {
     }
 }
 
+/// Drafts of the model's own first layer, and of the text.
+fn assisted(seed: Option<u64>, lookup: bool) -> GenerationConfig {
+    GenerationConfig {
+        prompt_lookup_num_tokens: lookup.then_some(4),
+        assistant_early_exit: (!lookup).then_some(1),
+        assistant_confidence_threshold: Some(0.0),
+        ..config(seed, 1)
+    }
+}
+
 /// What the model writes under `grammar`, in every mode; each text goes through `check`.
 fn texts(grammar: &Grammar, check: impl Fn(&str) -> bool) {
     let (model, tokenizer) = model();
@@ -54,19 +64,23 @@ fn texts(grammar: &Grammar, check: impl Fn(&str) -> bool) {
     let prompt = tokenizer
         .encode("What is the capital of France?", false)
         .unwrap();
-    for (seed, beams) in [
-        (None, 1),
-        (Some(1), 1),
-        (Some(2), 1),
-        (Some(3), 1),
-        (None, 3),
+    for (seed, config) in [
+        (None, config(None, 1)),
+        (Some(1), config(Some(1), 1)),
+        (Some(2), config(Some(2), 1)),
+        (Some(3), config(Some(3), 1)),
+        (None, config(None, 3)),
+        (Some(1), config(Some(1), 3)),
+        (None, assisted(None, true)),
+        (None, assisted(None, false)),
+        (Some(4), assisted(Some(4), false)),
     ] {
         let options = GenerateOptions {
             processors: vec![Box::new(constraint.clone())],
             seed,
             ..GenerateOptions::default()
         };
-        let ours = model.generate_with(&prompt[..], &config(seed, beams), options);
+        let ours = model.generate_with(&prompt[..], &config, options);
         let ours = ours.unwrap();
         let text = tokenizer.decode(ours.new_tokens(0), true).unwrap();
         assert_eq!(
@@ -185,6 +199,11 @@ fn a_wrong_or_hostile_grammar_is_refused() {
         Grammar::JsonSchema(json!(false)),
         Grammar::JsonSchema(json!({"$ref": "https://example.com/schema.json"})),
         Grammar::JsonSchema(deep),
+        Grammar::JsonSchema(json!({"type": "integer", "multipleOf": 999_983})),
+        Grammar::JsonSchema(json!({"allOf": [{"type": "integer", "multipleOf": 997},
+            {"type": "integer", "multipleOf": 991}]})),
+        Grammar::Lark("start: %json {\"type\": \"integer\", \"multipleOf\": 999983}".into()),
+        Grammar::Choices((0..10_000).map(|i| format!("choice {i}")).collect()),
     ] {
         let short: String = format!("{grammar:?}").chars().take(80).collect();
         let refused = grammars.compile(&grammar);
@@ -193,6 +212,15 @@ fn a_wrong_or_hostile_grammar_is_refused() {
         }
     }
     assert!(accepted.is_empty(), "{accepted:?}");
+    // Rules that lead to one another: compiled or refused, but not the end of the process.
+    let mut chain = "start: r0\nr1500: \"a\"\n".to_owned();
+    for rule in 0..1500 {
+        let next = rule + 1;
+        chain.push_str(&format!("r{rule}: r{next} r{next}\n"));
+    }
+    let _ = grammars.compile(&Grammar::Lark(chain));
+    let small = json!({"type": "number", "multipleOf": 0.05});
+    grammars.compile(&Grammar::JsonSchema(small)).unwrap();
     let refused = GrammarCompiler::new(&tokenizer, &[]);
     assert!(matches!(refused, Err(GenerateError::GrammarNeedsEos)));
 }

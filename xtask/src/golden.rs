@@ -17,6 +17,7 @@ const SCRIPTS: &[(&str, &[&str])] = &[
     ),
     ("golden_beams.py", &["tests/golden/beams.json"]),
     ("golden_masks.py", &["tests/golden/masks.json"]),
+    ("golden_generation.py", &["tests/cases", "tests/golden"]),
     (
         "golden_config.py",
         &["crates/config/tests/golden/configs.json"],

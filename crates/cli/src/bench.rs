@@ -1,5 +1,7 @@
 //! `transformers bench`: how fast a model reads and writes on this machine.
 
+mod decoding;
+
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,7 @@ use transformers_modeling::{
     AutoModel, AutoModelForTextEncoding, LoadOptions, ModelError, ModelInputs, PreTrainedModel,
     Rows,
 };
+use transformers_tokenization::AutoTokenizer;
 
 use crate::failure::{Failure, Result};
 use crate::model::{Kind, ModelArguments};
@@ -34,6 +37,7 @@ For encoders `b32 x 128` is a batch of 32 texts of 128 tokens, in texts per seco
 Examples:
   transformers bench --model ./model.gguf
   transformers bench --model ./model.gguf -p 512 -n 128 -d 0,2048 -r 5
+  transformers bench --model ./model.gguf -p 0 -n 128 --decoding
   transformers bench --model sentence-transformers/all-MiniLM-L6-v2 -b 32 -s 128
   transformers bench --limits")]
 pub struct Arguments {
@@ -85,6 +89,11 @@ pub struct Arguments {
     /// As a table or as JSON
     #[arg(short, long, value_enum, default_value_t = Format::Md)]
     output: Format,
+
+    /// Also write with whole generations: greedy, sampled, with a grammar and with drafts, to see what choosing a token
+    /// costs beside computing it
+    #[arg(long)]
+    decoding: bool,
 
     /// Measure what the machine can do at best: memory reads and f32 arithmetic
     #[arg(long)]
@@ -138,7 +147,10 @@ fn timed(arguments: &Arguments, source: &ModelArguments) -> Result {
             encoder(arguments, source, &files, &options, (batch, sequence))
         }
         (.., Kind::Encoder) => encoder(arguments, source, &files, &options, BATCH),
-        (.., kind) => writer(arguments, source, begin, kind.load(&files, &options)?),
+        (.., kind) => {
+            let model = kind.load(&files, &options)?;
+            writer(arguments, source, begin, &*model, &files)
+        }
     }
 }
 
@@ -146,12 +158,13 @@ fn writer(
     arguments: &Arguments,
     source: &ModelArguments,
     begin: Instant,
-    model: Box<dyn PreTrainedModel>,
+    model: &dyn PreTrainedModel,
+    files: &ModelFiles,
 ) -> Result {
     let load = begin.elapsed();
     let bench = Writer {
-        model: &*model,
-        vocab: vocabulary(&*model),
+        model,
+        vocab: vocabulary(model),
         has_encoder: Kind::of(&model.info().config) == Kind::EncoderDecoder,
     };
     bench.read(&mut bench.at_depth(0)?, 1)?;
@@ -166,6 +179,13 @@ fn writer(
         for &new in arguments.n_gen.iter().filter(|n| **n > 0) {
             let times = repeat(arguments.repetitions, || bench.generate(depth, new))?;
             rows.push(Row::new("n_gen", new, depth, new, &times));
+        }
+    }
+    if arguments.decoding {
+        let tokenizer = AutoTokenizer::from_files(files)?;
+        for &new in arguments.n_gen.iter().filter(|n| **n > 1) {
+            let (vocab, count) = (bench.vocab, arguments.repetitions.max(1));
+            rows.extend(decoding::rows(model, &tokenizer, vocab, new, count)?);
         }
     }
     let shared = json!({
@@ -345,10 +365,12 @@ struct Row {
 impl Row {
     /// `items` per second, from the times that they took.
     fn new(kind: &str, value: usize, depth: usize, items: usize, times: &[Duration]) -> Self {
-        let samples: Vec<f64> = times
-            .iter()
-            .map(|time| items as f64 / time.as_secs_f64())
-            .collect();
+        let rates = times.iter().map(|time| items as f64 / time.as_secs_f64());
+        Self::of_rates(kind, value, depth, rates.collect())
+    }
+
+    /// From how many items there were per second.
+    fn of_rates(kind: &str, value: usize, depth: usize, samples: Vec<f64>) -> Self {
         let mean = samples.iter().sum::<f64>() / samples.len() as f64;
         let squares: f64 = samples.iter().map(|sample| (sample - mean).powi(2)).sum();
         let spread = (squares / (samples.len() - 1).max(1) as f64).sqrt();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -11,10 +11,10 @@ use clap::Args;
 use transformers_config::{AutoConfig, GenerationConfig, StopStrings};
 use transformers_generation::{
     FinishReason, Generate, GenerateOptions, Generated, Grammar, GrammarCompiler, LogitsProcessor,
-    Streamer, TextStreamer,
+    Prompt, PromptCache, Streamer, TextStreamer,
 };
 use transformers_hub::ModelFiles;
-use transformers_modeling::PreTrainedModel;
+use transformers_modeling::{LoadOptions, PreTrainedModel};
 use transformers_tokenization::{AutoTokenizer, ChatMessage, ChatTemplateOptions, Tokenizer};
 
 use crate::failure::{Failure, Result};
@@ -36,6 +36,8 @@ Examples:
   transformers generate --model Qwen/Qwen3-0.6B --chat 'Write a haiku.' --temperature 0.7 --seed 1
   transformers generate --model ./model.gguf --prompt 'Once upon a time' --stop '.' --stats
   transformers generate --model Qwen/Qwen3-0.6B --chat 'Is 7 prime?' --choice yes --choice no
+  transformers generate --model Qwen/Qwen3-8B --assistant Qwen/Qwen3-0.6B --chat 'Write a story.'
+  transformers generate --model ./model.gguf --prompt-cache book.safetensors < book.txt
   transformers generate --model org/name-GGUF:name-Q4_K_M.gguf --max-new-tokens 100 < story.txt")]
 pub struct Arguments {
     /// The text to continue, as it is
@@ -61,6 +63,14 @@ pub struct Arguments {
 
     #[command(flatten)]
     model: ModelArguments,
+
+    /// Keep what the model makes of the prompt in this file, and begin with what is there already
+    #[arg(long, value_name = "FILE")]
+    prompt_cache: Option<PathBuf>,
+
+    /// A smaller model that drafts the answer, which the model then only checks: faster, and the same answer
+    #[arg(long, value_name = "MODEL")]
+    assistant: Option<String>,
 
     #[command(flatten)]
     sampling: Sampling,
@@ -174,6 +184,18 @@ struct Sampling {
     #[arg(long, value_name = "N")]
     prompt_lookup: Option<usize>,
 
+    /// Take the prompt's last token back and choose it anew: for prompts that end within a word
+    #[arg(long)]
+    token_healing: bool,
+
+    /// Above 1 leads away from --negative-prompt, or from what the model says without the prompt
+    #[arg(long, value_name = "SCALE")]
+    guidance_scale: Option<f64>,
+
+    /// What --guidance-scale leads away from
+    #[arg(long, value_name = "TEXT", requires = "guidance_scale")]
+    negative_prompt: Option<String>,
+
     /// The same seed draws the same tokens [default: another seed each time]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -202,6 +224,8 @@ impl Sampling {
             repetition_penalty: self.repetition_penalty,
             num_beams: self.num_beams,
             prompt_lookup_num_tokens: self.prompt_lookup,
+            token_healing: self.token_healing.then_some(true),
+            guidance_scale: self.guidance_scale,
             use_cache: self.no_cache.then_some(false),
             stop_strings: (!self.stop.is_empty()).then(|| StopStrings::Many(self.stop.clone())),
             ..GenerationConfig::default()
@@ -218,13 +242,23 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result {
     let ids = text.encode(&tokenizer)?;
     let kind = Kind::of(&AutoConfig::from_files(&files)?);
     let model = kind.load(&files, &options)?;
+    let load = begin.elapsed();
+    let assistant = arguments.assistant.as_deref();
+    let assistant = assistant.map(|name| Assistant::load(name, &options, &tokenizer));
+    let support = Support {
+        assistant: assistant.transpose()?,
+        prompt_cache: match &arguments.prompt_cache {
+            Some(path) => prompt_cache(path, &*model, &ids)?,
+            None => None,
+        },
+    };
     let stats = Stats {
         start,
         location: stats::location(&files)?,
-        load: begin.elapsed(),
+        load,
         generate: Instant::now(),
     };
-    let generated = stream(arguments, &ids, &tokenizer, &*model)?;
+    let generated = stream(arguments, &ids, &tokenizer, &*model, &support)?;
     if arguments.stats {
         stats.report(&generated);
     }
@@ -234,6 +268,53 @@ pub fn run(arguments: &Arguments, start: Instant) -> Result {
             false => ExitCode::SUCCESS,
         },
     )
+}
+
+/// What makes the answer come sooner.
+struct Support {
+    assistant: Option<Assistant>,
+    prompt_cache: Option<PromptCache>,
+}
+
+/// A model that drafts.
+struct Assistant {
+    model: Box<dyn PreTrainedModel>,
+    /// Where its vocabulary is not the model's.
+    tokenizer: Option<Tokenizer>,
+}
+
+impl Assistant {
+    fn load(name: &str, options: &LoadOptions, own: &Tokenizer) -> Result<Self> {
+        let files = ModelFiles::resolve(name, &options.hub)?;
+        let tokenizer = AutoTokenizer::from_files(&files)?;
+        Ok(Self {
+            tokenizer: (tokenizer.get_vocab() != own.get_vocab()).then_some(tokenizer),
+            model: Kind::of(&AutoConfig::from_files(&files)?).load(&files, options)?,
+        })
+    }
+}
+
+/// What the file has of `ids`, with the rest of them; written back where there was a rest.
+fn prompt_cache(
+    path: &Path,
+    model: &dyn PreTrainedModel,
+    ids: &[u32],
+) -> Result<Option<PromptCache>> {
+    // The last token is read again whenever an answer begins.
+    let before = match ids.split_last() {
+        Some((_, before)) if !before.is_empty() => before,
+        _ => return Ok(None),
+    };
+    let known = PromptCache::load_if_there(path, model)?;
+    if let Some(known) = known.as_ref().filter(|known| known.ids() == before) {
+        return Ok(Some(known.clone()));
+    }
+    let cache = match known {
+        Some(known) => known.extended(model, before)?,
+        None => PromptCache::new(model, before)?,
+    };
+    cache.save(path)?;
+    Ok(Some(cache))
 }
 
 /// What the model gets to read.
@@ -298,6 +379,7 @@ fn stream(
     ids: &[u32],
     tokenizer: &Tokenizer,
     model: &dyn PreTrainedModel,
+    support: &Support,
 ) -> Result<Generated> {
     let cancel = cancel_on_interrupt()?;
     let mut printed = Ok(());
@@ -313,12 +395,19 @@ fn stream(
     let resolved = config.clone().or(&model.info().generation_config);
     let searches = resolved.num_beams.is_some_and(|beams| beams > 1);
     let streamer: &mut dyn Streamer = &mut streamer;
+    let negative = arguments.sampling.negative_prompt.as_ref();
+    let negative = negative.map(|text| tokenizer.encode(text, true));
+    let assistant = support.assistant.as_ref();
     let options = GenerateOptions {
         tokenizer: Some(tokenizer),
         streamer: (!searches).then_some(streamer),
         processors: arguments.constraint.processors(tokenizer, &resolved)?,
         cancel: Some(cancel.clone()),
         seed: Some(arguments.sampling.seed.unwrap_or_else(random_seed)),
+        negative_prompt: negative.transpose()?.map(Prompt::from),
+        assistant: assistant.map(|assistant| &*assistant.model),
+        assistant_tokenizer: assistant.and_then(|assistant| assistant.tokenizer.as_ref()),
+        prompt_cache: support.prompt_cache.as_ref(),
         ..GenerateOptions::default()
     };
     let generated = model.generate_with(ids, &config, options)?;

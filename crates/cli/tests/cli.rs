@@ -56,6 +56,40 @@ fn beams_and_drafts_find_the_answer_too() {
 }
 
 #[test]
+fn what_is_kept_of_a_prompt_changes_no_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("prompt.safetensors");
+    let file = file.to_str().unwrap();
+    let question = ["generate", "--model", "MODEL", "--chat", QUESTION];
+    let kept = [&question[..], &["--prompt-cache", file]].concat();
+    check(&kept, ANSWER);
+    let first = fs::read(file).unwrap();
+    check(&kept, ANSWER);
+    assert_eq!(fs::read(file).unwrap(), first, "nothing new was read");
+    fs::write(file, b"damaged").unwrap();
+    check_error(
+        &kept,
+        1,
+        &["prompt.safetensors", "damaged", "remove the file"],
+    );
+    assert_eq!(fs::read(file).unwrap(), b"damaged");
+}
+
+#[test]
+fn an_assistant_and_guidance_go_by_flags() {
+    let question = ["generate", "--model", "MODEL", "--chat", QUESTION];
+    check(&[&question[..], &["--assistant", "MODEL"]].concat(), ANSWER);
+    let same = ["--guidance-scale", "1", "--negative-prompt", "no"];
+    check(&[&question[..], &same].concat(), ANSWER);
+    let guided = [&question[..], &["--guidance-scale", "1.1"]].concat();
+    assert!(!stdout(&command(&guided).output().unwrap()).is_empty());
+    let alone = [&question[..], &["--negative-prompt", "no"]].concat();
+    check_error(&alone, 2, &["--guidance-scale"]);
+    let missing = [&question[..], &["--assistant", "./missing"]].concat();
+    check_error(&missing, 1, &["missing"]);
+}
+
+#[test]
 fn an_answer_can_be_constrained() {
     let question = ["generate", "--model", "MODEL", "--chat", QUESTION];
     let choices = ["--choice", "The capital", "--choice", "The city"];

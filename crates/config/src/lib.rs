@@ -38,7 +38,10 @@ pub use auto::AutoConfig;
 pub use base::{BaseConfig, ModelConfig, ProblemType, TokenIds, token_id, token_ids};
 pub use dtypes::{DTYPES, parse_dtype};
 pub use error::{ConfigError, Result};
-pub use generation::{EarlyStopping, GenerationConfig, Never, StopStrings};
+pub use generation::{
+    EarlyStopping, GenerationConfig, Never, SeedingScheme, StopStrings,
+    SynthIDTextWatermarkingConfig, Watermarking, WatermarkingConfig,
+};
 pub use gguf_metadata::GgufConfig;
 pub use layer_types::LayerType;
 pub use models::*;

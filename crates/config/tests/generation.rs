@@ -6,7 +6,8 @@ use std::fs;
 use serde_json::{Value, json};
 use transformers_config::{
     AutoConfig, ConfigError, EarlyStopping, GenerationConfig, Never, REFERENCE_VERSION,
-    StopStrings, TokenIds,
+    SeedingScheme, StopStrings, SynthIDTextWatermarkingConfig, TokenIds, Watermarking,
+    WatermarkingConfig,
 };
 use transformers_hub::{HubOptions, ModelFiles};
 
@@ -80,7 +81,7 @@ fn the_file_wins_over_the_model_config() {
         (Some(0.6), &[3][..])
     );
 
-    read(json!({"top_k": 5}))
+    read(json!({"top_k": 5, "do_sample": true}))
         .save_pretrained(folder.path())
         .unwrap();
     let from_file = load().unwrap();
@@ -182,6 +183,27 @@ fn impossible_values_are_refused_by_key() {
         config.forced_bos_token_id = Some(1);
         config.suppress_tokens = Some(vec![1]);
     });
+    check("prompt_lookup_num_tokens", |config| {
+        config.prompt_lookup_num_tokens = Some(0)
+    });
+    check("assistant_confidence_threshold", |config| {
+        config.assistant_confidence_threshold = Some(1.5)
+    });
+    for (key, change) in [
+        ("greenlist_ratio", json!({"greenlist_ratio": 1.0})),
+        ("context_width", json!({"context_width": 0})),
+        ("ngram_len", json!({"ngram_len": 1, "keys": [1]})),
+        ("keys", json!({"ngram_len": 2, "keys": []})),
+        (
+            "sampling_table_size",
+            json!({"ngram_len": 2, "keys": [1], "sampling_table_size": 16_777_217}),
+        ),
+    ] {
+        let change = serde_json::from_value(change).unwrap();
+        check(&format!("watermarking_config.{key}"), |config| {
+            config.watermarking_config = Some(change)
+        });
+    }
     check("streamer", |config| {
         drop(config.extra.insert("streamer".into(), json!(null)))
     });
@@ -213,6 +235,14 @@ fn wrong_types_are_refused_by_key() {
         (json!({"stop_strings": [1]}), "stop_strings"),
         (json!({"max_new_tokens": -3}), "max_new_tokens"),
         (json!({"bad_words_ids": [[1], 2]}), "bad_words_ids[1]"),
+        (
+            json!({"watermarking_config": {"seeding_scheme": "righthash"}}),
+            "watermarking_config",
+        ),
+        (
+            json!({"watermarking_config": {"greenlist": 1}}),
+            "watermarking_config",
+        ),
     ] {
         match GenerationConfig::from_json_str(&file.to_string()) {
             Err(ConfigError::Invalid { key, .. }) => assert_eq!(key, expected),
@@ -242,6 +272,56 @@ fn fields_without_effect_are_listed() {
         GenerationConfig::defaults().without_effect(),
         Vec::<&str>::new()
     );
+}
+
+#[test]
+fn watermarks_are_read_by_their_fields() {
+    let file = json!({"watermarking_config": {"bias": 2.5, "seeding_scheme": "selfhash"}});
+    let expect = WatermarkingConfig {
+        bias: 2.5,
+        seeding_scheme: SeedingScheme::SelfHash,
+        ..WatermarkingConfig::default()
+    };
+    let config = read(file);
+    assert_eq!(
+        config.watermarking_config,
+        Some(Watermarking::GreenList(expect))
+    );
+    assert_eq!(
+        read(serde_json::from_str(&config.to_json_string().unwrap()).unwrap()),
+        config
+    );
+    let file = json!({"watermarking_config": {"ngram_len": 5, "keys": [654, 400]}});
+    let expect = SynthIDTextWatermarkingConfig::new(5, vec![654, 400]);
+    let config = read(file);
+    assert_eq!(
+        config.watermarking_config,
+        Some(Watermarking::SynthIDText(expect))
+    );
+    assert_eq!(
+        read(serde_json::from_str(&config.to_json_string().unwrap()).unwrap()),
+        config
+    );
+}
+
+#[test]
+fn what_has_no_effect_is_not_published() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in [
+        json!({"temperature": 0.6}),
+        json!({"length_penalty": 2.0}),
+        json!({"use_cache": false, "cache_implementation": "static"}),
+        json!({"output_scores": true}),
+    ] {
+        let config = read(file);
+        let error = config.save_pretrained(folder.path()).unwrap_err();
+        assert!(matches!(error, ConfigError::Invalid { .. }), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+    // as it was published
+    let published = read(json!({"temperature": 0.6}));
+    published.save_unchanged(folder.path()).unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]

@@ -8,10 +8,12 @@ use std::time::Instant;
 use transformers_config::{EarlyStopping, Never};
 use transformers_modeling::PreTrainedModel;
 
-use crate::output::Outputs;
+use crate::guidance::Guidance;
+use crate::output::{Outputs, TokenLogprob};
 use crate::processors::log_softmax;
-use crate::sequence::{Sequence, Steps};
+use crate::sequence::Sequence;
 use crate::settings::Settings;
+use crate::steps::Steps;
 use crate::{CancelToken, FinishReason, GenerateError, Generated, Timing};
 
 /// Less than any score of a beam that counts.
@@ -25,6 +27,16 @@ struct Beam<'a> {
     score: f32,
     /// The row of the batch that each new token was computed in.
     rows: Vec<usize>,
+    /// Of its tokens, if they are wanted.
+    logprobs: Vec<TokenLogprob>,
+}
+
+/// A beam with one more token.
+struct Child<'a> {
+    beam: Beam<'a>,
+    finished: Option<FinishReason>,
+    /// The beam that it comes from, of those of the prompt.
+    parent: usize,
 }
 
 /// A sequence that has ended, or is the best so far where none has.
@@ -32,10 +44,11 @@ struct Hypothesis {
     ids: Vec<u32>,
     score: f32,
     rows: Vec<usize>,
+    logprobs: Vec<TokenLogprob>,
     finished: Option<FinishReason>,
 }
 
-/// A beam with one more token.
+/// A beam and a token that may follow.
 struct Candidate {
     /// The beam, of those of the prompt.
     beam: usize,
@@ -58,11 +71,16 @@ pub(crate) struct BeamSearch<'a> {
     settings: &'a Settings,
     prompts: Vec<Search<'a>>,
     prompt_len: usize,
+    logprobs: Option<usize>,
 }
 
 impl<'a> BeamSearch<'a> {
     /// `sequences`: `num_beams` equal ones for each prompt.
-    pub fn new(settings: &'a Settings, sequences: Vec<Sequence<'a>>) -> Self {
+    pub fn new(
+        settings: &'a Settings,
+        sequences: Vec<Sequence<'a>>,
+        logprobs: Option<usize>,
+    ) -> Self {
         let prompt_len = sequences[0].prompt_len;
         let search = |sequences: &[Sequence<'a>]| Search {
             running: sequences.iter().cloned().enumerate().map(first).collect(),
@@ -74,23 +92,30 @@ impl<'a> BeamSearch<'a> {
             settings,
             prompts: sequences.chunks(settings.num_beams).map(search).collect(),
             prompt_len,
+            logprobs,
         }
     }
 
     pub fn run<M: PreTrainedModel + ?Sized>(
         mut self,
         steps: &mut Steps<'_, M>,
+        mut guidance: Option<Guidance<'_, M>>,
         cancel: &CancelToken,
         begin: Instant,
     ) -> Result<Generated, GenerateError> {
         let mut timing = Timing::default();
         let mut outputs = Outputs::new(self.settings);
-        let mut new = self.prompt_len;
         for step in 0.. {
             let beams = self.prompts.iter().flat_map(|search| &search.running);
-            let mut scores = steps.scores(beams.map(|beam| &beam.sequence), new)?;
-            new = 1;
+            let sequences = beams.map(|beam| &beam.sequence);
+            let mut scores = steps.scores(sequences.clone())?;
+            steps.record.keep();
             outputs.add_logits(&scores);
+            let raw = self.logprobs.map(|_| scores.clone()).unwrap_or_default();
+            scores.iter_mut().for_each(|scores| log_softmax(scores));
+            if let Some(guidance) = &mut guidance {
+                guidance.apply(sequences, &mut scores)?;
+            }
             let interrupted = match cancel.is_cancelled() {
                 true => Some(FinishReason::Cancelled),
                 false => (self.settings.is_late(begin)).then_some(FinishReason::Time),
@@ -99,7 +124,9 @@ impl<'a> BeamSearch<'a> {
             let mut rows = Vec::new();
             for (index, search) in self.prompts.iter_mut().enumerate() {
                 let scores = &mut scores[index * beams..][..beams];
-                let parents = search.step(self.settings, scores, index, interrupted)?;
+                let raw = raw.get(index * beams..).unwrap_or_default();
+                let wanted = self.logprobs.map(|top| (top, raw));
+                let parents = search.step(self.settings, scores, wanted, index, interrupted)?;
                 rows.extend(parents.into_iter().map(|beam| index * beams + beam));
             }
             outputs.add_scores(&scores);
@@ -111,6 +138,9 @@ impl<'a> BeamSearch<'a> {
                 break;
             }
             steps.select(&rows);
+            if let Some(guidance) = &mut guidance {
+                guidance.select(&rows);
+            }
         }
         timing.decode = begin.elapsed() - timing.prefill;
         Ok(self.into_generated(outputs, timing))
@@ -141,6 +171,9 @@ impl<'a> BeamSearch<'a> {
             generated.sequences.push(best.ids);
             generated.sequences_scores.push(best.score);
             generated.beam_indices.push(best.rows);
+            if self.logprobs.is_some() {
+                generated.logprobs.push(best.logprobs);
+            }
             let reason = best.finished.unwrap_or(FinishReason::Length);
             generated.finish_reasons.push(reason);
         }
@@ -158,6 +191,7 @@ fn first<'a>((index, sequence): (usize, Sequence<'a>)) -> Beam<'a> {
         sequence,
         score: if index == 0 { 0.0 } else { OUT },
         rows: Vec::new(),
+        logprobs: Vec::new(),
     }
 }
 
@@ -166,22 +200,25 @@ fn nothing(sequence: &Sequence<'_>) -> Hypothesis {
         ids: sequence.ids.clone(),
         score: OUT,
         rows: Vec::new(),
+        logprobs: Vec::new(),
         finished: None,
     }
 }
 
 impl<'a> Search<'a> {
-    /// One token further; gives the beams that those which go on come from. `interrupted`: everything ends here.
+    /// One token further; gives the beams that those which go on come from. `scores`: log-probabilities; `raw`: how many
+    /// of the likeliest tokens to keep, and the model's own scores, where they are wanted; `interrupted`: everything ends
+    /// here.
     fn step(
         &mut self,
         settings: &Settings,
         scores: &mut [Vec<f32>],
+        raw: Option<(usize, &[Vec<f32>])>,
         prompt: usize,
         interrupted: Option<FinishReason>,
     ) -> Result<Vec<usize>, GenerateError> {
         let mut dead = None;
         for (beam, scores) in self.running.iter_mut().zip(scores.iter_mut()) {
-            log_softmax(scores);
             let alive = beam.score > f32::NEG_INFINITY;
             match beam.sequence.process(scores) {
                 Ok(()) if alive => {}
@@ -201,35 +238,57 @@ impl<'a> Search<'a> {
         {
             return Err(GenerateError::NothingAllowed { step });
         }
-        let candidates = self.candidates(settings, scores, prompt);
-        let mut next: Vec<(Beam<'a>, Option<FinishReason>, usize)> = Vec::new();
-        for candidate in candidates {
-            let parent = &self.running[candidate.beam];
-            let mut sequence = parent.sequence.clone();
-            let finished = sequence.push(candidate.token)?.or(interrupted);
-            let mut rows = parent.rows.clone();
-            rows.push(prompt * settings.num_beams + candidate.beam);
-            let score = candidate.score;
-            let beam = Beam {
-                sequence,
-                score,
-                rows,
-            };
-            next.push((beam, finished, candidate.beam));
-        }
+        let candidates = self.candidates(settings, scores, prompt).into_iter();
+        let next = candidates.map(|candidate| {
+            let mut child = self.child(&candidate, &scores[candidate.beam], interrupted)?;
+            let row = prompt * settings.num_beams + candidate.beam;
+            child.beam.rows.push(row);
+            if let Some((top, raw)) = raw {
+                let raw = raw[candidate.beam].clone();
+                let logprob = TokenLogprob::new(candidate.token, raw, top);
+                child.beam.logprobs.push(logprob);
+            }
+            Ok(child)
+        });
+        let mut next: Vec<Child<'a>> = next.collect::<Result<_, GenerateError>>()?;
         self.end(settings, &next);
-        self.continues = next.iter().any(|(_, finished, _)| finished.is_none());
-        for (beam, finished, _) in &mut next {
-            if finished.is_some() {
-                beam.score += OUT;
+        self.continues = next.iter().any(|child| child.finished.is_none());
+        for child in &mut next {
+            if child.finished.is_some() {
+                child.beam.score += OUT;
             }
         }
-        next.sort_by(|(a, ..), (b, ..)| b.score.total_cmp(&a.score));
+        next.sort_by(|a, b| b.beam.score.total_cmp(&a.beam.score));
         next.truncate(settings.num_beams);
-        let parents = next.iter().map(|(_, _, parent)| *parent).collect();
-        self.running = next.into_iter().map(|(beam, ..)| beam).collect();
+        for child in &mut next {
+            let parent = &self.running[child.parent].sequence;
+            child.beam.sequence.grow(parent);
+        }
+        let parents = next.iter().map(|child| child.parent).collect();
+        self.running = next.into_iter().map(|child| child.beam).collect();
         self.improvable &= self.may_improve(settings);
         Ok(parents)
+    }
+
+    /// A beam with one more token, and without processors, as most of them do not go on.
+    fn child(
+        &self,
+        candidate: &Candidate,
+        scores: &[f32],
+        interrupted: Option<FinishReason>,
+    ) -> Result<Child<'a>, GenerateError> {
+        let parent = &self.running[candidate.beam];
+        let (sequence, finished) = parent.sequence.branch(candidate.token, scores)?;
+        Ok(Child {
+            beam: Beam {
+                sequence,
+                score: candidate.score,
+                rows: parent.rows.clone(),
+                logprobs: parent.logprobs.clone(),
+            },
+            finished: finished.or(interrupted),
+            parent: candidate.beam,
+        })
     }
 
     /// The best continuations of all beams, or drawn ones, best first.
@@ -255,10 +314,10 @@ impl<'a> Search<'a> {
     }
 
     /// Takes what ended among the best candidates into the list of the best.
-    fn end(&mut self, settings: &Settings, next: &[(Beam<'a>, Option<FinishReason>, usize)]) {
+    fn end(&mut self, settings: &Settings, next: &[Child<'a>]) {
         let full = settings.early_stopping == EarlyStopping::WhenEnough(true)
             && self.best.iter().all(|best| best.finished.is_some());
-        for (index, (beam, finished, _)) in next.iter().enumerate() {
+        for (index, Child { beam, finished, .. }) in next.iter().enumerate() {
             let finished = finished.filter(|_| index < settings.num_beams);
             let length = (beam.rows.len() as f32).powf(settings.length_penalty);
             let mut score = beam.score / length;
@@ -271,6 +330,7 @@ impl<'a> Search<'a> {
                 ids: beam.sequence.ids.clone(),
                 score,
                 rows: beam.rows.clone(),
+                logprobs: beam.logprobs.clone(),
                 finished,
             });
         }

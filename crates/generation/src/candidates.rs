@@ -7,11 +7,21 @@ pub(crate) use assistant::AssistantModel;
 pub(crate) use prompt_lookup::PromptLookup;
 
 use crate::GenerateError;
+use crate::sequence::Sequence;
+
+/// Tokens that may follow.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    /// In their order; none is fine.
+    pub ids: Vec<u32>,
+    /// Of each, the probabilities that it was chosen by, `[token][vocab]`; empty where there are none.
+    pub probs: Vec<Vec<f32>>,
+}
 
 /// Drafts what may follow.
 pub(crate) trait CandidateGenerator {
-    /// Tokens that may follow `ids`, in their order; none is fine.
-    fn draft(&mut self, ids: &[u32]) -> Result<Vec<u32>, GenerateError>;
+    /// What may follow `sequence`.
+    fn draft(&mut self, sequence: &Sequence<'_>) -> Result<Draft, GenerateError>;
 
     /// Of `drafted` tokens, `accepted` were kept.
     fn update(&mut self, accepted: usize, drafted: usize) {

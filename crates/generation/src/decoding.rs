@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use transformers_modeling::PreTrainedModel;
 
+use crate::guidance::Guidance;
 use crate::output::{Outputs, TokenLogprob};
-use crate::sequence::{Sequence, Steps};
+use crate::sequence::Sequence;
 use crate::settings::Settings;
+use crate::steps::Steps;
 use crate::{CancelToken, FinishReason, GenerateError, Generated, Streamer, Timing};
 
 /// A sequence with its end.
@@ -48,6 +50,7 @@ impl<'a> Batch<'a> {
     pub fn run<M: PreTrainedModel + ?Sized>(
         mut self,
         steps: &mut Steps<'_, M>,
+        mut guidance: Option<Guidance<'_, M>>,
         mut streamer: Option<&mut dyn Streamer>,
         cancel: &CancelToken,
         begin: Instant,
@@ -58,9 +61,16 @@ impl<'a> Batch<'a> {
         }
         let mut timing = Timing::default();
         let prompt_len = self.rows[0].sequence.prompt_len;
-        let mut scores = self.scores(steps, prompt_len)?;
         for step in 0.. {
-            self.append(&mut scores, step, streamer.as_deref_mut())?;
+            let sequences = self.rows.iter().map(|row| &row.sequence);
+            let mut scores = steps.scores(sequences.clone())?;
+            steps.record.keep();
+            self.outputs.add_logits(&scores);
+            let raw = self.logprobs.map(|_| scores.clone()).unwrap_or_default();
+            if let Some(guidance) = &mut guidance {
+                guidance.apply(sequences, &mut scores)?;
+            }
+            self.append(&mut scores, raw, step, streamer.as_deref_mut())?;
             if step == 0 {
                 timing.prefill = begin.elapsed();
             }
@@ -74,7 +84,6 @@ impl<'a> Batch<'a> {
                 timing.decode_steps = step;
                 break;
             }
-            scores = self.scores(steps, 1)?;
         }
         timing.decode = begin.elapsed() - timing.prefill;
         if let Some(streamer) = streamer {
@@ -83,33 +92,25 @@ impl<'a> Batch<'a> {
         Ok(self.into_generated(prompt_len, timing))
     }
 
-    fn scores<M: PreTrainedModel + ?Sized>(
-        &self,
-        steps: &mut Steps<'_, M>,
-        new: usize,
-    ) -> Result<Vec<Vec<f32>>, GenerateError> {
-        steps.scores(self.rows.iter().map(|row| &row.sequence), new)
-    }
-
-    /// Gives every row its next token; ended rows get padding.
+    /// Gives every row its next token; ended rows get padding. `raw`: the model's own scores, where they are wanted.
     fn append(
         &mut self,
         scores: &mut [Vec<f32>],
+        mut raw: Vec<Vec<f32>>,
         step: usize,
         mut streamer: Option<&mut (dyn Streamer + '_)>,
     ) -> Result<(), GenerateError> {
-        self.outputs.add_logits(scores);
         for (index, (row, scores)) in self.rows.iter_mut().zip(scores.iter_mut()).enumerate() {
             if row.finished.is_some() {
                 row.sequence.ids.push(self.settings.pad);
                 continue;
             }
-            let raw = self.logprobs.map(|top| (top, scores.clone()));
             row.sequence.process(scores)?;
             let token = self.settings.sampler.choose(scores, index, step);
-            row.finished = row.sequence.push(token)?;
+            row.finished = row.sequence.push(token, scores)?;
             row.new_len += 1;
-            if let Some((top, raw)) = raw {
+            if let Some(top) = self.logprobs {
+                let raw = std::mem::take(&mut raw[index]);
                 row.logprobs.push(TokenLogprob::new(token, raw, top));
             }
             if let Some(streamer) = streamer.as_deref_mut() {

@@ -11,6 +11,8 @@ use crate::{GenerateError, Prompt};
 pub(crate) struct Encoded {
     states: Tensor<3>,
     attention_mask: Option<Rows<u32>>,
+    /// With `output_hidden_states`: those between the layers, before the rows are repeated.
+    pub hidden_states: Vec<Tensor<3>>,
 }
 
 impl Encoded {
@@ -29,6 +31,10 @@ impl Encoded {
             return Ok(None);
         };
         let start = start(config, states.dims()[0])?;
+        let hidden_states = match config.output_hidden_states {
+            Some(true) => hidden_states(model, &inputs, &start)?,
+            _ => Vec::new(),
+        };
         let start = Prompt {
             // T5 begins with the pad token, which counts.
             attention_mask: Some(start.map(|_| 1)),
@@ -38,6 +44,7 @@ impl Encoded {
         let encoded = Self {
             states,
             attention_mask,
+            hidden_states,
         };
         Ok(Some((encoded, start)))
     }
@@ -49,6 +56,7 @@ impl Encoded {
         Self {
             states: select_rows(self.states, &rows),
             attention_mask: self.attention_mask.map(|mask| mask.select(&rows)),
+            hidden_states: self.hidden_states,
         }
     }
 
@@ -61,6 +69,21 @@ impl Encoded {
             ..ModelInputs::default()
         }
     }
+}
+
+/// The encoder's states between its layers: it runs once more for them.
+fn hidden_states<M: PreTrainedModel + ?Sized>(
+    model: &M,
+    inputs: &ModelInputs,
+    start: &Rows<u32>,
+) -> Result<Vec<Tensor<3>>, GenerateError> {
+    let inputs = ModelInputs {
+        decoder_input_ids: Some(start.clone()),
+        output_hidden_states: true,
+        ..inputs.clone()
+    };
+    let output = model.forward(&inputs, None)?;
+    Ok(output.encoder_hidden_states.unwrap_or_default())
 }
 
 /// As given, else everything but the pad token, unless that ends texts too.

@@ -1,6 +1,10 @@
 //! What can go wrong while generating.
 
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
 use transformers_config::ConfigError;
+use transformers_hub::HubError;
 use transformers_modeling::ModelError;
 use transformers_tokenization::TokenizationError;
 
@@ -13,6 +17,8 @@ pub enum GenerateError {
     Model(#[from] ModelError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Hub(#[from] HubError),
     #[error(transparent)]
     Tokenization(#[from] TokenizationError),
     #[error("the prompt is empty: give at least one token")]
@@ -34,6 +40,33 @@ pub enum GenerateError {
         "`{field}` is not supported yet: leave it out, of the call and of generation_config.json"
     )]
     Unsupported { field: &'static str },
+    #[error("`{field}` is for models without an encoder: leave it out")]
+    NotForEncoders { field: &'static str },
+    #[error("{}: {reason}", path.display())]
+    File { path: PathBuf, reason: String },
+    #[error(
+        "`{name}` has the shape {found:?}, and {expected} values are needed: it is not the detector of these keys"
+    )]
+    DetectorShape {
+        name: String,
+        found: Vec<usize>,
+        expected: usize,
+    },
+    #[error(
+        "a prompt cache is of one text: give one prompt without padding, to a model without an encoder, and leave \
+         `use_cache` on"
+    )]
+    PromptCacheNeedsOnePrompt,
+    #[error(
+        "what this model keeps of a prompt cannot be taken out: generate without a prompt cache"
+    )]
+    PromptCacheUnsupported,
+    #[error(
+        "the prompt cache belongs to another model, or to other weights or another dtype of it: make it anew"
+    )]
+    PromptCacheOfOtherModel,
+    #[error("{}: the prompt cache is damaged ({reason}): remove the file, and it is made anew", path.display())]
+    PromptCacheDamaged { path: PathBuf, reason: String },
     #[error(
         "nothing says what the decoder begins with: set `decoder_start_token_id`, in the call or in generation_config.json"
     )]
@@ -42,7 +75,10 @@ pub enum GenerateError {
         "`decoder_start_token_id` has {found} tokens for {batch} prompts: give one, or one for each"
     )]
     DecoderStarts { found: usize, batch: usize },
-    #[error("`stop_strings` needs the tokenizer: set `GenerateOptions::tokenizer`")]
+    #[error(
+        "`stop_strings`, `token_healing` and an assistant with another tokenizer need the model's own tokenizer: set \
+         `GenerateOptions::tokenizer`"
+    )]
     NoTokenizer,
     #[error("{count} sequences share one streamer: stream one at a time")]
     StreamerNeedsOneSequence { count: usize },
@@ -83,4 +119,13 @@ pub enum GenerateError {
     NotADecoder,
     #[error("the streamer failed: {0}")]
     Streamer(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl GenerateError {
+    pub(crate) fn file(path: &Path, reason: impl Display) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
 }

@@ -53,12 +53,23 @@ pub enum Grammar {
     Lark(String),
 }
 
-/// The longest grammar, in bytes of its text.
-const MAX_LEN: usize = 1 << 20;
+/// The longest grammar, in bytes of its text. This and the limits below keep the worst grammars that are known below a
+/// tenth of a second (`benches/benches/grammars.rs`).
+const MAX_LEN: usize = 1 << 15;
 /// The deepest nesting of brackets in a grammar: parsers of grammars are recursive.
 const MAX_DEPTH: usize = 64;
+/// What grammars are compiled on: rules may lead to one another as often as the longest grammar has room for.
+const STACK: usize = 256 << 20;
 /// Work on the lexer of a grammar; 50,000 are some milliseconds.
-const MAX_FUEL: u64 = 500_000;
+const MAX_FUEL: u64 = 30_000;
+/// The same at every step.
+const MAX_STEP_FUEL: u64 = 50_000;
+/// Items of the parser that one step makes.
+const MAX_STEP_ITEMS: usize = 20_000;
+/// Symbols in all productions.
+const MAX_SYMBOLS: usize = 100_000;
+/// The least number that is a multiple of every `multipleOf`: a lexer has a state for each remainder.
+const MAX_MULTIPLE: u64 = 10_000;
 
 /// Compiles grammars for one tokenizer.
 #[derive(Clone)]
@@ -96,6 +107,9 @@ impl GrammarCompiler {
         factory.quiet();
         let limits = factory.limits_mut();
         limits.initial_lexer_fuel = MAX_FUEL;
+        limits.step_lexer_fuel = MAX_STEP_FUEL;
+        limits.step_max_items = MAX_STEP_ITEMS;
+        limits.max_grammar_size = MAX_SYMBOLS;
         limits.verbose_errors = false;
         // Takes seconds for a hostile expression.
         limits.precompute_large_lexemes = false;
@@ -109,7 +123,9 @@ impl GrammarCompiler {
     pub fn compile(&self, grammar: &Grammar) -> Result<Constraint, GenerateError> {
         let compiled = match grammar {
             Grammar::JsonSchema(schema) => {
-                check(&schema.to_string())?;
+                let text = schema.to_string();
+                check(&text)?;
+                check_multiples(&text)?;
                 TopLevelGrammar::from_json_schema(with_bounded_space(schema.clone()))
             }
             Grammar::Regex(regex) => {
@@ -127,21 +143,30 @@ impl GrammarCompiler {
             }
             Grammar::Lark(grammar) => {
                 check(grammar)?;
+                check_multiples(grammar)?;
                 TopLevelGrammar::from_lark(grammar.clone())
             }
         };
-        let mut matcher = Matcher::new(self.0.create_parser(compiled));
-        match matcher.get_error() {
-            Some(error) => Err(refused(error)),
-            None => {
-                // What a grammar does at its first token it does here, before anything is computed.
-                matcher.compute_mask().map_err(refused)?;
-                Ok(Constraint {
-                    matcher,
-                    consumed: 0,
-                })
-            }
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(STACK);
+            let thread = thread.spawn_scoped(scope, || self.matcher(compiled));
+            let matcher = thread.map_err(refused)?.join();
+            let broken = |_| Err(refused("the library that compiles it failed"));
+            Ok(Constraint {
+                matcher: Arc::new(matcher.unwrap_or_else(broken)?),
+                consumed: 0,
+            })
+        })
+    }
+
+    fn matcher(&self, grammar: TopLevelGrammar) -> Result<Matcher, GenerateError> {
+        let mut matcher = Matcher::new(self.0.create_parser(grammar));
+        if let Some(error) = matcher.get_error() {
+            return Err(refused(error));
         }
+        // What a grammar does at its first token it does here, before anything is computed.
+        matcher.compute_mask().map_err(refused)?;
+        Ok(matcher)
     }
 }
 
@@ -149,7 +174,8 @@ impl GrammarCompiler {
 /// can follow, only those that end it.
 #[derive(Clone)]
 pub struct Constraint {
-    matcher: Matcher,
+    /// Copied when a copy of the row goes another way, and not before: most beams never do.
+    matcher: Arc<Matcher>,
     /// How many new tokens the matcher has seen.
     consumed: usize,
 }
@@ -166,14 +192,28 @@ impl LogitsProcessor for Constraint {
     fn process(&mut self, step: &Step<'_>, scores: &mut [f32]) {
         let new = &step.new_ids()[self.consumed..];
         self.consumed += new.len();
-        let consumed = self.matcher.consume_tokens(new);
-        let Ok(mask) = consumed.and_then(|()| self.matcher.compute_mask_or_eos()) else {
-            scores.fill(f32::NEG_INFINITY);
-            return;
-        };
-        for (id, score) in scores.iter_mut().enumerate() {
-            if id >= mask.len() || !mask.is_allowed(id as u32) {
-                *score = f32::NEG_INFINITY;
+        let matcher = Arc::make_mut(&mut self.matcher);
+        let consumed = matcher.consume_tokens(new);
+        match consumed.and_then(|()| matcher.compute_mask_or_eos()) {
+            Ok(mask) => keep(mask.as_slice(), scores),
+            Err(_) => scores.fill(f32::NEG_INFINITY),
+        }
+    }
+}
+
+/// Removes the scores whose bit of `mask` is 0; those beyond it go too.
+fn keep(mask: &[u32], scores: &mut [f32]) {
+    let words = mask.iter().copied().chain(std::iter::repeat(0));
+    for (scores, word) in scores.chunks_mut(32).zip(words) {
+        match word {
+            0 => scores.fill(f32::NEG_INFINITY),
+            u32::MAX => {}
+            word => {
+                for (bit, score) in scores.iter_mut().enumerate() {
+                    if word >> bit & 1 == 0 {
+                        *score = f32::NEG_INFINITY;
+                    }
+                }
             }
         }
     }
@@ -223,6 +263,41 @@ fn check(grammar: &str) -> Result<(), GenerateError> {
         }
     }
     Ok(())
+}
+
+/// Looks for `multipleOf` in the text of a schema, or of a grammar that holds one.
+fn check_multiples(text: &str) -> Result<(), GenerateError> {
+    let mut common = 1u64;
+    for (_, value) in text
+        .match_indices("multipleOf")
+        .map(|(at, key)| text.split_at(at + key.len()))
+    {
+        let value = value.trim_start_matches(|c: char| c == '"' || c == ':' || c.is_whitespace());
+        let digits = value
+            .chars()
+            .take_while(|c| c.is_ascii_digit() || *c == '.');
+        let digits: String = digits.filter(char::is_ascii_digit).collect();
+        // 0.05 has as many remainders as 5, and 500 as 5.
+        let digits = digits.trim_matches('0');
+        let number = digits
+            .parse()
+            .unwrap_or(if digits.is_empty() { 1 } else { u64::MAX });
+        common = (common / divisor(common, number)).saturating_mul(number);
+    }
+    match common > MAX_MULTIPLE {
+        true => Err(GenerateError::Grammar(format!(
+            "the least common multiple of its `multipleOf` is {common}, and {MAX_MULTIPLE} is the most"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// The greatest common divisor.
+fn divisor(a: u64, b: u64) -> u64 {
+    match b {
+        0 => a.max(1),
+        b => divisor(b, a % b),
+    }
 }
 
 /// A text as a regular expression for it.

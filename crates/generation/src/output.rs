@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use burn::tensor::Tensor;
+use transformers_modeling::nn::CacheState;
+
 use crate::processors::log_softmax;
 use crate::sampler::highest;
 use crate::settings::Settings;
@@ -15,6 +18,8 @@ pub enum FinishReason {
     Length,
     /// A stop string.
     StopString,
+    /// A stopping criterion of the caller.
+    Criteria,
     /// `max_time`.
     Time,
     /// The cancel token.
@@ -55,9 +60,9 @@ fn rate(count: usize, time: Duration) -> f64 {
 
 /// The sequences of a generation, the prompt included; of an encoder–decoder that is the decoder's first token.
 ///
-/// It has the fields of the reference's four output classes; those that were not asked for, or that the mode does not
-/// have, are empty.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// It has the fields of the reference's four output classes, which [`Self::into_output`] makes of it; those that were not
+/// asked for, or that the mode does not have, are empty.
+#[derive(Debug, Clone, Default)]
 pub struct Generated {
     /// Prompt and new tokens, `[batch * num_return_sequences]` rows; ended rows are filled up with the pad token.
     pub sequences: Vec<Vec<u32>>,
@@ -77,6 +82,15 @@ pub struct Generated {
     pub sequences_scores: Vec<f32>,
     /// Of beams: the row in which each new token was computed.
     pub beam_indices: Vec<Vec<usize>>,
+    /// With `output_hidden_states`: those of the decoder, `[step][layer]` of `[rows, tokens of the step, hidden]`. The
+    /// first step has the tokens of the prompt.
+    pub hidden_states: Vec<Vec<Tensor<3>>>,
+    /// With `output_hidden_states`, of encoder–decoders: the encoder's, `[layer]` of `[rows, seq, hidden]`.
+    pub encoder_hidden_states: Vec<Tensor<3>>,
+    /// With `return_dict_in_generate`: what the cache holds of the rows that were computed.
+    pub past_key_values: Option<CacheState>,
+    /// Whether the model has an encoder.
+    pub is_encoder_decoder: bool,
     /// How long it took.
     pub timing: Timing,
 }
@@ -136,7 +150,102 @@ impl Outputs {
     }
 }
 
+/// The states of one pass.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct States {
+    /// `[layer]` of `[rows, seq, hidden]`.
+    pub hidden_states: Vec<Tensor<3>>,
+}
+
+/// What is kept of the passes' states.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    /// Whether those between the layers are kept.
+    pub hidden_states: bool,
+    last: States,
+    steps: Vec<States>,
+}
+
+impl Record {
+    /// Another pass begins.
+    pub fn begin(&mut self) {
+        self.last = States::default();
+    }
+
+    /// A piece of the pass.
+    pub fn add(&mut self, piece: States) {
+        if !self.hidden_states {
+            return;
+        }
+        self.last = match self.last.hidden_states.is_empty() {
+            true => piece,
+            false => {
+                let pairs = std::mem::take(&mut self.last.hidden_states).into_iter();
+                let joined = pairs.zip(piece.hidden_states);
+                States {
+                    hidden_states: joined.map(|(a, b)| Tensor::cat(vec![a, b], 1)).collect(),
+                }
+            }
+        };
+    }
+
+    /// The last pass was a step of its own.
+    pub fn keep(&mut self) {
+        if self.hidden_states {
+            self.steps.push(std::mem::take(&mut self.last));
+        }
+    }
+
+    /// The last pass, less its last `dropped` tokens, was several steps: `count`, of which all but the first have one
+    /// token.
+    pub fn keep_steps(&mut self, count: usize, dropped: usize) {
+        if !self.hidden_states {
+            return;
+        }
+        let states = std::mem::take(&mut self.last).hidden_states;
+        let all = states.first().map_or(0, |states| states.dims()[1]);
+        let first = all.saturating_sub(dropped + count - 1);
+        let mut ranges = vec![(0, first)];
+        ranges.extend((1..count).map(|step| (first + step - 1, 1)));
+        for (start, len) in ranges {
+            let part = |states: &Tensor<3>| states.clone().narrow(1, start, len);
+            self.steps.push(States {
+                hidden_states: states.iter().map(part).collect(),
+            });
+        }
+    }
+
+    /// The states of every step.
+    pub fn into_hidden_states(self) -> Vec<Vec<Tensor<3>>> {
+        let steps = self.steps.into_iter();
+        steps.map(|states| states.hidden_states).collect()
+    }
+}
+
 impl Generated {
+    /// The score of every new token in the step that chose it, `[row][new token]` (`compute_transition_scores`);
+    /// `normalize`: as log-probabilities. Empty without `output_scores`.
+    ///
+    /// The sum of those of a beam, over its length to the power of `length_penalty`, is its `sequences_scores`.
+    pub fn transition_scores(&self, normalize: bool) -> Vec<Vec<f32>> {
+        if self.scores.is_empty() {
+            return Vec::new();
+        }
+        let row = |row: usize| {
+            let tokens = self.new_tokens(row).iter().enumerate();
+            let score = |(step, token): (usize, &u32)| {
+                let beam = self.beam_indices.get(row).map_or(row, |beams| beams[step]);
+                let mut scores = std::borrow::Cow::from(&self.scores[step][beam]);
+                if normalize {
+                    log_softmax(scores.to_mut());
+                }
+                scores[*token as usize]
+            };
+            tokens.map(score).collect()
+        };
+        (0..self.sequences.len()).map(row).collect()
+    }
+
     /// The new tokens of row `index`, without the filling.
     pub fn new_tokens(&self, index: usize) -> &[u32] {
         &self.sequences[index][self.prompt_len..self.prompt_len + self.new_lens[index]]

@@ -3,24 +3,27 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use transformers_config::{ConfigError, GenerationConfig, TokenIds};
+use transformers_config::{ConfigError, GenerationConfig, TokenIds, Watermarking};
 
+use crate::StoppingCriteria;
 use crate::processors::{
     EncoderNoRepeatNGram, EncoderRepetitionPenalty, Epsilon, Eta, ExponentialDecayLengthPenalty,
     ForcedBos, ForcedEos, InfNanRemove, LogitNormalization, LogitsProcessor, MinNewTokens, MinP,
     NoBadWords, NoRepeatNGram, RepetitionPenalty, SequenceBias, SuppressTokens,
-    SuppressTokensAtBegin, Temperature, TopH, TopK, TopP, Typical,
+    SuppressTokensAtBegin, SynthIDTextWatermark, Temperature, TopH, TopK, TopP, Typical, Watermark,
 };
 
 type Processors = Vec<Box<dyn LogitsProcessor>>;
 
-/// Processors of the caller.
+/// Processors and stopping criteria of the caller.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Custom {
     /// After the config's penalties.
     pub processors: Processors,
     /// After the config's filters of sampling.
     pub filters: Processors,
+    /// Beside the config's.
+    pub stopping_criteria: Vec<Box<dyn StoppingCriteria>>,
 }
 
 /// What the rows of one call have their processors from.
@@ -29,6 +32,10 @@ pub(crate) struct ProcessorList {
     config: GenerationConfig,
     /// Before, between and after the two that need the row's prompt.
     parts: [Processors; 3],
+    /// The caller's, after these.
+    custom: Processors,
+    /// What comes last: the filters of sampling, the watermark.
+    filters: Processors,
 }
 
 impl ProcessorList {
@@ -52,16 +59,29 @@ impl ProcessorList {
         }
         let mut last = Processors::new();
         push_bans(&mut last, &config, prompt_len, max_new_tokens);
-        last.extend(custom.processors);
+        let mut filters = Processors::new();
         if config.do_sample == Some(true) {
-            push_filters(&mut last, &config);
-            last.extend(custom.filters);
+            push_filters(&mut filters, &config);
+            filters.extend(custom.filters);
+        }
+        match config.watermarking_config.clone() {
+            Some(Watermarking::GreenList(config)) => {
+                filters.push(Box::new(Watermark::new(config)));
+            }
+            Some(Watermarking::SynthIDText(config)) => {
+                filters.push(Box::new(SynthIDTextWatermark::new(config)));
+            }
+            None => {}
         }
         if config.renormalize_logits == Some(true) {
-            last.push(Box::new(LogitNormalization));
+            filters.push(Box::new(LogitNormalization));
         }
-        let parts = [first, middle, last];
-        Ok(Self { config, parts })
+        Ok(Self {
+            config,
+            parts: [first, middle, last],
+            custom: custom.processors,
+            filters,
+        })
     }
 
     pub fn config(&self) -> &GenerationConfig {
@@ -86,8 +106,26 @@ impl ProcessorList {
             list.push(Box::new(EncoderNoRepeatNGram { size, encoder_ids }));
         }
         list.extend(last.iter().cloned());
+        let mut list = merged(list, &self.custom);
+        list.extend(self.filters.iter().cloned());
         list
     }
+}
+
+/// The caller's processors after the config's; but one of a type that the config asks for too takes that one's place.
+fn merged(list: Processors, custom: &[Box<dyn LogitsProcessor>]) -> Processors {
+    let same = |processor: &dyn LogitsProcessor, list: &[Box<dyn LogitsProcessor>]| {
+        let same = list.iter().find(|other| other.name() == processor.name());
+        same.cloned()
+    };
+    let others = custom
+        .iter()
+        .filter(|custom| same(&***custom, &list).is_none());
+    let others: Processors = others.cloned().collect();
+    let replaced = list
+        .into_iter()
+        .map(|processor| same(&*processor, custom).unwrap_or(processor));
+    replaced.chain(others).collect()
 }
 
 /// Words, ends and beginnings that are forbidden or forced.
@@ -228,6 +266,12 @@ mod tests {
         /// Of the encoder; by default the prompt.
         encoder_ids: Option<Vec<u32>>,
         input_ids: Vec<u32>,
+        /// Every step from the prompt's end on is made.
+        #[serde(default)]
+        stepwise: bool,
+        /// How large the numbers are that the scores were made of.
+        #[serde(default)]
+        scale: f32,
         /// `null` is minus infinity, a string what it says.
         logits: Vec<Value>,
         scores: Vec<Value>,
@@ -240,6 +284,32 @@ mod tests {
             number => number.as_f64().unwrap() as f32,
         };
         values.iter().map(number).collect()
+    }
+
+    #[test]
+    fn a_processor_of_the_caller_replaces_one_of_the_config() {
+        let call = GenerationConfig {
+            repetition_penalty: Some(2.0),
+            suppress_tokens: Some(vec![0]),
+            ..GenerationConfig::default()
+        };
+        let config = GenerationConfig::resolve(&call, &GenerationConfig::default()).unwrap();
+        let custom = Custom {
+            processors: vec![Box::new(RepetitionPenalty(3.0)), Box::new(Temperature(2.0))],
+            ..Custom::default()
+        };
+        let list = ProcessorList::new(config, 1, 20, custom).unwrap();
+        let list = list.for_row(&[1]);
+        let names = list.iter().map(|processor| format!("{processor:?}"));
+        let names: Vec<String> = names.collect();
+        assert_eq!(
+            names,
+            [
+                "RepetitionPenalty(3.0)",
+                "SuppressTokens([0])",
+                "Temperature(2.0)"
+            ]
+        );
     }
 
     #[test]
@@ -261,11 +331,25 @@ mod tests {
                 prompt: 0,
             };
             let mut ours = numbers(&case.logits);
-            for mut processor in list.unwrap().for_row(encoder_ids) {
-                processor.process(&step, &mut ours);
+            let mut processors = list.unwrap().for_row(encoder_ids);
+            // What keeps state saw the steps before.
+            let begin = match case.stepwise {
+                true => prompt_len,
+                false => case.input_ids.len(),
+            };
+            for len in begin..=case.input_ids.len() {
+                let step = Step {
+                    ids: &case.input_ids[..len],
+                    ..step
+                };
+                ours = numbers(&case.logits);
+                for processor in &mut processors {
+                    processor.process(&step, &mut ours);
+                }
             }
             for (index, (ours, reference)) in ours.iter().zip(numbers(&case.scores)).enumerate() {
-                let same = *ours == reference || (ours - reference).abs() <= 1e-6 * reference.abs();
+                let near = (ours - reference).abs() <= 1e-6 * reference.abs().max(case.scale);
+                let same = *ours == reference || near;
                 assert!(
                     same,
                     "{:?}, token {index}: {ours} instead of {reference}",

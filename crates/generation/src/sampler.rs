@@ -6,7 +6,7 @@ use rand_pcg::Pcg64;
 use crate::processors::softmax;
 
 /// How a token is chosen from processed scores.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Sampler {
     Greedy,
     /// Draws by probability. A row's stream depends on the seed, the row and the step alone.

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 use transformers_config::{EarlyStopping, GenerationConfig};
 use transformers_modeling::{ModelError, Rows};
 
-use crate::LogitsProcessor;
 use crate::cache::CacheFactory;
 use crate::processor_list::{Custom, ProcessorList};
 use crate::sampler::Sampler;
-use crate::{GenerateError, Prompt};
+use crate::{GenerateError, LogitsProcessor, Prompt, StoppingCriteria};
 
 /// New tokens where nobody says how many.
 const DEFAULT_NEW_TOKENS: usize = 20;
@@ -30,6 +29,8 @@ pub(crate) struct Settings {
     pub eos: Vec<u32>,
     pub pad: u32,
     pub stop_strings: Vec<String>,
+    pub stopping_criteria: Vec<Box<dyn StoppingCriteria>>,
+    pub assistant_ensemble_weight: Option<f32>,
     pub sampler: Sampler,
     /// The pad token, where a prompt without a mask may hold it as padding.
     inferred_padding: Option<u32>,
@@ -82,6 +83,8 @@ impl Settings {
                 .stop_strings
                 .as_ref()
                 .map_or_else(Vec::new, |strings| strings.as_slice().to_vec()),
+            stopping_criteria: custom.stopping_criteria.clone(),
+            assistant_ensemble_weight: config.assistant_ensemble_weight.map(|w| w as f32),
             sampler: match config.do_sample {
                 Some(true) => Sampler::Multinomial { seed },
                 _ => Sampler::Greedy,
@@ -178,11 +181,10 @@ fn max_new_tokens(
 
 /// A field that would change the result and that nothing here reads is refused, never ignored.
 fn refuse_unsupported(config: &GenerationConfig) -> Result<(), GenerateError> {
-    let differs = |value: Option<f64>, neutral: f64| value.is_some_and(|value| value != neutral);
     let unsupported = [
-        ("token_healing", config.token_healing == Some(true)),
-        ("guidance_scale", differs(config.guidance_scale, 1.0)),
-        ("watermarking_config", config.watermarking_config.is_some()),
+        ("use_mtp", config.use_mtp == Some(true)),
+        ("speculation_type", config.speculation_type.is_some()),
+        ("output_attentions", config.output_attentions == Some(true)),
         ("penalty_alpha", config.penalty_alpha.is_some()),
         ("dola_layers", config.dola_layers.is_some()),
         ("constraints", config.constraints.is_some()),

@@ -48,6 +48,8 @@ pub struct ModelInputs {
     pub output_router_logits: Option<bool>,
     /// Compute logits for the last so many positions only. `None`: for all.
     pub logits_to_keep: Option<usize>,
+    /// Leave a decoder after so many layers, as drafts do. `None`: after all.
+    pub early_exit: Option<usize>,
 }
 
 /// The targets of a loss.

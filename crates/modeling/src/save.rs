@@ -83,7 +83,7 @@ impl dyn PreTrainedModel + '_ {
             .class_name()
             .is_some_and(|class| facts(class).generates)
         {
-            self.info().generation_config.save_pretrained(folder)?;
+            self.info().generation_config.save_unchanged(folder)?;
         }
         match &self.info().origin.files {
             Some(files) => carry_along(files, folder),

@@ -72,7 +72,7 @@ impl Target<'_> {
             return Ok(written);
         }
         let generation = GenerationConfig::from_model_config(config)?;
-        generation.save_pretrained(self.folder)?;
+        generation.save_unchanged(self.folder)?;
         written.push("generation_config.json".into());
         AutoTokenizer::from_files(files)?.save_pretrained(self.folder)?;
         written.push("tokenizer.json".into());

@@ -4,6 +4,7 @@
 //! that says something: the call, the model's `generation_config.json`, [`GenerationConfig::defaults`].
 
 mod validate;
+mod watermarking;
 
 use std::path::Path;
 
@@ -13,6 +14,10 @@ use transformers_hub::ModelFiles;
 
 use crate::base::{TokenIds, token_id, token_ids};
 use crate::{AutoConfig, REFERENCE_VERSION, Result, json};
+
+pub use watermarking::{
+    SeedingScheme, SynthIDTextWatermarkingConfig, Watermarking, WatermarkingConfig,
+};
 
 /// The file that a model's generation configuration is in.
 const FILE_NAME: &str = "generation_config.json";
@@ -210,7 +215,7 @@ generation_config! {
     /// The scale of classifier-free guidance.
     guidance_scale: f64,
     /// How to watermark.
-    watermarking_config: Value,
+    watermarking_config: Watermarking,
     /// The number of sequences for each prompt.
     num_return_sequences: usize,
     /// Return attention weights.
@@ -395,8 +400,15 @@ impl GenerationConfig {
         Ok(json::to_string(&object))
     }
 
-    /// Writes `generation_config.json` into `folder`, after [`validate`](Self::validate).
+    /// Writes `generation_config.json` into `folder`, after [`validate_strict`](Self::validate_strict).
     pub fn save_pretrained(&self, folder: &Path) -> Result<()> {
+        self.validate_strict()?;
+        self.save_unchanged(folder)
+    }
+
+    /// The same for a config that is as it was published: what has no effect in it stays, after
+    /// [`validate`](Self::validate).
+    pub fn save_unchanged(&self, folder: &Path) -> Result<()> {
         self.validate()?;
         json::write_file(folder, FILE_NAME, &self.to_json_string()?)
     }

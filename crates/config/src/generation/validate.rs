@@ -37,6 +37,9 @@ impl GenerationConfig {
         self.validate_sampling_temperature()?;
         self.validate_sequences()?;
         self.validate_suppressed()?;
+        if let Some(watermarking) = &self.watermarking_config {
+            watermarking.validate()?;
+        }
         if let Some(name) = &self.cache_implementation
             && !CACHE_IMPLEMENTATIONS.contains(&name.as_str())
         {
@@ -55,6 +58,22 @@ impl GenerationConfig {
                 "it is an argument of `generate`, not a part of its configuration",
             )),
             None => Ok(()),
+        }
+    }
+
+    /// Refuses also what would have no effect, as nobody should publish it.
+    pub fn validate_strict(&self) -> Result<()> {
+        self.validate()?;
+        match self.without_effect().as_slice() {
+            [] => Ok(()),
+            [first, ..] => {
+                let names = self.without_effect().join("`, `");
+                let reason = format!(
+                    "`{names}` would have no effect; sampling's fields need do_sample, those of beams num_beams above 1, \
+                     those of caches use_cache, and outputs return_dict_in_generate. Set that, or leave them out"
+                );
+                Err(invalid(first, reason))
+            }
         }
     }
 
@@ -136,7 +155,17 @@ impl GenerationConfig {
             |x| x > 0.0 && x < 1.0,
             "between 0 and 1",
         )?;
+        check(
+            "assistant_confidence_threshold",
+            self.assistant_confidence_threshold,
+            |x| (0.0..=1.0).contains(&x),
+            "within 0 to 1",
+        )?;
         for (key, count) in [
+            ("prompt_lookup_num_tokens", self.prompt_lookup_num_tokens),
+            ("max_matching_ngram_size", self.max_matching_ngram_size),
+            ("assistant_early_exit", self.assistant_early_exit),
+            ("prefill_chunk_size", self.prefill_chunk_size),
             ("max_new_tokens", self.max_new_tokens),
             ("num_beams", self.num_beams),
             ("num_return_sequences", self.num_return_sequences),
@@ -197,7 +226,8 @@ impl GenerationConfig {
         Ok(())
     }
 
-    /// Fields that are set but have no effect, because of `do_sample` or `num_beams`.
+    /// Fields that are set but have no effect, because of `do_sample`, `num_beams`, `use_cache` or
+    /// `return_dict_in_generate` (the reference's "minor issues").
     pub fn without_effect(&self) -> Vec<&'static str> {
         let differs =
             |value: Option<f64>, neutral: f64| value.is_some_and(|value| value != neutral);
@@ -228,6 +258,21 @@ impl GenerationConfig {
         };
         let mut names = set(&sampling, self.do_sample != Some(true));
         names.extend(set(&beams, self.num_beams.unwrap_or(1) == 1));
+        let caches = [
+            ("cache_implementation", self.cache_implementation.is_some()),
+            ("cache_config", self.cache_config.is_some()),
+        ];
+        names.extend(set(&caches, self.use_cache == Some(false)));
+        let outputs = [
+            ("output_attentions", self.output_attentions == Some(true)),
+            (
+                "output_hidden_states",
+                self.output_hidden_states == Some(true),
+            ),
+            ("output_scores", self.output_scores == Some(true)),
+            ("output_logits", self.output_logits == Some(true)),
+        ];
+        names.extend(set(&outputs, self.return_dict_in_generate != Some(true)));
         names
     }
 }

@@ -1,14 +1,17 @@
-//! Drafts of a smaller model, of the same vocabulary or by way of text (the reference's `AssistedCandidateGenerator` and
-//! `AssistedCandidateGeneratorDifferentTokenizers`).
+//! Drafts of a smaller model, of the same vocabulary or by way of text, or of the model's own first layers (the
+//! reference's `AssistedCandidateGenerator`, `AssistedCandidateGeneratorDifferentTokenizers` and
+//! `EarlyExitCandidateGenerator`).
 
 use transformers_config::GenerationConfig;
 use transformers_modeling::PreTrainedModel;
 use transformers_tokenization::Tokenizer;
 
-use super::CandidateGenerator;
-use crate::GenerateError;
-use crate::processors::softmax;
-use crate::sequence::Steps;
+use super::{CandidateGenerator, Draft};
+use crate::processors::{Step, softmax};
+use crate::sampler::Sampler;
+use crate::sequence::Sequence;
+use crate::steps::Steps;
+use crate::{ConfidenceCriteria, GenerateError, StoppingCriteria};
 
 /// How the number of drafted tokens changes (`num_assistant_tokens_schedule`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,78 +22,119 @@ enum Schedule {
 }
 
 /// A model that drafts.
-pub(crate) struct AssistantModel<'m> {
-    steps: Steps<'m, dyn PreTrainedModel + 'm>,
+pub(crate) struct AssistantModel<'m, M: ?Sized> {
+    steps: Steps<'m, M>,
     /// The model's tokenizer and the assistant's, where they are not the same.
     tokenizers: Option<(&'m Tokenizer, &'m Tokenizer)>,
+    sampler: Sampler,
     count: usize,
     schedule: Schedule,
-    /// A draft ends with a token less likely than this.
-    threshold: f32,
+    confidence: ConfidenceCriteria,
     eos: Vec<u32>,
+    /// Whether the probabilities are wanted.
+    keeps_probs: bool,
     /// What the cache holds.
     cached: Vec<u32>,
 }
 
-impl<'m> AssistantModel<'m> {
-    /// `config`: of the generation, resolved.
+impl<'m, M: PreTrainedModel + ?Sized> AssistantModel<'m, M> {
+    /// `config`: what the call says, then the assistant's own file.
     pub fn new(
-        steps: Steps<'m, dyn PreTrainedModel + 'm>,
+        steps: Steps<'m, M>,
         tokenizers: Option<(&'m Tokenizer, &'m Tokenizer)>,
         config: &GenerationConfig,
+        sampler: Sampler,
     ) -> Self {
-        let own = &steps.model.info().generation_config;
-        let eos = match tokenizers {
-            Some(_) => own.eos_token_ids(),
-            None => config.eos_token_ids(),
-        };
         let schedule = match config.num_assistant_tokens_schedule.as_deref() {
             Some("heuristic" | "heuristic_transient") => Schedule::Heuristic,
             _ => Schedule::Constant,
         };
+        let threshold = config.assistant_confidence_threshold.unwrap_or(0.4);
         Self {
-            eos: eos.to_vec(),
+            eos: config.eos_token_ids().to_vec(),
             tokenizers,
+            sampler,
             count: config.num_assistant_tokens.unwrap_or(20).max(1),
             schedule,
-            threshold: config.assistant_confidence_threshold.unwrap_or(0.4) as f32,
+            confidence: ConfidenceCriteria(threshold as f32),
+            keeps_probs: config.assistant_ensemble_weight.is_some(),
             cached: Vec::new(),
             steps,
         }
     }
 
-    /// The assistant's own continuation of `ids`.
-    fn continuation(&mut self, ids: &[u32]) -> Result<Vec<u32>, GenerateError> {
+    /// How many tokens may follow `len` others.
+    fn room(&self, len: usize) -> usize {
         let room = self.steps.model.context_length().unwrap_or(usize::MAX);
-        let count = self.count.min(room.saturating_sub(ids.len()));
-        let mut text = ids.to_vec();
-        for _ in 0..count {
-            let Some((token, prob)) = self.likeliest(&text)? else {
-                break;
-            };
-            if self.eos.contains(&token) {
+        self.count.min(room.saturating_sub(len))
+    }
+
+    /// What the model's own processors and draws make of the assistant's scores.
+    fn same_vocabulary(&mut self, sequence: &Sequence<'_>) -> Result<Draft, GenerateError> {
+        let mut sequence = sequence.clone();
+        let mut draft = Draft::default();
+        for _ in 0..self.room(sequence.ids.len()) {
+            let mut scores = self.scores(&sequence.ids, Some(&sequence))?;
+            // Nothing is allowed that the assistant can say: the model's own turn.
+            if sequence.process(&mut scores).is_err() {
                 break;
             }
-            text.push(token);
-            if prob < self.threshold {
+            let token = self.sampler.choose(&scores, 0, sequence.new_len());
+            if self.keeps_probs {
+                draft.probs.push(softmax(&scores));
+            }
+            draft.ids.push(token);
+            let finished = sequence.push(token, &scores)?.is_some();
+            if finished || self.is_unsure(&sequence.ids, &scores) {
                 break;
             }
         }
-        Ok(text.split_off(ids.len()))
+        Ok(draft)
     }
 
-    /// The likeliest token after `text`, with its probability.
-    fn likeliest(&mut self, text: &[u32]) -> Result<Option<(u32, f32)>, GenerateError> {
+    fn is_unsure(&mut self, ids: &[u32], scores: &[f32]) -> bool {
+        let step = Step {
+            ids,
+            prompt_len: 0,
+            prompt: 0,
+        };
+        self.confidence.is_done(&step, scores)
+    }
+
+    /// The assistant's scores after `text`. `sequence`: whose padding counts.
+    fn scores(
+        &mut self,
+        text: &[u32],
+        sequence: Option<&Sequence<'_>>,
+    ) -> Result<Vec<f32>, GenerateError> {
         let same = std::iter::zip(&self.cached, text).take_while(|(a, b)| a == b);
         // The last token is always computed: its logits are wanted.
         let known = same.count().min(text.len() - 1);
         self.steps.crop(known);
+        self.steps.renew(text.len());
         let known = self.steps.cached();
-        let logits = self.steps.logits(&[&text[known..]], None, 1)?;
+        let masks = sequence.filter(|sequence| sequence.padding > 0);
+        let masks = masks.map(|sequence| vec![sequence.mask()]);
+        let mut logits = self.steps.logits(&[&text[known..]], masks.as_deref(), 1)?;
         self.cached = text[..self.steps.cached()].to_vec();
-        let probs = softmax(&logits[0]);
-        let best = (0..probs.len()).max_by(|a, b| probs[*a].total_cmp(&probs[*b]).then(b.cmp(a)));
-        Ok(best.map(|token| (token as u32, probs[token])))
+        Ok(logits.swap_remove(0))
+    }
+
+    /// The assistant's own continuation of `ids`, which are of its vocabulary.
+    fn continuation(&mut self, ids: &[u32]) -> Result<Vec<u32>, GenerateError> {
+        let mut text = ids.to_vec();
+        for _ in 0..self.room(ids.len()) {
+            let scores = self.scores(&text, None)?;
+            let token = Sampler::Greedy.choose(&scores, 0, 0);
+            if self.eos.contains(&token) {
+                break;
+            }
+            text.push(token);
+            if self.is_unsure(&text, &scores) {
+                break;
+            }
+        }
+        Ok(text.split_off(ids.len()))
     }
 
     /// The draft by way of text.
@@ -119,12 +163,16 @@ impl<'m> AssistantModel<'m> {
     }
 }
 
-impl CandidateGenerator for AssistantModel<'_> {
-    fn draft(&mut self, ids: &[u32]) -> Result<Vec<u32>, GenerateError> {
-        match self.tokenizers {
-            Some((own, other)) => self.translated(ids, own, other),
-            None => self.continuation(ids),
-        }
+impl<M: PreTrainedModel + ?Sized> CandidateGenerator for AssistantModel<'_, M> {
+    fn draft(&mut self, sequence: &Sequence<'_>) -> Result<Draft, GenerateError> {
+        let Some((own, other)) = self.tokenizers else {
+            return self.same_vocabulary(sequence);
+        };
+        let ids = self.translated(&sequence.ids[sequence.padding..], own, other)?;
+        Ok(Draft {
+            ids,
+            ..Draft::default()
+        })
     }
 
     fn update(&mut self, accepted: usize, drafted: usize) {

@@ -1,8 +1,9 @@
 //! Drafts from the text itself: what followed the last tokens when they were there before (the reference's
 //! `PromptLookupCandidateGenerator`).
 
-use super::CandidateGenerator;
+use super::{CandidateGenerator, Draft};
 use crate::GenerateError;
+use crate::sequence::Sequence;
 
 /// Looks up the end of the text in what is before it.
 #[derive(Debug)]
@@ -16,35 +17,42 @@ pub(crate) struct PromptLookup {
 }
 
 impl CandidateGenerator for PromptLookup {
-    fn draft(&mut self, ids: &[u32]) -> Result<Vec<u32>, GenerateError> {
-        let sizes = (1..=self
-            .max_matching_ngram_size
-            .min(ids.len().saturating_sub(1)))
-            .rev();
+    fn draft(&mut self, sequence: &Sequence<'_>) -> Result<Draft, GenerateError> {
+        Ok(Draft {
+            ids: self.follows(&sequence.ids[sequence.padding..]),
+            ..Draft::default()
+        })
+    }
+}
+
+impl PromptLookup {
+    /// What followed the end of `ids` when it was there before.
+    fn follows(&self, ids: &[u32]) -> Vec<u32> {
+        let longest = ids.len().saturating_sub(1);
+        let sizes = (1..=self.max_matching_ngram_size.min(longest)).rev();
         let mut found = sizes.filter_map(|size| {
             let (before, end) = (&ids[..ids.len() - 1], &ids[ids.len() - size..]);
             let at = before.windows(size).position(|window| window == end)?;
             let follows = ids[at + size..].iter().take(self.count).copied();
             Some(follows.take_while(|id| !self.eos.contains(id)).collect())
         });
-        Ok(found
+        found
             .find(|draft: &Vec<u32>| !draft.is_empty())
-            .unwrap_or_default())
+            .unwrap_or_default()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn check(ids: &[u32], expect: &[u32]) {
-        let mut lookup = PromptLookup {
+        let lookup = PromptLookup {
             count: 3,
             max_matching_ngram_size: 2,
             eos: vec![9],
         };
-        assert_eq!(lookup.draft(ids).unwrap(), expect, "{ids:?}");
+        assert_eq!(lookup.follows(ids), expect, "{ids:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use super::numbers::entropy;
 use super::{LogitsProcessor, Step, softmax};
+use crate::sampler::highest;
 
 /// `TemperatureLogitsWarper`: scores divided by the temperature.
 #[derive(Debug, Clone, Copy)]
@@ -38,11 +39,12 @@ pub struct TopP {
 impl LogitsProcessor for TopP {
     fn process(&mut self, _step: &Step<'_>, scores: &mut [f32]) {
         let probs = softmax(scores);
+        let is_there = |index: &usize| scores[*index] > f32::NEG_INFINITY;
+        let mut order: Vec<usize> = (0..scores.len()).filter(is_there).collect();
+        let mut cumulative = drop_tail(&mut order, scores, &probs, 1.0 - self.p);
         // Ascending, as the reference sorts: what is dropped is a prefix of at most 1 - p.
-        let mut order: Vec<usize> = (0..scores.len()).filter(|i| probs[*i] > 0.0).collect();
         order.sort_by(|a, b| ascending(scores[*a], scores[*b]));
         order.truncate(order.len().saturating_sub(self.min_tokens_to_keep));
-        let mut cumulative = 0.0f32;
         for index in order {
             cumulative += probs[index];
             if cumulative > 1.0 - self.p {
@@ -81,9 +83,7 @@ impl TopH {
 
 impl LogitsProcessor for TopH {
     fn process(&mut self, _step: &Step<'_>, scores: &mut [f32]) {
-        let mut order: Vec<usize> = (0..scores.len()).collect();
-        order.sort_by(|a, b| ascending(scores[*b], scores[*a]));
-        order.truncate(Self::CANDIDATES);
+        let order = highest(scores, Self::CANDIDATES);
         let candidates: Vec<f32> = order.iter().map(|index| scores[*index]).collect();
         let probs = softmax(&candidates);
         let limit = self.0 * entropy(&probs);
@@ -194,6 +194,26 @@ impl LogitsProcessor for Xtc {
     }
 }
 
+/// Sorting a whole vocabulary costs more than a step of a small model may: where all but the likeliest tokens together
+/// have at most the probability `most`, those go at once. Gives the probability that went; `order` is what stays.
+fn drop_tail(order: &mut Vec<usize>, scores: &mut [f32], probs: &[f32], most: f32) -> f32 {
+    const LIKELIEST: usize = 512;
+    if order.len() < 8 * LIKELIEST {
+        return 0.0;
+    }
+    order.select_nth_unstable_by(LIKELIEST, |a, b| ascending(scores[*b], scores[*a]));
+    let tail = &order[LIKELIEST..];
+    let mass: f32 = tail.iter().map(|index| probs[*index]).sum();
+    if mass > most {
+        return 0.0;
+    }
+    for index in tail {
+        scores[*index] = f32::NEG_INFINITY;
+    }
+    order.truncate(LIKELIEST);
+    mass
+}
+
 fn ascending(a: f32, b: f32) -> Ordering {
     a.partial_cmp(&b).unwrap_or(Ordering::Equal)
 }
@@ -203,9 +223,26 @@ fn nth_highest(scores: &[f32], n: usize) -> f32 {
     if n >= scores.len() {
         return f32::NEG_INFINITY;
     }
-    let mut sorted = scores.to_vec();
-    let n = n.saturating_sub(1);
-    *sorted.select_nth_unstable_by(n, |a, b| b.total_cmp(a)).1
+    let n = n.max(1);
+    if n > 128 {
+        let mut sorted = scores.to_vec();
+        return *sorted
+            .select_nth_unstable_by(n - 1, |a, b| b.total_cmp(a))
+            .1;
+    }
+    // The few highest, ascending: of a large vocabulary hardly a score is among them.
+    let mut kept: Vec<f32> = Vec::with_capacity(n + 1);
+    for score in scores {
+        if kept.len() == n && score.total_cmp(&kept[0]).is_le() {
+            continue;
+        }
+        let at = kept.partition_point(|other| other.total_cmp(score).is_lt());
+        kept.insert(at, *score);
+        if kept.len() > n {
+            kept.remove(0);
+        }
+    }
+    kept[0]
 }
 
 fn drop_where(scores: &mut [f32], drop: impl Fn(f32, usize) -> bool) {

@@ -1,7 +1,7 @@
 //! Logits processors: each changes the scores of the next token, in place (the reference's `logits_process`).
 //!
 //! A row has its own processors, so one may keep state between steps. [`crate::GenerateOptions::processors`] takes
-//! yours:
+//! yours, and one of a type that the config asks for too replaces that one:
 //!
 //! ```
 //! use transformers_generation::{LogitsProcessor, Step};
@@ -23,6 +23,9 @@ mod length;
 mod mirostat;
 mod numbers;
 mod repetition;
+mod synth_id;
+mod watermark;
+mod whisper;
 
 use std::fmt::Debug;
 
@@ -38,6 +41,11 @@ pub use numbers::{InfNanRemove, LogitNormalization};
 pub use repetition::{
     Dry, EncoderNoRepeatNGram, EncoderRepetitionPenalty, FrequencyPresencePenalty, NoRepeatNGram,
     RepetitionPenalty,
+};
+pub use synth_id::SynthIDTextWatermark;
+pub use watermark::{Watermark, WatermarkDetection, WatermarkDetector};
+pub use whisper::{
+    AlternatingCodebooks, BarkEosPrioritizer, WhisperNoSpeechDetection, WhisperTimeStamp,
 };
 
 pub(crate) use numbers::{log_softmax, softmax};
@@ -64,6 +72,11 @@ impl<'a> Step<'a> {
 pub trait LogitsProcessor: DynClone + Debug + Send + Sync {
     /// Changes `scores`, `[vocab]`; minus infinity removes a token.
     fn process(&mut self, step: &Step<'_>, scores: &mut [f32]);
+
+    /// Of two processors with one name, the caller's replaces the config's.
+    fn name(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
 }
 
 dyn_clone::clone_trait_object!(LogitsProcessor);

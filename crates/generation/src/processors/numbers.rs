@@ -30,7 +30,12 @@ impl LogitsProcessor for InfNanRemove {
 /// Probabilities of scores, `[vocab]` to `[vocab]`.
 pub(crate) fn softmax(scores: &[f32]) -> Vec<f32> {
     let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut probs: Vec<f32> = scores.iter().map(|score| (score - max).exp()).collect();
+    // After filters most tokens are removed; the exponential of each would cost more than all the rest.
+    let prob = |score: &f32| match *score == f32::NEG_INFINITY && max > f32::NEG_INFINITY {
+        true => 0.0,
+        false => (score - max).exp(),
+    };
+    let mut probs: Vec<f32> = scores.iter().map(prob).collect();
     let sum: f32 = probs.iter().sum();
     probs.iter_mut().for_each(|prob| *prob /= sum);
     probs

@@ -383,6 +383,7 @@ impl<L: DecoderLayer> Decoder<L> {
             .layers
             .iter()
             .zip(&self.options.layer_types)
+            .take(inputs.early_exit.unwrap_or(usize::MAX))
             .enumerate()
         {
             let after = self.options.states_after_layers;

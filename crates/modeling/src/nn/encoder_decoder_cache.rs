@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Cache, LayeredCache};
+use super::{Cache, CacheState, LayeredCache};
 use crate::rows::select_rows;
 
 /// Keys and values of the decoder's own tokens, and of the encoder's states, which never change.
@@ -63,6 +63,23 @@ impl Cache for EncoderDecoderCache {
             *values = select_rows(values.clone(), rows);
         }
     }
+
+    fn state(&self) -> Option<CacheState> {
+        let mut state = self.own.state()?;
+        for (layer, cross) in state.layers.iter_mut().zip(&self.cross) {
+            layer.cross.clone_from(cross);
+        }
+        Some(state)
+    }
+
+    fn restore(&mut self, state: &CacheState) -> bool {
+        let restored = self.own.restore(state);
+        if restored {
+            let cross = state.layers.iter().map(|layer| layer.cross.clone());
+            self.cross = cross.collect();
+        }
+        restored
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +112,9 @@ mod tests {
         assert_eq!((made, cache.seq_len()), (1, 2));
 
         cache.select(&[1, 1, 0]);
+        let state = cache.state().expect("it has one");
+        cache = EncoderDecoderCache::new(LayeredCache::new([None]), 1);
+        assert!(cache.restore(&state));
         assert!(cache.crop(1));
         let (keys, states) = cache.cross(0, &mut || unreachable!("made before"));
         assert_eq!(values(keys), [2.0, 2.0, 1.0]);

@@ -7,6 +7,7 @@ mod attention_interface;
 mod block;
 mod buffer;
 mod cache;
+mod cache_state;
 mod decoder;
 mod draws;
 mod embedding;
@@ -45,6 +46,7 @@ pub(crate) use cache::check_room;
 pub use cache::{
     Cache, CacheBits, CacheImplementation, CacheLayout, LayeredCache, QuantizedCacheOptions,
 };
+pub use cache_state::{CacheState, LayerState};
 pub use decoder::{
     CausalLM, Decoder, DecoderFamily, DecoderLayer, DecoderOptions, LayerContext, OnDecoder,
     RouterOutputs,

@@ -9,7 +9,7 @@ use crate::rows::select_rows;
 
 /// The state of one recurrent layer after the tokens that it has seen. A layer takes out what it replaces, so that it is
 /// changed in place.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RecurrentState {
     /// The last inputs of the short convolution, `[batch, width - 1, channels]`.
     pub conv: Option<Tensor<3>>,

@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 use transformers_ops as ops;
 
 use super::{CacheLayer, bytes};
+use crate::nn::LayerState;
 use crate::rows::select_rows;
 
 /// The live tokens are `start..start + len` of the buffer.
@@ -140,6 +141,24 @@ impl CacheLayer for KeysAndValues {
         if let Some(buffer) = &mut self.buffer {
             buffer.select(rows);
         }
+    }
+
+    fn state(&self) -> Option<LayerState> {
+        Some(LayerState {
+            attention: self.view(),
+            seen: self.seen,
+            ..LayerState::default()
+        })
+    }
+
+    fn restore(&mut self, state: &LayerState) {
+        self.start = 0;
+        self.len = state.kept();
+        self.seen = state.seen;
+        self.buffer = state.attention.clone().map(|(keys, values)| Buffer {
+            keys: Some(keys),
+            values: Some(values),
+        });
     }
 
     fn memory(&self) -> usize {

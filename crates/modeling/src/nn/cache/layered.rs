@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::keys_and_values::KeysAndValues;
 use super::quantized::{QuantizedCacheOptions, QuantizedLayer};
 use super::{Cache, CacheLayer};
-use crate::nn::RecurrentState;
+use crate::nn::{CacheState, LayerState, RecurrentState};
 
 /// Keys and values of every layer, and the states of recurrent ones. Sliding layers keep what their window can still
 /// see; how the others keep their tokens is chosen when it is made:
@@ -116,9 +116,8 @@ impl Cache for LayeredCache {
         self.capacity
     }
 
-    fn is_outdated(&self, len: usize) -> bool {
-        let seen = self.seq_len();
-        let changes = |limit| seen > 0 && seen <= limit && limit < len;
+    fn rotation_changes(&self, from: usize, to: usize) -> bool {
+        let changes = |limit| from <= limit && limit < to;
         self.rotation_changes_beyond.is_some_and(changes)
     }
 
@@ -135,6 +134,29 @@ impl Cache for LayeredCache {
     fn select(&mut self, rows: &[usize]) {
         self.layers.iter_mut().for_each(|layer| layer.select(rows));
         self.states.iter_mut().for_each(|state| state.select(rows));
+    }
+
+    fn state(&self) -> Option<CacheState> {
+        let layers = self.layers.iter().zip(&self.states);
+        let layers = layers.map(|(layer, recurrent)| {
+            Some(LayerState {
+                recurrent: recurrent.clone(),
+                ..layer.state()?
+            })
+        });
+        let layers = layers.collect::<Option<_>>()?;
+        Some(CacheState { layers })
+    }
+
+    fn restore(&mut self, state: &CacheState) -> bool {
+        if state.layers.len() != self.layers.len() || self.state().is_none() {
+            return false;
+        }
+        for (index, from) in state.layers.iter().enumerate() {
+            self.layers[index].restore(from);
+            self.states[index] = from.recurrent.clone();
+        }
+        true
     }
 }
 
@@ -280,6 +302,30 @@ mod tests {
             assert_eq!(positions(mine.0), positions(theirs.0));
             assert_eq!(positions(mine.1), positions(theirs.1));
         }
+    }
+
+    #[test]
+    fn a_state_is_taken_and_restored() {
+        let mut cache = LayeredCache::new([Some(4)]);
+        append(&mut cache, 0..6);
+        append(&mut cache, 6..7);
+        let state = cache.state().expect("dynamic caches have one");
+        append(&mut cache, 7..8);
+        for mut other in [
+            LayeredCache::new([Some(4)]),
+            LayeredCache::fixed([Some(4)], 64),
+        ] {
+            assert!(other.restore(&state));
+            assert_eq!((other.seq_len(), other.dropped(0)), (7, 4));
+            // What goes on here changes nothing there.
+            assert_eq!(append(&mut other, 7..9), [4, 5, 6, 7, 8]);
+        }
+        let mut again = LayeredCache::new([Some(4)]);
+        assert!(again.restore(&state));
+        assert_eq!(append(&mut again, 7..8), [4, 5, 6, 7]);
+        assert!(!LayeredCache::new([None, None]).restore(&state));
+        let options = QuantizedCacheOptions::default();
+        assert!(!LayeredCache::quantized([Some(4)], options).restore(&state));
     }
 
     #[test]

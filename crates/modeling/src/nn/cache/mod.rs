@@ -9,7 +9,7 @@ use std::fmt::Debug;
 
 use burn::tensor::Tensor;
 
-use super::RecurrentState;
+use super::{CacheState, LayerState, RecurrentState};
 use crate::ModelError;
 
 pub use layered::LayeredCache;
@@ -59,7 +59,12 @@ pub trait Cache: Debug + Send {
 
     /// Whether a sequence of `len` tokens needs all of its keys anew, because the rotation changed on the way.
     fn is_outdated(&self, len: usize) -> bool {
-        let _ = len;
+        self.seq_len() > 0 && self.rotation_changes(self.seq_len(), len)
+    }
+
+    /// Whether a sequence that grows from one length to another has another rotation then.
+    fn rotation_changes(&self, from: usize, to: usize) -> bool {
+        let _ = (from, to);
         false
     }
 
@@ -70,6 +75,17 @@ pub trait Cache: Debug + Send {
     /// Makes row `i` a copy of row `rows[i]`: beam search reorders, `num_return_sequences` repeats, and finished rows
     /// are left out.
     fn select(&mut self, rows: &[usize]);
+
+    /// What it holds, to be kept or saved. `None`: this kind of cache cannot say.
+    fn state(&self) -> Option<CacheState> {
+        None
+    }
+
+    /// Makes it hold what `state` says. `false`: the state is not of such a cache, and nothing was changed.
+    fn restore(&mut self, state: &CacheState) -> bool {
+        let _ = state;
+        false
+    }
 }
 
 /// Refuses more new tokens than the cache has room for.
@@ -97,6 +113,12 @@ trait CacheLayer: Debug + Send {
     fn crop(&mut self, len: usize);
 
     fn select(&mut self, rows: &[usize]);
+
+    /// What it holds; `None` where that is not what it was given.
+    fn state(&self) -> Option<LayerState>;
+
+    /// Makes it hold what `state` says, which is of a layer that can say so.
+    fn restore(&mut self, state: &LayerState);
 
     /// In bytes.
     fn memory(&self) -> usize;

@@ -4,6 +4,7 @@ use burn::tensor::{DType, Int, IntDType, Tensor};
 
 use super::keys_and_values::KeysAndValues;
 use super::{CacheLayer, bytes};
+use crate::nn::LayerState;
 use crate::rows::select_rows;
 
 /// How tokens are kept in few bits.
@@ -126,6 +127,16 @@ impl CacheLayer for QuantizedLayer {
         let chosen = |codes: [Codes; 2]| codes.map(|codes| codes.select(rows));
         self.older = self.older.take().map(chosen);
         self.recent.select(rows);
+    }
+
+    /// The older ones are not what they were.
+    fn state(&self) -> Option<LayerState> {
+        None
+    }
+
+    fn restore(&mut self, state: &LayerState) {
+        self.older = None;
+        self.recent.restore(state);
     }
 
     fn memory(&self) -> usize {
