@@ -8,6 +8,9 @@ use transformers_tokenization::{DecodeStream, Tokenizer};
 
 use crate::CancelToken;
 
+/// What becomes of a piece of text.
+type Write = Box<dyn FnMut(&str) + Send>;
+
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// Receives the tokens of one sequence as they come.
@@ -127,7 +130,7 @@ impl<F: FnMut(&str)> Streamer for TextStreamer<F> {
 /// # }
 /// ```
 pub struct TextIteratorStreamer {
-    text: TextStreamer<Box<dyn FnMut(&str) + Send>>,
+    text: TextStreamer<Write>,
     cancel: CancelToken,
 }
 
@@ -147,7 +150,7 @@ impl TextIteratorStreamer {
                 token.cancel();
             }
         };
-        let text = TextStreamer::new(tokenizer, Box::new(write) as Box<dyn FnMut(&str) + Send>);
+        let text = TextStreamer::new(tokenizer, Box::new(write) as Write);
         let pieces = TextPieces {
             receiver,
             timeout: None,

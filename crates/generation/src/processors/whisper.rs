@@ -162,7 +162,8 @@ pub struct AlternatingCodebooks {
 
 impl LogitsProcessor for AlternatingCodebooks {
     fn process(&mut self, step: &Step<'_>, scores: &mut [f32]) {
-        let first = step.ids.len().saturating_sub(self.input_start_len) % 2 == 0;
+        let new = step.ids.len().saturating_sub(self.input_start_len);
+        let first = new.is_multiple_of(2);
         let second = self.semantic_vocab_size + self.codebook_size;
         match first {
             true => {

@@ -162,7 +162,7 @@ fn parts_of(index: usize, layer: &LayerState) -> Vec<Part> {
 
 fn checksum<'a>(tensors: impl Iterator<Item = (&'a str, TensorView<'a>)>) -> String {
     let mut tensors: Vec<_> = tensors.collect();
-    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    tensors.sort_by_key(|(name, _)| *name);
     let mut hash = Sha256::new();
     for (name, tensor) in &tensors {
         hash.update(name);
