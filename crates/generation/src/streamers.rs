@@ -112,9 +112,11 @@ impl<F: FnMut(&str)> Streamer for TextStreamer<F> {
 /// let model = AutoModelForCausalLM::from_pretrained("HuggingFaceTB/SmolLM2-135M-Instruct")?;
 /// let tokenizer = AutoTokenizer::from_pretrained("HuggingFaceTB/SmolLM2-135M-Instruct")?;
 /// let prompt = tokenizer.encode("Once upon a time", true)?;
-/// let (mut streamer, pieces) = TextIteratorStreamer::new(&tokenizer);
+/// let (streamer, pieces) = TextIteratorStreamer::new(&tokenizer);
 /// std::thread::scope(|scope| {
 ///     scope.spawn(|| {
+///         // It goes with this thread, and the iteration ends, whatever happens here.
+///         let mut streamer = streamer;
 ///         let options = GenerateOptions {
 ///             cancel: Some(streamer.cancel_token()),
 ///             streamer: Some(&mut streamer),
