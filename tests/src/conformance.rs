@@ -188,6 +188,14 @@ pub(crate) fn load_from(
     })
 }
 
+/// The case's model in f32 on the CPU.
+///
+/// # Errors
+/// A case that cannot be loaded.
+pub fn load_case(case: &Case) -> Result<Box<dyn PreTrainedModel>, CaseError> {
+    load(case, DeviceSpec::Cpu, Dtype::Float32, Precision::Exact)
+}
+
 /// A fresh model, by the auto class of a kind.
 ///
 /// # Errors

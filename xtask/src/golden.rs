@@ -16,6 +16,7 @@ const SCRIPTS: &[(&str, &[&str])] = &[
         &["tests/golden/logits_processors.json"],
     ),
     ("golden_beams.py", &["tests/golden/beams.json"]),
+    ("golden_resize.py", &["tests/golden/resizing.json"]),
     ("golden_masks.py", &["tests/golden/masks.json"]),
     ("golden_generation.py", &["tests/cases", "tests/golden"]),
     (

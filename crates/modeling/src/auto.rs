@@ -5,14 +5,14 @@ use std::ops::{Deref, DerefMut};
 use burn::module::{
     Content, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
 };
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use transformers_config::AutoConfig;
 use transformers_hub::ModelSource;
 
 use crate::erased::Restore;
-use crate::load::{LoadOptions, from_config, from_pretrained};
+use crate::load::{Dtype, LoadOptions, from_config, from_pretrained};
 use crate::registry::Head;
-use crate::{ModelError, PreTrainedModel};
+use crate::{ModelError, PreTrainedModel, ResizeOptions};
 
 macro_rules! auto_class {
     ($(#[$doc:meta])* $name:ident, $head:expr) => {
@@ -63,6 +63,61 @@ macro_rules! auto_class {
             ) -> Result<Self, ModelError> {
                 let device = options.device.resolve()?;
                 from_config(config, $head, &device, options).map(Self)
+            }
+
+            /// Gives the embedding and the output layer, with its bias, `tokens` rows, and sets `vocab_size`. Rows come
+            /// and go at the end; tied weights stay tied. Gives the number of rows.
+            ///
+            /// # Errors
+            /// No rows, a config without `vocab_size`, or an embedding in quantised blocks.
+            pub fn resize_token_embeddings(
+                &mut self,
+                tokens: usize,
+                options: &ResizeOptions,
+            ) -> Result<usize, ModelError> {
+                self.0 = self.0.with_token_embeddings(tokens, options)?;
+                let size = self.0.info().config.get("vocab_size");
+                Ok(size.and_then(|size| size.as_u64()).unwrap_or_default() as usize)
+            }
+
+            /// Makes the embedding's weight that of the output layer (`tie_word_embeddings`).
+            ///
+            /// # Errors
+            /// As [`Self::from_config`].
+            pub fn tie_weights(&mut self) -> Result<(), ModelError> {
+                self.0 = self.0.with_tied_weights(true)?;
+                Ok(())
+            }
+
+            /// Gives the output layer a weight of its own, which begins as the embedding's.
+            ///
+            /// # Errors
+            /// As [`Self::from_config`].
+            pub fn untie_weights(&mut self) -> Result<(), ModelError> {
+                self.0 = self.0.with_tied_weights(false)?;
+                Ok(())
+            }
+
+            /// Replaces the table of the tokens' vectors by one of the same shape, `[vocab, hidden]`.
+            ///
+            /// # Errors
+            /// Another shape.
+            pub fn set_input_embeddings(&mut self, table: Tensor<2>) -> Result<(), ModelError> {
+                self.0 = self.0.with_input_embeddings(table)?;
+                Ok(())
+            }
+
+            /// The same model with its weights in `dtype`, but for what its class keeps in f32.
+            ///
+            /// # Errors
+            /// [`Dtype::Auto`], which names none.
+            pub fn to_dtype(&self, dtype: Dtype) -> Result<Self, ModelError> {
+                Ok(Self(self.0.with_dtype(dtype)?))
+            }
+
+            /// The same model, which keeps less for a backward pass and computes it again: to be called after `train`.
+            pub fn gradient_checkpointing_enable(&self) -> Self {
+                Self(self.0.with_gradient_checkpointing())
             }
 
             /// The model as an object.

@@ -41,6 +41,13 @@ macro_rules! parameters_by_rank {
                 }
             }
 
+            pub(crate) fn to_parameter(&self) -> Parameter {
+                match self {
+                    $(Self::$variant(param) => Parameter::$variant((*param).clone()),)+
+                    Self::Blocks(param) => Parameter::Blocks((*param).clone()),
+                }
+            }
+
             fn visit_with<V: ModuleVisitor>(self, visitor: &mut V) {
                 match self {
                     $(Self::$variant(param) => visitor.visit_float(param),)+
@@ -58,7 +65,7 @@ macro_rules! parameters_by_rank {
                 }
             }
 
-            fn into_param<const D: usize>(self) -> Param<Tensor<D>> {
+            pub(crate) fn into_param<const D: usize>(self) -> Param<Tensor<D>> {
                 let any: Box<dyn Any> = match self {
                     $(Self::$variant(param) => Box::new(param),)+
                     Self::Blocks(param) => Box::new(param),

@@ -84,6 +84,16 @@ pub enum ModelError {
         hint: &'static str,
     },
 
+    #[error("this model was not made by an auto class, which changes of its config need")]
+    BoxedByHand,
+    #[error(
+        "`{name}` is in quantised blocks, which cannot change their shape: load the model with a dtype"
+    )]
+    InBlocks { name: String },
+    #[error(
+        "a vocabulary of {tokens} tokens cannot be: it needs one, and `vocab_size` in config.json"
+    )]
+    NoVocabulary { tokens: usize },
     #[error("the input is empty: give at least one id per row")]
     EmptyInput,
     #[error("row {index} has {found} ids where the first has {expected}: pad the batch first")]

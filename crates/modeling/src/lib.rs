@@ -6,7 +6,9 @@
 
 mod auto;
 mod classes;
+mod counting;
 mod device;
+mod embeddings;
 mod erased;
 mod error;
 mod fill;
@@ -20,7 +22,9 @@ pub mod nn;
 mod origin;
 mod parameters;
 mod progress;
+mod rebuild;
 mod registry;
+mod resize;
 mod rows;
 mod save;
 
@@ -30,6 +34,7 @@ pub use auto::{
     AutoModelForSeq2SeqLM, AutoModelForSequenceClassification, AutoModelForTextEncoding,
     AutoModelForTokenClassification,
 };
+pub use counting::CountOptions;
 pub use device::{AvailableDevice, DeviceSpec, available_devices};
 pub use erased::{Blocks, Parameter, ParameterMapper, ParameterRef, ParameterVisitor};
 pub use error::ModelError;
@@ -40,6 +45,7 @@ pub use model::{Forward, ModelInfo, PreTrainedModel, Pretrained};
 pub use parameters::{Names, ParameterPath};
 pub use progress::LoadProgress;
 pub use registry::{Builder, Family, Head, register, supported};
+pub use resize::ResizeOptions;
 pub use rows::{Rows, select_rows};
 pub use save::SaveOptions;
 pub use transformers_hub::CancelToken;

@@ -195,6 +195,7 @@ pub(crate) fn from_pretrained(
         dtypes: dtype.stored,
         transforms: Some(plan.used_transforms),
         files: Some(Arc::new(files)),
+        precision: options.precision,
     };
     Ok(model)
 }
@@ -211,9 +212,16 @@ fn choose_attention(
 
 fn init(config: &AutoConfig, options: &LoadOptions, device: &Device) -> Init {
     Init {
-        std: initializer_range(config),
-        precision: options.precision,
         draws: options.seed.map(Draws::seeded).unwrap_or_default(),
+        ..fresh_init(config, device, options.precision)
+    }
+}
+
+/// How the parameters of a fresh model of `config` are born.
+pub(crate) fn fresh_init(config: &AutoConfig, device: &Device, precision: Precision) -> Init {
+    Init {
+        std: initializer_range(config),
+        precision,
         ..Init::new(device.clone())
     }
 }
@@ -250,6 +258,7 @@ pub(crate) fn from_config(
     let info = model.info_mut();
     info.generation_config = GenerationConfig::from_model_config(config)?;
     info.origin.head = Some(head);
+    info.origin.precision = options.precision;
     Ok(model)
 }
 

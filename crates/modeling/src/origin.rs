@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use transformers_hub::ModelFiles;
+use transformers_ops::Precision;
 use transformers_weights::conversion_mapping::SubModel;
 use transformers_weights::{DType, WeightTransform};
 
 use crate::Head;
-use crate::classes::{ClassFacts, class_name};
+use crate::classes::{ClassFacts, class_name, facts};
 use crate::registry::Family;
 
 /// What is to remember of how a model was made.
@@ -21,6 +22,16 @@ pub(crate) struct Origin {
     pub transforms: Option<Vec<WeightTransform>>,
     /// The repository.
     pub files: Option<Arc<ModelFiles>>,
+    /// How products with its weights are computed.
+    pub precision: Precision,
+}
+
+impl Origin {
+    /// Parameters are rounded to `main` from here on, but for those that the class keeps in f32.
+    pub fn set_dtype(&mut self, main: DType, model_type: &str) {
+        let class = self.head.and_then(|head| class_name(model_type, head));
+        self.dtypes = Dtypes::of(main, &class.map(facts).unwrap_or_default());
+    }
 }
 
 /// The dtype that parameters are rounded to, when they are loaded and when they are saved.

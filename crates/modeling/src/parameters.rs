@@ -50,13 +50,19 @@ impl ParameterPath {
     }
 
     /// Whether this is a [`Weight`](crate::nn::Weight), which may have a dtype of its own.
-    fn is_weight(&self) -> bool {
+    pub(crate) fn is_weight(&self) -> bool {
         self.is_in(WEIGHT_CONTAINER)
     }
 
     /// Whether this is a [`Buffer`](crate::nn::Buffer), which stays in f32.
     pub(crate) fn is_buffer(&self) -> bool {
         self.is_in(BUFFER_CONTAINER)
+    }
+
+    /// Whether this is the table of an [`Embedding`](crate::nn::Embedding).
+    pub(crate) fn is_embedding(&self) -> bool {
+        let embedding = |container: &String| container == "Struct:Embedding";
+        self.containers.iter().any(embedding)
     }
 
     fn is_in(&self, container: &str) -> bool {
