@@ -83,3 +83,32 @@ ENCODER_DECODER = {
         "m2m_100", dict(BART, scale_embedding=False), kind="s2s", labels=True, hidden_states=False
     ),
 }
+
+# Small, for what stands on top.
+T5_HEAD = dict(T5, d_model=12, d_kv=3, d_ff=8, num_layers=1, vocab_size=40)
+BART_HEAD = dict(BART, decoder_layers=1, vocab_size=40)
+
+
+def heads(model_type, config, kinds):
+    """One case for each head of an encoder–decoder."""
+    names = dict(seqcls="classes", tokcls="token_classes", qa="answers")
+    labels = dict(seqcls=dict(num_labels=3), tokcls=dict(num_labels=5))
+    return {
+        f"{model_type}_{names[kind]}": Case(model_type, config | labels.get(kind, {}), kind=kind, hidden_states=False)
+        for kind in kinds
+    }
+
+
+for family in ("t5", "mt5", "umt5"):
+    ENCODER_DECODER |= heads(family, T5_HEAD, ("seqcls", "tokcls", "qa"))
+for family in ("bart", "mbart"):
+    ENCODER_DECODER |= heads(family, BART_HEAD, ("seqcls", "qa"))
+
+# The decoder alone. (The reference makes its cache for as many layers as the encoder has.)
+for family in ("bart", "mbart", "marian", "pegasus", "blenderbot"):
+    ENCODER_DECODER[f"{family}_decoder"] = Case(
+        family,
+        dict(BART_HEAD, encoder_layers=2, decoder_layers=2, max_position_embeddings=32, scale_embedding=True),
+        hidden_states=family == "bart",
+        fewest_ids=2,
+    )

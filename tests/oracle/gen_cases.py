@@ -132,6 +132,9 @@ def model_inputs(case, model, generator):
     padded = slice(0, LEFT_PADDING) if case.pad_left else slice(7, None)
     mask[1, ..., padded] = 0
     ids[1, ..., padded] = config.pad_token_id
+    if case.kind == "seqcls" and config.is_encoder_decoder:
+        # a row is classified by its end of text
+        ids[0, -1] = ids[1, 6] = config.eos_token_id
     inputs = dict(input_ids=ids, attention_mask=mask)
     if (types := getattr(config, "type_vocab_size", 0)) and case.token_types:
         inputs["token_type_ids"] = torch.randint(0, types, ids.shape, generator=generator)

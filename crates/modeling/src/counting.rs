@@ -24,9 +24,9 @@ impl dyn PreTrainedModel + '_ {
     /// The number of parameters, tied ones counted once, and those in quantised blocks by the values that they stand for.
     pub fn num_parameters(&self, options: CountOptions) -> usize {
         let counted = |found: &&Found| {
-            !found.buffer
-                && (found.trainable || !options.only_trainable)
-                && !(found.embedding && options.exclude_embeddings)
+            let frozen = options.only_trainable && !found.trainable;
+            let excluded = options.exclude_embeddings && found.embedding;
+            !(found.buffer || frozen || excluded)
         };
         let found = self.sizes();
         found.iter().filter(counted).map(|found| found.values).sum()

@@ -141,6 +141,11 @@ pub enum ModelError {
         "more than one row needs `pad_token_id` in config.json, to find the last token of each"
     )]
     NoPadToken,
+    #[error(
+        "every row needs the token that ends a text (`eos_token_id` of config.json) equally often, to be classified by \
+         its last one: the tokenizer adds it"
+    )]
+    EndTokens,
     #[error("{rows} rows are no questions of {choices} choices each")]
     Choices { rows: usize, choices: usize },
     #[error("this model gives no `{name}`: load it through the auto class that has it")]

@@ -22,6 +22,9 @@ macro_rules! heads {
         }
 
         impl Head {
+            /// Every one.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
             /// The auto class of this head.
             pub fn auto_class(self) -> &'static str {
                 match self {
@@ -252,4 +255,21 @@ pub(crate) fn family(config: &AutoConfig) -> Result<Family, ModelError> {
             remote_code: config.has_remote_code(),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_family_has_the_heads_of_the_reference() {
+        let mut missing = Vec::new();
+        for (model_type, heads) in supported() {
+            let wanted = Head::ALL
+                .iter()
+                .filter(|head| class_name(model_type, **head).is_some() && !heads.contains(head));
+            missing.extend(wanted.map(|head| format!("{model_type} {}", head.auto_class())));
+        }
+        assert_eq!(missing, [""; 0]);
+    }
 }

@@ -1,6 +1,8 @@
 //! BART (Lewis et al. 2020) and its kin: mBART, Marian, Pegasus, Blenderbot and M2M100. They differ in where norms are and
 //! in how positions are made.
 
+use std::marker::PhantomData;
+
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use transformers_config::{
@@ -9,12 +11,16 @@ use transformers_config::{
 };
 use transformers_ops as ops;
 
+use crate::classes::class_name;
+use crate::nn::heads::{EndTokenClassifier, SpanHead};
 use crate::nn::{
-    Activation, Cache, DecoderStart, Embedding, EncoderDecoder, EncoderDecoderOptions, Init,
-    LayerNorm, Linear, Projections, Sinusoids, Stack, StackPass, Weight, activation,
+    Activation, BaseFamily, Cache, DecoderStart, Embedding, EncoderDecoder, EncoderDecoderOptions,
+    Init, LayerNorm, Linear, Projections, Sinusoids, Stack, StackPass, Weight, activation,
     forward_encoder_decoder,
 };
-use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput, Pretrained, Rows};
+use crate::{
+    Family, Forward, Head, ModelError, ModelInputs, ModelOutput, PreTrainedModel, Pretrained, Rows,
+};
 
 /// All of them.
 pub(crate) fn families() -> [Family; 6] {
@@ -29,7 +35,7 @@ pub(crate) fn families() -> [Family; 6] {
 }
 
 fn family<C: BartLike>() -> Family {
-    Family::new(C::MODEL_TYPE, "model")
+    let mut family = Family::new(C::MODEL_TYPE, "model")
         .tied(&[
             ("lm_head.weight", "model.shared.weight"),
             ("lm_head.weight", "model.decoder.embed_tokens.weight"),
@@ -40,10 +46,46 @@ fn family<C: BartLike>() -> Family {
             let options = of::<C>(config)?;
             Ok(Pretrained::boxed(BartModel::new(&options, init), config))
         })
-        .head(Head::Seq2SeqLM, |config, init| {
-            let model = BartForConditionalGeneration::new(&of::<C>(config)?, init);
-            Ok(Pretrained::boxed(model, config))
-        })
+        .head(Head::Seq2SeqLM, language_model::<C>);
+    let has = |head| class_name(C::MODEL_TYPE, head).is_some();
+    // They denoise: these are the same model.
+    for head in [Head::MaskedLM, Head::PreTraining] {
+        if has(head) {
+            family = family.head(head, language_model::<C>);
+        }
+    }
+    if has(Head::SequenceClassification) {
+        family = family.with::<OnBart<C>, EndTokenClassifier>(Head::SequenceClassification);
+    }
+    if has(Head::QuestionAnswering) {
+        family = family.with::<OnBart<C>, SpanHead>(Head::QuestionAnswering);
+    }
+    family
+}
+
+fn language_model<C: BartLike>(
+    config: &AutoConfig,
+    init: &Init,
+) -> Result<Box<dyn PreTrainedModel>, ModelError> {
+    let model = BartForConditionalGeneration::new(&of::<C>(config)?, init);
+    Ok(Pretrained::boxed(model, config))
+}
+
+/// Both stacks under a head.
+#[derive(Debug)]
+struct OnBart<C>(PhantomData<C>);
+
+impl<C: BartLike> BaseFamily for OnBart<C> {
+    type Config = C;
+    type Model = BartModel;
+
+    fn model(config: &C, _pooler: bool, init: &Init) -> Result<BartModel, ModelError> {
+        Ok(BartModel::new(&config.options()?, init))
+    }
+
+    fn hidden_size(config: &C) -> usize {
+        config.hidden_size()
+    }
 }
 
 fn of<C: BartLike>(config: &AutoConfig) -> Result<BartOptions, ModelError> {
@@ -93,12 +135,18 @@ enum Positions {
 
 /// A config of this kind.
 trait BartLike: ModelConfig {
+    fn hidden_size(&self) -> usize;
+
     fn options(&self) -> Result<BartOptions, ModelError>;
 }
 
 macro_rules! bart_like {
     ($type:ident, $config:ident { $($field:ident: $value:expr,)* } $form:expr) => {
         impl BartLike for $type {
+            fn hidden_size(&self) -> usize {
+                self.d_model
+            }
+
             fn options(&self) -> Result<BartOptions, ModelError> {
                 let $config = self;
                 let form: BartForm = $form;

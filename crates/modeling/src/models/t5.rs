@@ -4,17 +4,23 @@
 //! Field names are the checkpoint's, hence `SelfAttention` and `DenseReluDense`.
 #![allow(non_snake_case)]
 
+use std::marker::PhantomData;
+
 use burn::module::Module;
 use burn::tensor::Tensor;
 use transformers_config::{AutoConfig, MT5Config, ModelConfig, T5Config, UMT5Config};
 use transformers_ops as ops;
 
+use crate::classes::class_name;
+use crate::nn::heads::{EndTokenClassifier, SpanHead, TokenClassifier};
 use crate::nn::{
-    Activation, Cache, DecoderStart, Embedding, EncoderDecoder, EncoderDecoderOptions, Init,
-    Linear, NormForm, Projections, RelativeBuckets, RmsNorm, Stack, StackPass, activation,
+    Activation, BaseFamily, Cache, DecoderStart, Embedding, EncoderDecoder, EncoderDecoderOptions,
+    Init, Linear, NormForm, Projections, RelativeBuckets, RmsNorm, Stack, StackPass, activation,
     encoder_states, forward_encoder_decoder, linears,
 };
-use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput, Pretrained};
+use crate::{
+    Family, Forward, Head, ModelError, ModelInputs, ModelOutput, PreTrainedModel, Pretrained,
+};
 
 /// The three families.
 pub(crate) fn families() -> [Family; 3] {
@@ -26,7 +32,7 @@ pub(crate) fn families() -> [Family; 3] {
 }
 
 fn family<C: T5Like>() -> Family {
-    Family::new(C::MODEL_TYPE, "transformer")
+    let mut family = Family::new(C::MODEL_TYPE, "transformer")
         .tied(&[("lm_head.weight", "shared.weight")])
         .aliases(&[
             ("encoder.embed_tokens.weight", "shared.weight"),
@@ -38,14 +44,65 @@ fn family<C: T5Like>() -> Family {
                 config,
             ))
         })
-        .head(Head::Seq2SeqLM, |config, init| {
-            let model = T5ForConditionalGeneration::new(&of::<C>(config)?, init)?;
-            Ok(Pretrained::boxed(model, config))
-        })
+        .head(Head::Seq2SeqLM, language_model::<C>)
         .head(Head::TextEncoding, |config, init| {
             let model = T5EncoderModel::new(&of::<C>(config)?, init)?;
             Ok(Pretrained::boxed(model, config))
-        })
+        });
+    if class_name(C::MODEL_TYPE, Head::PreTraining).is_some() {
+        family = family.head(Head::PreTraining, language_model::<C>);
+    }
+    family
+        .with::<OnT5<C>, EndTokenClassifier>(Head::SequenceClassification)
+        .with::<OnT5Encoder<C>, TokenClassifier>(Head::TokenClassification)
+        .prefix(Head::QuestionAnswering, "")
+        .with::<OnT5<C>, SpanHead>(Head::QuestionAnswering)
+}
+
+fn language_model<C: T5Like>(
+    config: &AutoConfig,
+    init: &Init,
+) -> Result<Box<dyn PreTrainedModel>, ModelError> {
+    let model = T5ForConditionalGeneration::new(&of::<C>(config)?, init)?;
+    Ok(Pretrained::boxed(model, config))
+}
+
+/// Both stacks under a head: the decoder reads what the encoder reads, one place further to the right.
+#[derive(Debug)]
+struct OnT5<C>(PhantomData<C>);
+
+impl<C: T5Like> BaseFamily for OnT5<C> {
+    type Config = C;
+    type Model = T5Model;
+
+    fn model(config: &C, _pooler: bool, init: &Init) -> Result<T5Model, ModelError> {
+        let options = T5Options {
+            shifts_inputs: true,
+            ..config.options()?
+        };
+        T5Model::new(&options, init)
+    }
+
+    fn hidden_size(config: &C) -> usize {
+        config.hidden_size()
+    }
+}
+
+/// The encoder alone under a head.
+#[derive(Debug)]
+struct OnT5Encoder<C>(PhantomData<C>);
+
+impl<C: T5Like> BaseFamily for OnT5Encoder<C> {
+    type Config = C;
+    type Model = T5EncoderModel;
+
+    fn model(config: &C, _pooler: bool, init: &Init) -> Result<T5EncoderModel, ModelError> {
+        T5EncoderModel::new(&config.options()?, init)
+    }
+
+    fn hidden_size(config: &C) -> usize {
+        config.hidden_size()
+    }
 }
 
 fn of<C: T5Like>(config: &AutoConfig) -> Result<T5Options, ModelError> {
@@ -75,16 +132,24 @@ pub struct T5Options {
     scale_outputs: bool,
     /// Every layer has its own table of positions.
     table_in_every_layer: bool,
+    /// Without ids of its own, the decoder has the encoder's.
+    shifts_inputs: bool,
 }
 
 /// A config of this kind.
 trait T5Like: ModelConfig {
+    fn hidden_size(&self) -> usize;
+
     fn options(&self) -> Result<T5Options, ModelError>;
 }
 
 macro_rules! t5_like {
     ($config:ident, $self:ident, scale_outputs: $scale:expr, table_in_every_layer: $every:expr) => {
         impl T5Like for $config {
+            fn hidden_size(&$self) -> usize {
+                $self.d_model
+            }
+
             fn options(&$self) -> Result<T5Options, ModelError> {
                 let (name, gated) = $self.activation()?;
                 Ok(T5Options {
@@ -105,6 +170,7 @@ macro_rules! t5_like {
                     tie_word_embeddings: $self.tie_word_embeddings,
                     scale_outputs: $scale,
                     table_in_every_layer: $every,
+                    shifts_inputs: false,
                 })
             }
         }
@@ -341,7 +407,7 @@ impl T5Model {
             pad_token_id: options.pad_token_id,
             padding_row: None,
             start: DecoderStart::Token(options.decoder_start_token_id),
-            shifts_inputs: false,
+            shifts_inputs: options.shifts_inputs,
         };
         Ok(Self {
             __: EncoderDecoder::new(stacks, true, around, &options.init(1, init)),

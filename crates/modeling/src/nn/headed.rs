@@ -77,6 +77,8 @@ pub struct HeadOptions {
     pub scores: RowScores,
     /// The token that fills shorter rows.
     pub pad_token_id: Option<u32>,
+    /// The token that ends a text.
+    pub eos_token_id: Option<u32>,
     /// Whether a decoder's head for tokens has a bias.
     pub token_classification_bias: bool,
     /// The standard deviation of fresh weights.
@@ -110,6 +112,7 @@ impl HeadOptions {
         };
         let complete = AutoConfig::from_typed(typed)?;
         let pad = complete.get("pad_token_id").and_then(|id| id.as_u64());
+        let eos = complete.get("eos_token_id").and_then(|id| id.as_u64());
         let spread = complete.get("initializer_range");
         let bias = config.get("token_classification_bias");
         Ok(Self {
@@ -118,6 +121,7 @@ impl HeadOptions {
             num_labels,
             scores,
             pad_token_id: pad.map(|id| id as u32),
+            eos_token_id: eos.map(|id| id as u32),
             token_classification_bias: bias.and_then(|bias| bias.as_bool()).unwrap_or(true),
             initializer_range: spread.and_then(|std| std.as_f64()).unwrap_or(0.02),
         })

@@ -161,6 +161,64 @@ impl<F: BaseFamily> TaskHead<F> for FirstTokenClassifier {
     }
 }
 
+/// The class of a row by the decoder's state at the last end of text in the encoder's ids, through two layers:
+/// `classification_head.dense` and `classification_head.out_proj`.
+#[derive(Module, Debug)]
+pub struct EndTokenClassifier {
+    classification_head: DenseOut,
+    eos_token_id: Option<u32>,
+    #[module(skip)]
+    scores: RowScores,
+}
+
+impl<F: BaseFamily> TaskHead<F> for EndTokenClassifier {
+    fn new(_: &F::Config, options: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
+        let hidden = options.hidden_size;
+        Ok(Self {
+            classification_head: DenseOut {
+                dense: Linear::new(hidden, hidden, true, init),
+                out_proj: Linear::new(hidden, options.num_labels, true, init),
+            },
+            eos_token_id: options.eos_token_id,
+            scores: options.scores,
+        })
+    }
+
+    fn forward(
+        &self,
+        _base: &F::Model,
+        output: ModelOutput,
+        inputs: &ModelInputs,
+    ) -> Result<ModelOutput, ModelError> {
+        let (hidden, rest) = states(output)?;
+        let hidden = at_end_of_text(hidden, inputs, self.eos_token_id)?;
+        let inner = self.classification_head.dense.forward(hidden).tanh();
+        let logits = self.classification_head.out_proj.forward(inner);
+        by_row(logits, rest, inputs, self.scores)
+    }
+}
+
+/// The state of each row's last `eos`: `[batch, seq, hidden]` to `[batch, hidden]`.
+fn at_end_of_text(
+    hidden: Tensor<3>,
+    inputs: &ModelInputs,
+    eos: Option<u32>,
+) -> Result<Tensor<2>, ModelError> {
+    let [batch, seq, size] = hidden.dims();
+    let count = |row: &[u32]| row.iter().filter(|id| Some(**id) == eos).count();
+    let counts: Vec<usize> = inputs.input_ids.iter().map(count).collect();
+    if counts.iter().any(|count| *count != counts[0]) || inputs.input_ids.dims() != [batch, seq] {
+        return Err(ModelError::EndTokens);
+    }
+    let mut rows = Vec::with_capacity(batch);
+    for (index, row) in inputs.input_ids.iter().enumerate() {
+        let last = row.iter().rposition(|id| Some(*id) == eos);
+        rows.push((index * seq + last.ok_or(ModelError::EndTokens)?) as i64);
+    }
+    let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [batch]), &hidden.device());
+    Ok(hidden.reshape([batch * seq, size]).select(0, rows))
+}
+
 /// Where an answer begins and ends.
 #[derive(Module, Debug)]
 pub struct SpanHead {
