@@ -290,6 +290,14 @@ impl AutoConfig {
             .next()
     }
 
+    /// Whether the family's configurations are those of encoder–decoders unless they say otherwise.
+    fn is_encoder_decoder_by_default(&self) -> bool {
+        let name = ("model_type".to_owned(), self.model_type.clone().into());
+        let bare = Self::from_object([name].into_iter().collect());
+        let bare = bare.and_then(|bare| bare.completed());
+        bare.is_ok_and(|bare| bare.get("is_encoder_decoder") == Some(&json!(true)))
+    }
+
     /// The text of `config.json`.
     pub fn to_json_string(&self) -> String {
         let mut tree = self.tree.clone();
@@ -301,11 +309,14 @@ impl AutoConfig {
             // Another family may have declared any of them as a field of its own.
             None => None,
         };
+        let encoder_decoder = self.is_encoder_decoder_by_default();
         tree.retain(|key, value| {
             let key = key.as_str();
             let is_generation = fields
                 .is_some_and(|fields| GENERATION_KEYS.contains(&key) && !fields.contains(&key));
-            !is_generation && !PRIVATE_KEYS.contains(&key) && !is_base_default(key, value)
+            // Where the family's own default is another one, it is said.
+            let own = key == "is_encoder_decoder" && encoder_decoder;
+            !is_generation && !PRIVATE_KEYS.contains(&key) && (own || !is_base_default(key, value))
         });
         tree.insert("transformers_version".into(), REFERENCE_VERSION.into());
         json::to_string(&tree)

@@ -21,7 +21,7 @@ use crate::erased::Restore;
 use crate::origin::{Dtypes, sub_models};
 use crate::parameters::ParameterPath;
 use crate::registry::family;
-use crate::{ModelError, PreTrainedModel, Precision};
+use crate::{Head, ModelError, PreTrainedModel, Precision};
 
 /// How `save_pretrained` writes a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +101,12 @@ impl dyn PreTrainedModel + '_ {
         config.set("dtype", self.info().origin.dtypes.main.name());
         if let Some(class) = self.class_name() {
             config.set("architectures", vec![class]);
+        }
+        // Start and end of an answer are two labels, however many the family has by default.
+        let answers = self.info().origin.head == Some(Head::QuestionAnswering);
+        if answers && self.info().config.get("id2label").is_none() {
+            config.set("id2label", serde_json::Value::Null);
+            config.set("label2id", serde_json::Value::Null);
         }
         Ok(config)
     }

@@ -12,11 +12,13 @@ use transformers_config::{
 use transformers_ops as ops;
 
 use crate::classes::class_name;
+use crate::loss::token_loss;
+use crate::nn::check_room;
 use crate::nn::heads::{EndTokenClassifier, SpanHead};
 use crate::nn::{
-    Activation, BaseFamily, Cache, DecoderStart, Embedding, EncoderDecoder, EncoderDecoderOptions,
-    Init, LayerNorm, Linear, Projections, Sinusoids, Stack, StackPass, Weight, activation,
-    forward_encoder_decoder,
+    Activation, BaseFamily, Cache, CacheLayout, DecoderStart, Embedding, EncoderDecoder,
+    EncoderDecoderOptions, Init, LayerNorm, Linear, Projections, Sinusoids, Stack, StackPass,
+    Weight, activation, forward_encoder_decoder,
 };
 use crate::{
     Family, Forward, Head, ModelError, ModelInputs, ModelOutput, PreTrainedModel, Pretrained, Rows,
@@ -53,6 +55,12 @@ fn family<C: BartLike>() -> Family {
         if has(head) {
             family = family.head(head, language_model::<C>);
         }
+    }
+    if has(Head::CausalLM) {
+        family = family.head(Head::CausalLM, |config, init| {
+            let model = BartForCausalLM::new(&of::<C>(config)?, init);
+            Ok(Pretrained::boxed(model, config))
+        });
     }
     if has(Head::SequenceClassification) {
         family = family.with::<OnBart<C>, EndTokenClassifier>(Head::SequenceClassification);
@@ -341,8 +349,9 @@ impl BartLayer {
         let x = self.around(&self.self_attn_layer_norm, x, |x| {
             own.to_itself(x, index, pass)
         });
-        let x = match (&self.encoder_attn, &self.encoder_attn_layer_norm) {
-            (Some(attention), Some(norm)) => self.around(norm, x, |x| {
+        let cross = (&self.encoder_attn, &self.encoder_attn_layer_norm);
+        let x = match cross {
+            (Some(attention), Some(norm)) if pass.encoder.is_some() => self.around(norm, x, |x| {
                 attention.projections().to_encoder(x, index, pass)
             }),
             _ => x,
@@ -525,4 +534,100 @@ impl Forward for BartForConditionalGeneration {
     }
 
     forward_encoder_decoder!(model.__);
+}
+
+#[derive(Module, Debug)]
+struct BartDecoderWrapper {
+    decoder: BartStack,
+}
+
+/// The decoder alone, which attends to its own tokens only: logits `[batch, seq, vocab]`.
+#[derive(Module, Debug)]
+pub struct BartForCausalLM {
+    model: BartDecoderWrapper,
+    /// `None`: tied to the embedding.
+    lm_head: Option<Linear>,
+    #[module(skip)]
+    around: EncoderDecoderOptions,
+}
+
+impl BartForCausalLM {
+    /// The decoder and its output layer.
+    pub fn new(options: &BartOptions, init: &Init) -> Self {
+        let init = &options.init(init);
+        let mut options = options.clone();
+        // Marian's sinusoids are in the files of this model.
+        if options.form.positions == Positions::Computed {
+            options.form.positions = Positions::Stored;
+        }
+        let around = options.around.clone();
+        let (hidden, vocab) = (around.hidden_size, around.decoder_vocab_size);
+        let decoder = BartStack {
+            embed_tokens: Some(Embedding::new(vocab, hidden, init)),
+            ..BartStack::new(&options, true, init)
+        };
+        let head = || Linear::new(hidden, vocab, false, init);
+        Self {
+            model: BartDecoderWrapper { decoder },
+            lm_head: (!options.tie_word_embeddings).then(head),
+            around,
+        }
+    }
+
+    fn words(&self) -> &Embedding {
+        let words = self.model.decoder.embed_tokens.as_ref();
+        words.expect("the decoder has a table of its own")
+    }
+}
+
+impl Forward for BartForCausalLM {
+    fn forward(
+        &self,
+        inputs: &ModelInputs,
+        cache: Option<&mut dyn Cache>,
+    ) -> Result<ModelOutput, ModelError> {
+        let past = cache.as_ref().map_or(0, |cache| cache.seq_len());
+        let seq = inputs.input_ids.dims()[1];
+        inputs.check(self.around.decoder_vocab_size, past)?;
+        check_room(cache.as_deref(), seq)?;
+        if let Some(max) = self.around.max_positions.filter(|max| past + seq > *max) {
+            let len = past + seq;
+            return Err(ModelError::TooLong { len, max });
+        }
+        let words = self.words();
+        let mut embedded = words.forward(inputs.input_ids.to_tensor(&words.weight.device()));
+        if let Some(scale) = self.around.embedding_scale {
+            embedded = embedded * scale;
+        }
+        let cache = cache.map(|cache| cache as &mut dyn Cache);
+        let pass = StackPass::decoder_alone(inputs, cache);
+        let states = pass.run(&self.model.decoder, embedded)?.states;
+        let labels = inputs.label_ids()?;
+        let keep = match labels {
+            Some(_) => seq,
+            None => inputs.logits_to_keep.unwrap_or(seq).clamp(1, seq),
+        };
+        let hidden = states.last.narrow(1, seq - keep, keep);
+        let logits = match &self.lm_head {
+            Some(head) => head.forward(hidden),
+            None => words.logits(hidden),
+        };
+        // As the reference: the labels are those of the positions, and not of the next ones.
+        let loss = labels.map(|labels| token_loss(logits.clone(), labels));
+        Ok(ModelOutput {
+            loss: loss.transpose()?,
+            logits: Some(logits),
+            hidden_states: states.all,
+            attentions: states.attentions,
+            ..ModelOutput::default()
+        })
+    }
+
+    fn cache_layout(&self) -> Option<CacheLayout> {
+        Some(CacheLayout::new(vec![None; self.model.decoder.layers()]))
+    }
+
+    fn context_length(&self) -> Option<usize> {
+        self.around.max_positions
+    }
 }

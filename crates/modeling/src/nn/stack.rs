@@ -52,7 +52,7 @@ pub struct EncoderStates {
 }
 
 /// What one stack gives.
-pub(super) struct StackOutput {
+pub(crate) struct StackOutput {
     /// The states, and the weights of attention among the stack's own tokens.
     pub states: States,
     /// The weights of attention to the encoder's states.
@@ -84,6 +84,16 @@ impl<'a> StackPass<'a> {
         }
     }
 
+    /// A pass of a decoder that attends to its own tokens only.
+    pub(crate) fn decoder_alone(inputs: &'a ModelInputs, cache: Option<&'a mut dyn Cache>) -> Self {
+        let pass = Self::new(inputs, None, cache);
+        let mask = Mask::causal().after(pass.past);
+        Self {
+            mask: mask.with_padding(inputs.tokens(0)),
+            ..pass
+        }
+    }
+
     /// Keeps `hidden`, the input of a layer, if states were asked for.
     pub fn record(&mut self, hidden: &Tensor<3>) {
         if let Some(states) = &mut self.states {
@@ -91,7 +101,7 @@ impl<'a> StackPass<'a> {
         }
     }
 
-    pub(super) fn run(
+    pub(crate) fn run(
         mut self,
         stack: &impl Stack,
         embedded: Tensor<3>,
