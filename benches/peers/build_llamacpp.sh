@@ -20,7 +20,7 @@ fi
 
 cmake -G Ninja -S "$package/vendor/llama.cpp" -B "$build" -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
   -DBUILD_SHARED_LIBS=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF
-# llama-bench first: the others are for comparing answers, not speed
-cmake --build "$build" --target llama-bench
+# The benches first: the others are for comparing answers, not speed
+cmake --build "$build" --target llama-bench llama-batched-bench
 echo "as in llama-cpp-python $version" > "$build/VERSION"
 cmake --build "$build" --target llama-quantize llama-perplexity llama-completion

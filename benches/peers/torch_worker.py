@@ -8,6 +8,7 @@ from time import perf_counter
 import torch
 import transformers
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, DynamicCache, EncoderDecoderCache
+from transformers import StoppingCriteriaList
 
 from worker import SENTENCES, serve
 
@@ -114,6 +115,28 @@ def answer(model, type, tokens, depth):
     return tokens / seconds(steps)
 
 
+def concurrent(model, type, requests, tokens, new, give):
+    """Requests of one length as one batch: nothing is faster there. All have their first token at once."""
+    model = decoder(model, type)
+    ids, first = random_ids(model, requests, tokens), []
+    start = perf_counter()
+
+    def note(ids, scores):
+        first.append(perf_counter() - start)
+        return torch.zeros(requests, dtype=torch.bool)
+
+    model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=new,
+        min_new_tokens=new,
+        do_sample=False,
+        stopping_criteria=StoppingCriteriaList([note]),
+    )
+    total = perf_counter() - start
+    return 1e3 * first[0] if give == "first" else requests * (tokens + new) / total
+
+
 def load(model, type):
     """From the folder to the logits of one token."""
 
@@ -138,5 +161,7 @@ if __name__ == "__main__":
     with torch.inference_mode():
         serve(
             f"torch {torch.__version__}, transformers {transformers.__version__}",
-            dict(prompt=prompt, decode=decode, load=load, embed=embed, encode=encode, answer=answer),
+            dict(
+                prompt=prompt, decode=decode, load=load, embed=embed, encode=encode, answer=answer, concurrent=concurrent
+            ),
         )

@@ -13,7 +13,7 @@ use transformers_modeling::{
     ModelOutput, PreTrainedModel, Precision, Rows,
 };
 
-use crate::{Case, CaseError, Kind, gradients, saved};
+use crate::{Case, CaseError, Kind, batched, gradients, saved};
 
 /// One comparison.
 #[derive(Debug, Clone)]
@@ -87,7 +87,7 @@ impl std::fmt::Display for Outcome {
 }
 
 /// The columns of the table, in order.
-pub const CHECKS: [&str; 13] = [
+pub const CHECKS: [&str; 14] = [
     "logits",
     "encoder",
     "hidden",
@@ -100,6 +100,7 @@ pub const CHECKS: [&str; 13] = [
     "fast",
     "greedy",
     "no cache",
+    "batched",
     "saved",
 ];
 
@@ -138,6 +139,14 @@ pub fn run(case: &Case, device: DeviceSpec) -> Result<Vec<Check>, CaseError> {
         checks.push(greedy_check(case, model.as_ref(), true)?);
         if case.reference.cache_equals_nocache == Some(true) {
             checks.push(greedy_check(case, model.as_ref(), false)?);
+        }
+        if case.reference.kind == Kind::Lm {
+            let near = 10.0 * tolerance(case, largest(&case.tensors.values("logits")?));
+            let prompt = case.tensors.ids("input_ids")?;
+            checks.push(Check {
+                name: "batched",
+                outcome: batched::check(model.as_ref(), prompt.row(0), near)?,
+            });
         }
     }
     checks.push(saved::check(case, device)?);

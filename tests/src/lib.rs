@@ -1,6 +1,7 @@
 //! Conformance with the reference: cases on disk, and how our outputs are compared with them.
 #![forbid(unsafe_code)]
 
+mod batched;
 mod case;
 pub mod conformance;
 mod gradients;

@@ -70,10 +70,11 @@ fn a_large_error_is_missed_by_no_check() {
     let name = "model.layers.0.self_attn.q_proj.weight";
     let folder = damaged("llama", name, |weight| weight * 3.0);
     let checks = run(&Case::open(folder.path()).unwrap(), DeviceSpec::Cpu).unwrap();
-    // Fast arithmetic is held against our own exact one, of the same weights, and what is saved against what was loaded.
+    // Fast arithmetic is held against our own exact one, of the same weights, what is saved against what was loaded, and
+    // many sequences at once against each alone.
     let names = checks.iter().map(|check| check.name);
     let all: Vec<_> = names
-        .filter(|name| !["fast", "saved"].contains(name))
+        .filter(|name| !["batched", "fast", "saved"].contains(name))
         .collect();
     assert_eq!(missed(&checks), all);
 }

@@ -1,5 +1,6 @@
 //! `transformers bench`: how fast a model reads and writes on this machine.
 
+mod concurrent;
 mod decoding;
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ Examples:
   transformers bench --model ./model.gguf -p 512 -n 128 -d 0,2048 -r 5
   transformers bench --model ./model.gguf -p 0 -n 128 --decoding
   transformers bench --model sentence-transformers/all-MiniLM-L6-v2 -b 32 -s 128
+  transformers bench --model ./model.gguf --concurrent 16 -p 128 -n 64 --prefix 512
   transformers bench --limits")]
 pub struct Arguments {
     #[command(flatten)]
@@ -94,6 +96,30 @@ pub struct Arguments {
     /// costs beside computing it
     #[arg(long)]
     decoding: bool,
+    /// So many requests at once through the batching engine, each of the first length of prompts and of new tokens; in
+    /// tokens per second of all prompts and answers together
+    #[arg(long, value_name = "N", conflicts_with = "batch")]
+    concurrent: Option<usize>,
+
+    /// Tokens that all these prompts begin with
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "concurrent")]
+    prefix: usize,
+
+    /// These requests one after the other, without the engine
+    #[arg(long, requires = "concurrent")]
+    one_by_one: bool,
+
+    /// Their prefix is computed for each of them
+    #[arg(long, requires = "concurrent", conflicts_with = "one_by_one")]
+    no_sharing: bool,
+
+    /// Scores that depend on nothing else
+    #[arg(long, requires = "concurrent", conflicts_with = "one_by_one")]
+    deterministic: bool,
+
+    /// Draw their tokens, at this temperature
+    #[arg(long, value_name = "T", requires = "concurrent")]
+    temperature: Option<f64>,
 
     /// Measure what the machine can do at best: memory reads and f32 arithmetic
     #[arg(long)]
@@ -110,7 +136,10 @@ enum Format {
 pub fn run(arguments: &Arguments) -> Result {
     match &arguments.model {
         _ if arguments.limits => limits(arguments),
-        Some(model) => timed(arguments, model),
+        Some(model) => match arguments.concurrent {
+            Some(requests) => concurrent::run(arguments, model, requests),
+            None => timed(arguments, model),
+        },
         None => Err(Failure::Usage("give a --model, or --limits".to_owned())),
     }
 }

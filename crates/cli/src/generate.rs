@@ -21,6 +21,7 @@ use crate::failure::{Failure, Result};
 use crate::interrupt::{INTERRUPTED, cancel_on_interrupt};
 use crate::model::{Kind, ModelArguments};
 use crate::output::print;
+use crate::prompts_file;
 use crate::stats::{self, Stats};
 
 /// The longest answer where nobody says how long.
@@ -35,6 +36,7 @@ Examples:
   transformers generate --model HuggingFaceTB/SmolLM2-135M-Instruct --chat 'Who wrote Emma?'
   transformers generate --model Qwen/Qwen3-0.6B --chat 'Write a haiku.' --temperature 0.7 --seed 1
   transformers generate --model ./model.gguf --prompt 'Once upon a time' --stop '.' --stats
+  transformers generate --model Qwen/Qwen3-0.6B --prompts-file questions.jsonl > answers.jsonl
   transformers generate --model Qwen/Qwen3-0.6B --chat 'Is 7 prime?' --choice yes --choice no
   transformers generate --model Qwen/Qwen3-8B --assistant Qwen/Qwen3-0.6B --chat 'Write a story.'
   transformers generate --model ./model.gguf --prompt-cache book.safetensors < book.txt
@@ -57,9 +59,14 @@ pub struct Arguments {
     )]
     system: Option<String>,
 
+    /// A prompt on every line, all of which are continued at once; in a .jsonl file, an object with `prompt`, or `chat`
+    /// and perhaps `system`. Prints an object for each line, in their order
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "chat"])]
+    prompts_file: Option<PathBuf>,
+
     /// Say at the end, on stderr, which file was used, how long it took and how much memory
     #[arg(long)]
-    stats: bool,
+    pub stats: bool,
 
     #[command(flatten)]
     model: ModelArguments,
@@ -73,17 +80,17 @@ pub struct Arguments {
     assistant: Option<String>,
 
     #[command(flatten)]
-    sampling: Sampling,
+    pub sampling: Sampling,
 
     #[command(flatten)]
-    constraint: ConstraintArguments,
+    pub constraint: ConstraintArguments,
 }
 
 /// What the answer must look like.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Structured output")]
 #[group(multiple = false)]
-struct ConstraintArguments {
+pub struct ConstraintArguments {
     /// The answer is JSON of this schema: a file, or the schema itself
     #[arg(long, value_name = "SCHEMA")]
     json_schema: Option<String>,
@@ -126,7 +133,7 @@ impl ConstraintArguments {
     }
 
     /// As processors of the generation: none, or one.
-    fn processors(
+    pub fn processors(
         &self,
         tokenizer: &Tokenizer,
         config: &GenerationConfig,
@@ -142,7 +149,7 @@ impl ConstraintArguments {
 /// How tokens are chosen. What is not given here comes from the model's `generation_config.json`.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Generation")]
-struct Sampling {
+pub struct Sampling {
     /// The largest number of new tokens [default: the model's, or 256]
     #[arg(long, value_name = "N")]
     max_new_tokens: Option<usize>,
@@ -198,7 +205,7 @@ struct Sampling {
 
     /// The same seed draws the same tokens [default: another seed each time]
     #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    pub seed: Option<u64>,
 
     /// A text that ends the answer; may be given several times
     #[arg(long, value_name = "TEXT")]
@@ -234,14 +241,22 @@ impl Sampling {
 }
 
 pub fn run(arguments: &Arguments, start: Instant) -> Result {
-    let text = text(arguments)?;
+    // Whoever forgot the prompt is told before anything is loaded.
+    let text = match arguments.prompts_file {
+        Some(_) => None,
+        None => Some(text(arguments)?),
+    };
     let begin = Instant::now();
     let options = arguments.model.load_options();
     let files = ModelFiles::resolve(&arguments.model.model, &options.hub)?;
     let tokenizer = AutoTokenizer::from_files(&files)?;
-    let ids = text.encode(&tokenizer)?;
+    let ids = text.map(|text| text.encode(&tokenizer)).transpose()?;
     let kind = Kind::of(&AutoConfig::from_files(&files)?);
     let model = kind.load(&files, &options)?;
+    if let Some(file) = &arguments.prompts_file {
+        return prompts_file::run(arguments, file, &tokenizer, &*model);
+    }
+    let ids = ids.unwrap_or_default();
     let load = begin.elapsed();
     let assistant = arguments.assistant.as_deref();
     let assistant = assistant.map(|name| Assistant::load(name, &options, &tokenizer));
@@ -318,7 +333,7 @@ fn prompt_cache(
 }
 
 /// What the model gets to read.
-enum Text<'a> {
+pub enum Text<'a> {
     Raw(String),
     Chat {
         system: Option<&'a str>,
@@ -348,7 +363,7 @@ fn text(arguments: &Arguments) -> Result<Text<'_>> {
 }
 
 impl Text<'_> {
-    fn encode(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+    pub fn encode(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
         let (system, user) = match self {
             Self::Raw(text) => return Ok(tokenizer.encode(text, true)?),
             Self::Chat { system, user } => (system, user),
@@ -419,7 +434,8 @@ fn stream(
     Ok(generated)
 }
 
-fn config(arguments: &Arguments, model: &dyn PreTrainedModel) -> GenerationConfig {
+/// The settings of the command line.
+pub fn config(arguments: &Arguments, model: &dyn PreTrainedModel) -> GenerationConfig {
     let mut config = arguments.sampling.config();
     let of_model = &model.info().generation_config;
     if of_model.max_new_tokens.is_none() && of_model.max_length.is_none() {
@@ -428,7 +444,8 @@ fn config(arguments: &Arguments, model: &dyn PreTrainedModel) -> GenerationConfi
     config
 }
 
-fn random_seed() -> u64 {
+/// Another one each time.
+pub fn random_seed() -> u64 {
     // The keys of a hash map are the randomness that the standard library has.
     RandomState::new().build_hasher().finish()
 }

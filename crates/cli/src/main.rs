@@ -16,6 +16,7 @@ mod interrupt;
 mod model;
 mod output;
 mod progress;
+mod prompts_file;
 mod source;
 mod stats;
 mod tokenize;

@@ -522,3 +522,46 @@ fn every_kind_of_model_is_timed() {
         assert!(rows[0]["sentences_per_s"].as_f64().unwrap() > 0.0);
     }
 }
+
+#[test]
+fn a_file_of_prompts_is_answered_line_by_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let jsonl = format!("{{\"prompt\": \"The capital of\"}}\n\n{{\"chat\": \"{QUESTION}\"}}\n");
+    let generate = |file: &str| {
+        let arguments = ["generate", "--model", "MODEL", "--prompts-file", file];
+        command(&arguments).output().unwrap()
+    };
+    let output = stdout(&generate(&file("prompts.jsonl", &jsonl)));
+    let lines: Vec<Value> = output
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["text"], " France is Paris.");
+    assert_eq!(lines[0]["line"], 1);
+    assert_eq!(lines[0]["finish_reason"], "eos");
+    assert_eq!(lines[1]["text"], ANSWER.trim_end());
+    assert_eq!(lines[1]["line"], 3);
+
+    let plain = stdout(&generate(&file(
+        "prompts.txt",
+        "The capital of\nThe capital of\n",
+    )));
+    assert_eq!(plain.matches(" France is Paris.").count(), 2);
+
+    let path = file(
+        "wrong.jsonl",
+        "{\"prompt\": \"a\"}\n{\"prompt\": \"a\", \"chat\": \"b\"}\n",
+    );
+    let arguments = ["generate", "--model", "MODEL", "--prompts-file", &path];
+    check_error(
+        &arguments,
+        1,
+        &["wrong.jsonl, line 2: give `prompt`, or `chat`"],
+    );
+}

@@ -21,7 +21,7 @@ use crate::{CancelToken, FinishReason, GenerateError, Generated, Streamer, Timin
 /// The parts of the loop.
 pub(crate) struct Assisted<'r, 'c, 'a> {
     pub settings: &'a Settings,
-    pub sequence: Sequence<'a>,
+    pub sequence: Sequence,
     pub candidates: Box<dyn CandidateGenerator + 'c>,
     pub streamer: Option<&'r mut dyn Streamer>,
     pub logprobs: Option<usize>,

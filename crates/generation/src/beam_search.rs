@@ -21,8 +21,8 @@ const OUT: f32 = -1e9;
 
 /// A sequence that goes on.
 #[derive(Clone)]
-struct Beam<'a> {
-    sequence: Sequence<'a>,
+struct Beam {
+    sequence: Sequence,
     /// Sum of log-probabilities.
     score: f32,
     /// The row of the batch that each new token was computed in.
@@ -32,8 +32,8 @@ struct Beam<'a> {
 }
 
 /// A beam with one more token.
-struct Child<'a> {
-    beam: Beam<'a>,
+struct Child {
+    beam: Beam,
     finished: Option<FinishReason>,
     /// The beam that it comes from, of those of the prompt.
     parent: usize,
@@ -57,8 +57,8 @@ struct Candidate {
 }
 
 /// The beams of one prompt.
-struct Search<'a> {
-    running: Vec<Beam<'a>>,
+struct Search {
+    running: Vec<Beam>,
     best: Vec<Hypothesis>,
     /// Whether what runs may still be better than what has ended.
     improvable: bool,
@@ -69,20 +69,16 @@ struct Search<'a> {
 /// The beams of one call.
 pub(crate) struct BeamSearch<'a> {
     settings: &'a Settings,
-    prompts: Vec<Search<'a>>,
+    prompts: Vec<Search>,
     prompt_len: usize,
     logprobs: Option<usize>,
 }
 
 impl<'a> BeamSearch<'a> {
     /// `sequences`: `num_beams` equal ones for each prompt.
-    pub fn new(
-        settings: &'a Settings,
-        sequences: Vec<Sequence<'a>>,
-        logprobs: Option<usize>,
-    ) -> Self {
+    pub fn new(settings: &'a Settings, sequences: Vec<Sequence>, logprobs: Option<usize>) -> Self {
         let prompt_len = sequences[0].prompt_len;
-        let search = |sequences: &[Sequence<'a>]| Search {
+        let search = |sequences: &[Sequence]| Search {
             running: sequences.iter().cloned().enumerate().map(first).collect(),
             best: sequences.iter().map(nothing).collect(),
             improvable: true,
@@ -147,7 +143,7 @@ impl<'a> BeamSearch<'a> {
     }
 
     fn is_done(&self) -> bool {
-        let full = |search: &Search<'_>| search.best.iter().all(|best| best.finished.is_some());
+        let full = |search: &Search| search.best.iter().all(|best| best.finished.is_some());
         let enough = self.settings.early_stopping == EarlyStopping::WhenEnough(true)
             && self.prompts.iter().all(full);
         let improvable = self.prompts.iter().any(|search| search.improvable);
@@ -186,7 +182,7 @@ impl<'a> BeamSearch<'a> {
 }
 
 /// At first all beams are the same: only one counts.
-fn first<'a>((index, sequence): (usize, Sequence<'a>)) -> Beam<'a> {
+fn first((index, sequence): (usize, Sequence)) -> Beam {
     Beam {
         sequence,
         score: if index == 0 { 0.0 } else { OUT },
@@ -195,7 +191,7 @@ fn first<'a>((index, sequence): (usize, Sequence<'a>)) -> Beam<'a> {
     }
 }
 
-fn nothing(sequence: &Sequence<'_>) -> Hypothesis {
+fn nothing(sequence: &Sequence) -> Hypothesis {
     Hypothesis {
         ids: sequence.ids.clone(),
         score: OUT,
@@ -205,7 +201,7 @@ fn nothing(sequence: &Sequence<'_>) -> Hypothesis {
     }
 }
 
-impl<'a> Search<'a> {
+impl Search {
     /// One token further; gives the beams that those which go on come from. `scores`: log-probabilities; `raw`: how many
     /// of the likeliest tokens to keep, and the model's own scores, where they are wanted; `interrupted`: everything ends
     /// here.
@@ -250,7 +246,7 @@ impl<'a> Search<'a> {
             }
             Ok(child)
         });
-        let mut next: Vec<Child<'a>> = next.collect::<Result<_, GenerateError>>()?;
+        let mut next: Vec<Child> = next.collect::<Result<_, GenerateError>>()?;
         self.end(settings, &next);
         self.continues = next.iter().any(|child| child.finished.is_none());
         for child in &mut next {
@@ -276,7 +272,7 @@ impl<'a> Search<'a> {
         candidate: &Candidate,
         scores: &[f32],
         interrupted: Option<FinishReason>,
-    ) -> Result<Child<'a>, GenerateError> {
+    ) -> Result<Child, GenerateError> {
         let parent = &self.running[candidate.beam];
         let (sequence, finished) = parent.sequence.branch(candidate.token, scores)?;
         Ok(Child {
@@ -314,7 +310,7 @@ impl<'a> Search<'a> {
     }
 
     /// Takes what ended among the best candidates into the list of the best.
-    fn end(&mut self, settings: &Settings, next: &[Child<'a>]) {
+    fn end(&mut self, settings: &Settings, next: &[Child]) {
         let full = settings.early_stopping == EarlyStopping::WhenEnough(true)
             && self.best.iter().all(|best| best.finished.is_some());
         for (index, Child { beam, finished, .. }) in next.iter().enumerate() {

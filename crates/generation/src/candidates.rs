@@ -21,7 +21,7 @@ pub(crate) struct Draft {
 /// Drafts what may follow.
 pub(crate) trait CandidateGenerator {
     /// What may follow `sequence`.
-    fn draft(&mut self, sequence: &Sequence<'_>) -> Result<Draft, GenerateError>;
+    fn draft(&mut self, sequence: &Sequence) -> Result<Draft, GenerateError>;
 
     /// Of `drafted` tokens, `accepted` were kept.
     fn update(&mut self, accepted: usize, drafted: usize) {

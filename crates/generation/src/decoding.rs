@@ -12,8 +12,8 @@ use crate::steps::Steps;
 use crate::{CancelToken, FinishReason, GenerateError, Generated, Streamer, Timing};
 
 /// A sequence with its end.
-struct Row<'a> {
-    sequence: Sequence<'a>,
+struct Row {
+    sequence: Sequence,
     finished: Option<FinishReason>,
     new_len: usize,
     logprobs: Vec<TokenLogprob>,
@@ -22,17 +22,13 @@ struct Row<'a> {
 /// All sequences of one call.
 pub(crate) struct Batch<'a> {
     settings: &'a Settings,
-    rows: Vec<Row<'a>>,
+    rows: Vec<Row>,
     outputs: Outputs,
     logprobs: Option<usize>,
 }
 
 impl<'a> Batch<'a> {
-    pub fn new(
-        settings: &'a Settings,
-        sequences: Vec<Sequence<'a>>,
-        logprobs: Option<usize>,
-    ) -> Self {
+    pub fn new(settings: &'a Settings, sequences: Vec<Sequence>, logprobs: Option<usize>) -> Self {
         let row = |sequence| Row {
             sequence,
             finished: None,
@@ -128,7 +124,7 @@ impl<'a> Batch<'a> {
     }
 
     fn into_generated(self, prompt_len: usize, timing: Timing) -> Generated {
-        let reason = |row: &Row<'_>| row.finished.unwrap_or(FinishReason::Length);
+        let reason = |row: &Row| row.finished.unwrap_or(FinishReason::Length);
         let mut generated = Generated {
             finish_reasons: self.rows.iter().map(reason).collect(),
             new_lens: self.rows.iter().map(|row| row.new_len).collect(),

@@ -115,6 +115,24 @@ pub enum GenerateError {
     CacheConfig { problem: String },
     #[error("this model has a cache of its own: leave out `cache_implementation`")]
     OwnCache,
+    #[error("`{field}` of the batching config is 0: it is at least 1")]
+    BatchingConfig { field: &'static str },
+    #[error("an engine does not take models with an encoder: use `generate`")]
+    NotBatched,
+    #[error("`{field}` is not for requests of an engine: use `generate`, or leave it out")]
+    NotInBatches { field: &'static str },
+    #[error(
+        "the prompt has {len} tokens, and all blocks of the engine hold {max}: raise `num_blocks` or `max_memory`"
+    )]
+    CacheTooSmall { len: usize, max: usize },
+    #[error(
+        "{max} sequences wait already: try again when some have ended, or raise `max_queue_size`"
+    )]
+    QueueFull { max: usize },
+    #[error("the engine has stopped")]
+    EngineStopped,
+    #[error("the request ended in a panic: {0}")]
+    Panicked(String),
     #[error("this model does not decode: it has no cache")]
     NotADecoder,
     #[error("the streamer failed: {0}")]

@@ -148,7 +148,7 @@ impl<M: PreTrainedModel + ?Sized> Generate for M {
             }
             (1, Some(candidates)) => {
                 let count = sequences.len();
-                let [sequence] = <[Sequence<'_>; 1]>::try_from(sequences)
+                let [sequence] = <[Sequence; 1]>::try_from(sequences)
                     .map_err(|_| GenerateError::AssistantNeedsOneSequence { count })?;
                 let assisted = Assisted {
                     settings: &settings,

@@ -48,9 +48,9 @@ impl<'m, M: PreTrainedModel + ?Sized> Guidance<'m, M> {
     }
 
     /// Moves the scores of `sequences`, `[rows][vocab]`, which become log-probabilities first.
-    pub fn apply<'s, 'a: 's>(
+    pub fn apply<'s>(
         &mut self,
-        sequences: impl Iterator<Item = &'s Sequence<'a>>,
+        sequences: impl Iterator<Item = &'s Sequence>,
         scores: &mut [Vec<f32>],
     ) -> Result<(), GenerateError> {
         let rows: Vec<(Vec<u32>, Option<Vec<u32>>)> =
@@ -73,7 +73,7 @@ impl<'m, M: PreTrainedModel + ?Sized> Guidance<'m, M> {
     }
 
     /// What the second run reads of a sequence, with its mask if there is one.
-    fn row(&self, sequence: &Sequence<'_>) -> (Vec<u32>, Option<Vec<u32>>) {
+    fn row(&self, sequence: &Sequence) -> (Vec<u32>, Option<Vec<u32>>) {
         let new = sequence.new_ids();
         let Some(negative) = &self.negative else {
             let ids = &sequence.ids[sequence.prompt_len - 1..];

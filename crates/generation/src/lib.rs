@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod assisted;
+pub mod batching;
 mod beam_search;
 mod cache;
 mod candidates;
@@ -29,6 +30,10 @@ mod streamers;
 mod synth_id_detector;
 mod typed;
 
+pub use batching::{
+    ContinuousBatchingConfig, ContinuousBatchingManager, Engine, GenerationEvent, GenerationOutput,
+    Request, RequestId, generate_batch,
+};
 pub use error::GenerateError;
 pub use generate::{Generate, GenerateOptions};
 pub use grammar::{Constraint, Grammar, GrammarCompiler};

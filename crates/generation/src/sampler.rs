@@ -3,7 +3,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use crate::processors::softmax;
+use crate::processors::{largest, softmax};
 
 /// How a token is chosen from processed scores.
 #[derive(Debug, Clone, Copy)]
@@ -41,13 +41,9 @@ impl Sampler {
 
 /// The first of the highest scores.
 fn argmax(scores: &[f32]) -> u32 {
-    let mut best = 0;
-    for (index, score) in scores.iter().enumerate() {
-        if *score > scores[best] {
-            best = index;
-        }
-    }
-    best as u32
+    let best = largest(scores);
+    let first = best.and_then(|best| scores.iter().position(|score| *score == best));
+    first.unwrap_or(0) as u32
 }
 
 /// The indices of the `count` highest scores, the highest first; of equals the first.
@@ -120,5 +116,11 @@ mod tests {
     #[test]
     fn greedy_takes_the_first_of_equals() {
         assert_eq!(Sampler::Greedy.choose(&[1.0, 3.0, 3.0], 0, 0), 1);
+        let mut many: Vec<f32> = (0..100).map(|i| (i * 37 % 50) as f32).collect();
+        assert_eq!(Sampler::Greedy.choose(&many, 0, 0), 27);
+        assert_eq!(largest(&many), Some(49.0));
+        many[98] = f32::NAN;
+        assert_eq!(largest(&many), None);
+        assert_eq!(largest(&[f32::NEG_INFINITY; 20]), Some(f32::NEG_INFINITY));
     }
 }

@@ -2,14 +2,14 @@
 
 use transformers_tokenization::Tokenizer;
 
-use crate::processors::{LogitsProcessor, Step};
+use crate::processors::{LogitsProcessor, Step, largest};
 use crate::settings::Settings;
 use crate::stopping::{RowStop, StopStrings};
 use crate::{FinishReason, GenerateError, Prompt};
 
 /// One sequence on its way.
 #[derive(Clone)]
-pub(crate) struct Sequence<'a> {
+pub(crate) struct Sequence {
     /// Padding, prompt, new tokens.
     pub ids: Vec<u32>,
     /// How many of the first ids are padding.
@@ -18,18 +18,18 @@ pub(crate) struct Sequence<'a> {
     pub prompt_len: usize,
     /// The prompt's number.
     pub prompt: usize,
-    stop: RowStop<'a>,
+    stop: RowStop,
     processors: Vec<Box<dyn LogitsProcessor>>,
 }
 
-impl<'a> Sequence<'a> {
+impl Sequence {
     /// `rows` sequences for each prompt, one after the other. `given`: what the caller gave, which an encoder reads;
     /// `prompt`: what the decoder continues.
     pub fn of_prompt(
-        settings: &'a Settings,
+        settings: &Settings,
         given: &Prompt,
         prompt: &Prompt,
-        tokenizer: Option<&'a Tokenizer>,
+        tokenizer: Option<&Tokenizer>,
         rows: usize,
     ) -> Result<Vec<Self>, GenerateError> {
         let mut sequences = Vec::new();
@@ -78,16 +78,10 @@ impl<'a> Sequence<'a> {
         for processor in &mut self.processors {
             processor.process(&context, scores);
         }
-        let mut is_nan = false;
-        let mut any = false;
-        for score in scores.iter() {
-            is_nan |= score.is_nan();
-            any |= *score > f32::NEG_INFINITY;
-        }
-        match (is_nan, any) {
-            (true, _) => Err(GenerateError::NotFinite { step }),
-            (false, false) => Err(GenerateError::NothingAllowed { step }),
-            (false, true) => Ok(()),
+        match largest(scores) {
+            None => Err(GenerateError::NotFinite { step }),
+            Some(f32::NEG_INFINITY) => Err(GenerateError::NothingAllowed { step }),
+            Some(_) => Ok(()),
         }
     }
 

@@ -57,14 +57,14 @@ impl<'m, M: PreTrainedModel + ?Sized> Steps<'m, M> {
     }
 
     /// Scores `[rows][vocab]` of the token after `sequences`.
-    pub fn scores<'s, 'a: 's>(
+    pub fn scores<'s>(
         &mut self,
-        sequences: impl Iterator<Item = &'s Sequence<'a>> + Clone,
+        sequences: impl Iterator<Item = &'s Sequence> + Clone,
     ) -> Result<Vec<Vec<f32>>, GenerateError> {
         let len = sequences.clone().next().map_or(0, |row| row.ids.len());
         self.renew(len);
         let cached = self.cached();
-        let fresh = |sequence: &'s Sequence<'a>| &sequence.ids[cached..];
+        let fresh = |sequence: &'s Sequence| &sequence.ids[cached..];
         let ids: Vec<_> = sequences.clone().map(fresh).collect();
         let padded = sequences.clone().any(|sequence| sequence.padding > 0);
         let masks: Option<Vec<_>> = padded.then(|| sequences.map(Sequence::mask).collect());

@@ -1,6 +1,7 @@
 //! When a row ends.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use dyn_clone::DynClone;
 use transformers_tokenization::{DecodeStream, Tokenizer};
@@ -46,22 +47,22 @@ impl StoppingCriteria for ConfidenceCriteria {
 
 /// The stopping criteria of one row.
 #[derive(Clone)]
-pub(crate) struct RowStop<'a> {
-    eos: &'a [u32],
+pub(crate) struct RowStop {
+    eos: Arc<[u32]>,
     max_new_tokens: usize,
-    strings: Option<StopStrings<'a>>,
+    strings: Option<StopStrings>,
     custom: Vec<Box<dyn StoppingCriteria>>,
 }
 
-impl<'a> RowStop<'a> {
+impl RowStop {
     pub fn new(
-        eos: &'a [u32],
+        eos: &[u32],
         max_new_tokens: usize,
-        strings: Option<StopStrings<'a>>,
+        strings: Option<StopStrings>,
         custom: Vec<Box<dyn StoppingCriteria>>,
     ) -> Self {
         Self {
-            eos,
+            eos: eos.into(),
             max_new_tokens,
             strings,
             custom,
@@ -100,25 +101,25 @@ impl<'a> RowStop<'a> {
 /// Strings that end a row as soon as its text contains one that ends in the new text; it stays in the text, as in the
 /// reference. One may begin in the prompt.
 #[derive(Clone)]
-pub(crate) struct StopStrings<'a> {
-    strings: &'a [String],
+pub(crate) struct StopStrings {
+    strings: Arc<[String]>,
     stream: DecodeStream,
     /// The end of the text, as long as the longest string may still need it.
     tail: String,
 }
 
-impl<'a> StopStrings<'a> {
+impl StopStrings {
     /// After the prompt `ids`.
     pub fn new(
-        strings: &'a [String],
-        tokenizer: &'a Tokenizer,
+        strings: &[String],
+        tokenizer: &Tokenizer,
         ids: &[u32],
     ) -> Result<Self, GenerateError> {
         let longest = strings.iter().map(String::len).max().unwrap_or(0);
         // A token has a byte at least, but for those that are left out.
         let begin = ids.len().saturating_sub(longest + 8);
         let mut stop = Self {
-            strings,
+            strings: strings.into(),
             stream: tokenizer.decode_stream(true),
             tail: String::new(),
         };

@@ -6,6 +6,7 @@ use half::{bf16, f16};
 
 use crate::{
     BlockMatrix, Isa, Precision, blocks,
+    determinism::is_deterministic,
     gemm::{self, Words, convert, gemm},
     gemv::{self, gemv},
     pool::Phase,
@@ -184,13 +185,16 @@ enum Way {
 impl Way {
     fn of(isa: Isa, projection: &Projection<'_>, rows: usize, cols: usize) -> Self {
         let precision = projection.precision;
+        let fixed = is_deterministic();
         match projection.weight {
+            // Panels add up in one order, however many rows there are.
+            Weight::Blocks(_) if fixed => Self::Panels(Words::F32),
             Weight::Blocks(w) if blocks::multiplies(isa, rows, precision) => Self::Blocks {
                 precision,
                 len: w.format().block_len(),
             },
             Weight::Blocks(_) => Self::Panels(Words::F32),
-            _ if rows <= gemv::MAX_ROWS => Self::Rows,
+            _ if rows <= gemv::MAX_ROWS && !fixed => Self::Rows,
             Weight::Bf16(_)
                 if precision == Precision::Fast && gemm::multiplies_pairs(isa, cols) =>
             {

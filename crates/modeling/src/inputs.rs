@@ -50,6 +50,9 @@ pub struct ModelInputs {
     pub logits_to_keep: Option<usize>,
     /// Leave a decoder after so many layers, as drafts do. `None`: after all.
     pub early_exit: Option<usize>,
+    /// Compute logits at these positions of every row only, in this order; the reference's `logits_to_keep` as a tensor.
+    /// Decoders alone read it, and not with labels.
+    pub logits_at: Option<Vec<u32>>,
 }
 
 /// The targets of a loss.
@@ -173,6 +176,22 @@ impl ModelInputs {
         match dims(&self.position_ids) {
             Some([1, found]) if found == seq => Ok(()),
             found => expect("position_ids", found, [batch, seq]),
+        }
+    }
+
+    /// Positions for logits, each of which there is.
+    pub(crate) fn checked_positions(&self, positions: &[u32]) -> Result<Rows<u32>, ModelError> {
+        let seq = self.input_ids.dims()[1];
+        match positions.iter().find(|at| **at as usize >= seq) {
+            None if positions.is_empty() || self.labels.is_some() => Err(ModelError::NoOutput {
+                name: "logits (`logits_at` names at least one position, and comes without labels)",
+            }),
+            None => Ok(Rows::row_of(positions.to_vec())),
+            Some(&at) => Err(ModelError::InputShape {
+                name: "logits_at",
+                found: [1, at as usize],
+                expected: [1, seq],
+            }),
         }
     }
 

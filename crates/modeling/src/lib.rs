@@ -49,5 +49,5 @@ pub use resize::ResizeOptions;
 pub use rows::{Rows, select_rows};
 pub use save::SaveOptions;
 pub use transformers_hub::CancelToken;
-pub use transformers_ops::Precision;
+pub use transformers_ops::{Precision, deterministic};
 pub use transformers_weights::ShardSize;

@@ -12,7 +12,7 @@ use transformers_config::{AutoConfig, GenerationConfig};
 use transformers_weights::LoadReport;
 
 use crate::erased::{Erase, ParameterMapper, ParameterVisitor};
-use crate::nn::{AttentionInterface, Cache, CacheImplementation, CacheLayout};
+use crate::nn::{AttentionInterface, Cache, CacheImplementation, CacheLayout, PagedLayout};
 use crate::origin::Origin;
 use crate::parameters::Names;
 use crate::{ModelError, ModelInputs, ModelOutput};
@@ -41,6 +41,12 @@ pub trait Forward {
 
     /// The most tokens that the model can attend to; `None` where its positions have no end.
     fn context_length(&self) -> Option<usize> {
+        None
+    }
+
+    /// What a [`PagedCache`](crate::nn::PagedCache) for the model is like: it then runs rows of several sequences. `None`
+    /// for models that do not.
+    fn paged_layout(&self) -> Option<PagedLayout> {
         None
     }
 
@@ -90,6 +96,9 @@ pub trait PreTrainedModel: Debug + Send + Sync {
 
     /// See [`Forward::context_length`].
     fn context_length(&self) -> Option<usize>;
+
+    /// See [`Forward::paged_layout`].
+    fn paged_layout(&self) -> Option<PagedLayout>;
 
     /// See [`Forward::encode`].
     ///
@@ -214,6 +223,13 @@ impl<M: Module + Forward + Sync + 'static> PreTrainedModel for Pretrained<M> {
 
     fn context_length(&self) -> Option<usize> {
         self.module.context_length()
+    }
+
+    fn paged_layout(&self) -> Option<PagedLayout> {
+        // Other implementations of attention know no blocks.
+        let own = self.info.attention.as_ref();
+        let knows_blocks = own.is_none_or(|attention| attention.name() == "sdpa");
+        self.module.paged_layout().filter(|_| knows_blocks)
     }
 
     fn encode(&self, inputs: &ModelInputs) -> Result<Option<Tensor<3>>, ModelError> {

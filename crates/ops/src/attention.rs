@@ -5,6 +5,7 @@ use transformers_kernels as kernels;
 
 use crate::Mask;
 use crate::host::{flex, floats, heads, on_host, tensor};
+use crate::packed::packed_attention;
 use crate::softmax::softmax;
 
 /// What happens to the scores before the softmax: they are scaled, capped, and the bias is added.
@@ -36,6 +37,9 @@ impl AttentionOptions {
 /// * `k`, `v`: `[batch, kv_heads, kv_len, head_dim]`; `heads` is a multiple of `kv_heads`, and the query heads that
 ///   share a key head are neighbours
 ///
+/// Under a mask [with pages](Mask::with_pages), `k` and `v` are all blocks, `[blocks, kv_heads, block_len, head_dim]`, and a
+/// bias is the same for all queries and as long as the longest sequence.
+///
 /// Any view will do, as long as the features of a head lie next to each other. Gives `[batch, q_len, heads * head_dim]`.
 /// Of a query that sees no key the result is zero on the CPU and the mean of the values elsewhere; nothing should read it,
 /// unless the mask is [with means](Mask::with_means).
@@ -46,6 +50,9 @@ pub fn attention(
     mask: &Mask,
     options: &AttentionOptions,
 ) -> Tensor<3> {
+    if let Some(pages) = mask.pages() {
+        return packed_attention(q, [k, v], pages, mask.window(), options);
+    }
     let AttentionOptions { sinks, bias, .. } = options;
     let extras = sinks.as_ref().is_none_or(on_host) && bias.as_ref().is_none_or(on_host);
     // Padding between tokens takes the place of a bias in the kernel.

@@ -1,11 +1,11 @@
 //! Attention masks: which keys each query sees.
 
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::{MaskFunction, MaskIndex};
+use crate::{MaskFunction, MaskIndex, PageTable};
 
 /// Who sees whom in one forward pass, as a rule and not as a matrix: kernels skip what is hidden. The matrix is made only
 /// where an operation is computed in burn primitives, once for all layers that share the mask.
@@ -19,6 +19,7 @@ pub struct Mask {
     chunk: Option<usize>,
     or: Option<MaskFunction>,
     and: Option<MaskFunction>,
+    pages: Option<Arc<PageTable>>,
     blind_padding: bool,
     means: bool,
     additive: OnceLock<Option<Tensor<4>>>,
@@ -96,6 +97,19 @@ impl Mask {
             None => function,
         });
         Self { and, ..self }
+    }
+
+    /// Sequences packed one after the other into one batch entry, whose keys and values are in blocks. Each query sees its
+    /// own sequence up to itself, narrowed by the window; no other rule applies.
+    #[must_use]
+    pub fn with_pages(self, pages: Arc<PageTable>) -> Self {
+        let pages = Some(pages);
+        Self { pages, ..self }
+    }
+
+    /// Where the keys are, if they are in blocks.
+    pub fn pages(&self) -> Option<&PageTable> {
+        self.pages.as_deref()
     }
 
     /// Padding sees nothing, where queries are keys too.

@@ -17,8 +17,8 @@ pub mod prelude {
 
     pub use crate::config::{AutoConfig, GenerationConfig, StopStrings};
     pub use crate::generation::{
-        CancelToken, FinishReason, Generate, GenerateOptions, Generated, Prompt, Streamer,
-        TextStreamer,
+        CancelToken, ContinuousBatchingConfig, ContinuousBatchingManager, FinishReason, Generate,
+        GenerateOptions, Generated, Prompt, Request, Streamer, TextStreamer, generate_batch,
     };
     pub use crate::hub::{HubOptions, ModelFiles, ModelSource};
     pub use crate::modeling::{

@@ -81,7 +81,7 @@ pub fn open<'a>(
     asked: Option<&[String]>,
 ) -> Result<(Vec<Boxed<'a>>, Vec<Skipped>)> {
     refuse_unknown(asked.unwrap_or_default())?;
-    let mut engines = vec![ours::open(setup)?];
+    let mut engines = vec![ours::open(setup)?, ours::open_one_by_one(setup)?];
     let mut skipped = Vec::new();
     for (name, open) in PEERS {
         if asked.is_some_and(|asked| !asked.iter().any(|one| one == name)) {

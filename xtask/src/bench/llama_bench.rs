@@ -32,6 +32,13 @@ pub fn number(json: &str, key: &str) -> Result<f64> {
     Ok(number.ok_or_else(|| format!("the output has no number `{key}`: {tests}"))?)
 }
 
+/// Tokens per second, prompts and answers together, in the one line that llama-batched-bench writes.
+pub fn batched_speed(output: &str) -> Result<f64> {
+    let line = output.lines().find(|line| line.starts_with('{'));
+    let line = line.ok_or_else(|| format!("no line of JSON in the output: {output:?}"))?;
+    number(&format!("[{line}]"), "speed")
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::rows::Weights;
@@ -54,6 +61,13 @@ mod tests {
         assert_eq!(t5(Task::Write).join(" "), "-p 0 -n 128 -d 512 -r 1 -o json");
         let memory = arguments(Row::Memory { weights });
         assert_eq!(memory.join(" "), "-p 0 -n 128 -d 512 -r 1 -o json");
+    }
+
+    #[test]
+    fn the_speed_of_a_batch_is_read() {
+        let output = "main: n_kv_max = 3072\n{\"pp\": 128, \"pl\": 16, \"speed\": 410.5}\n";
+        assert_eq!(batched_speed(output).ok(), Some(410.5));
+        assert!(batched_speed("nothing").is_err());
     }
 
     #[test]

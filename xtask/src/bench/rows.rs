@@ -20,6 +20,14 @@ pub const SENTENCES: usize = 32;
 
 const BATCHES: [usize; 2] = [1, 32];
 
+/// Requests that come at once.
+const REQUESTS: [usize; 4] = [1, 4, 16, 64];
+
+/// Tokens of a request's own prompt, of its answer, and of the prefix that requests may share.
+pub const REQUEST_PROMPT: usize = 128;
+pub const REQUEST_ANSWER: usize = 64;
+pub const SHARED_PREFIX: usize = 512;
+
 /// What belongs together on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
@@ -35,6 +43,29 @@ pub enum Part {
     Memory,
     /// MiniLM's sentences per second
     Embed,
+    /// Requests that come at once: tokens per second of all prompts and answers together; only if asked for
+    Concurrent,
+    /// When half of these requests, and nearly all of them, have their first token; only if asked for
+    FirstToken,
+}
+
+impl Part {
+    /// What takes long is measured only if somebody asks for it.
+    fn is_in(self, parts: &[Self]) -> bool {
+        match self {
+            Self::Concurrent | Self::FirstToken => parts.contains(&self),
+            _ => parts.is_empty() || parts.contains(&self),
+        }
+    }
+}
+
+/// Requests that come at once, each with a prompt of its own behind perhaps a prefix of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Requests {
+    pub weights: Weights,
+    /// Tokens of the prefix.
+    pub prefix: usize,
+    pub count: usize,
 }
 
 /// How the weights are stored.
@@ -87,6 +118,10 @@ pub enum Row {
     Embed { batch: usize },
     /// Another kind of model.
     Shape { shape: Shape, task: Task },
+    /// All of their tokens per second.
+    Concurrent(Requests),
+    /// When so many percent of them have their first token.
+    FirstToken { requests: Requests, percent: usize },
 }
 
 impl Row {
@@ -96,6 +131,7 @@ impl Row {
             | Self::Prompt { weights, .. }
             | Self::Load { weights }
             | Self::Memory { weights } => weights,
+            Self::Concurrent(requests) | Self::FirstToken { requests, .. } => requests.weights,
             Self::Start | Self::Embed { .. } | Self::Shape { .. } => Weights::F32,
         }
     }
@@ -113,8 +149,12 @@ impl Row {
                 task: Task::Embed { .. },
                 ..
             } => "sentences/s",
-            Self::Decode { .. } | Self::Prompt { .. } | Self::Shape { .. } => "tokens/s",
+            Self::Decode { .. }
+            | Self::Prompt { .. }
+            | Self::Shape { .. }
+            | Self::Concurrent(_) => "tokens/s",
             Self::Load { .. } | Self::Start => "s",
+            Self::FirstToken { .. } => "ms",
             Self::Memory { .. } => "MB",
             Self::Embed { .. } => "sentences/s",
         }
@@ -142,7 +182,10 @@ impl Row {
 
     /// Whether less is better: a time or a size.
     pub fn is_cost(self) -> bool {
-        matches!(self, Self::Load { .. } | Self::Start | Self::Memory { .. })
+        matches!(
+            self,
+            Self::Load { .. } | Self::Start | Self::Memory { .. } | Self::FirstToken { .. }
+        )
     }
 
     /// Memory does not differ from round to round.
@@ -166,7 +209,25 @@ impl fmt::Display for Row {
             Self::Memory { .. } => write!(f, "memory @ {} {weights}", PROMPT + GENERATED),
             Self::Embed { batch } => write!(f, "MiniLM {batch}x{SENTENCE}"),
             Self::Shape { shape, task } => f.write_str(&shape.row(*task)),
+            Self::Concurrent(requests) => write!(f, "{requests}"),
+            Self::FirstToken { requests, percent } => {
+                write!(f, "first token p{percent}, {requests}")
+            }
         }
+    }
+}
+
+impl fmt::Display for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let prefix = match self.prefix {
+            0 => String::new(),
+            prefix => format!("{prefix} shared + "),
+        };
+        let (count, weights) = (self.count, self.weights.name());
+        write!(
+            f,
+            "{count} x ({prefix}{REQUEST_PROMPT} + {REQUEST_ANSWER}) {weights}"
+        )
     }
 }
 
@@ -185,7 +246,7 @@ impl Selection<'_> {
     pub fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
         for part in Part::value_variants() {
-            if self.parts.is_empty() || self.parts.contains(part) {
+            if part.is_in(self.parts) {
                 self.add(*part, &mut rows);
             }
         }
@@ -215,9 +276,28 @@ impl Selection<'_> {
             Part::Memory => rows.extend(each.map(|weights| Row::Memory { weights })),
             Part::Start if self.start => rows.push(Row::Start),
             Part::Start => {}
+            Part::Concurrent => rows.extend(requests(weights).map(Row::Concurrent)),
+            Part::FirstToken => rows.extend(requests(weights).flat_map(|requests| {
+                [50, 99].map(|percent| Row::FirstToken { requests, percent })
+            })),
             Part::Embed => rows.extend(BATCHES.map(|batch| Row::Embed { batch })),
         }
     }
+}
+
+/// All that come at once, for these types.
+fn requests(weights: &[Weights]) -> impl Iterator<Item = Requests> + '_ {
+    let with = |weights| {
+        let with = move |prefix| {
+            REQUESTS.map(|count| Requests {
+                weights,
+                prefix,
+                count,
+            })
+        };
+        [0, SHARED_PREFIX].into_iter().flat_map(with)
+    };
+    weights.iter().copied().flat_map(with)
 }
 
 #[cfg(test)]
@@ -267,6 +347,25 @@ mod tests {
         assert_eq!(names, expected);
         assert_eq!(rows[0].unit(), "sentences/s");
         assert_eq!(rows[3].unit(), "tokens/s");
+    }
+
+    #[test]
+    fn requests_at_once_are_measured_only_if_asked_for() {
+        assert!(
+            !ALL.rows()
+                .iter()
+                .any(|row| matches!(row, Row::Concurrent(_)))
+        );
+        let chosen = Selection {
+            parts: &[Part::Concurrent, Part::FirstToken],
+            weights: &[Weights::Bf16],
+            ..ALL
+        };
+        let names: Vec<String> = chosen.rows().iter().map(Row::to_string).collect();
+        assert_eq!(names.len(), 8 + 16);
+        assert_eq!(names[1], "4 x (128 + 64) bf16");
+        assert_eq!(names[4], "1 x (512 shared + 128 + 64) bf16");
+        assert_eq!(names[8], "first token p50, 1 x (128 + 64) bf16");
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What we want to reach, and whether we did.
 
-use super::engines::ours::OURS;
+use super::engines::ours::{ONE_BY_ONE, OURS};
 use super::limits::LIMIT;
 use super::models::Models;
 use super::rounds::Samples;
-use super::rows::{Row, Weights};
+use super::rows::{Requests, Row, Weights};
 use crate::Result;
 
 /// A wish for our own figure in one row.
@@ -64,6 +64,17 @@ fn ratios(row: Row) -> Vec<Target> {
         },
         Row::Embed { .. } => &[(1.3, "PyTorch"), (1.0, "onnxruntime")],
         Row::Shape { .. } => &[(1.0, "PyTorch")],
+        Row::Concurrent(Requests {
+            count: 16,
+            prefix,
+            weights,
+        }) => match (weights, prefix) {
+            (F32, 0) => &[(3.0, ONE_BY_ONE), (1.2, "llama.cpp")],
+            (Bf16, 0) => &[(2.0, ONE_BY_ONE), (1.2, "llama.cpp")],
+            (Q8_0, 0) => &[(1.4, ONE_BY_ONE), (1.2, "llama.cpp")],
+            _ => &[],
+        },
+        Row::Concurrent(_) | Row::FirstToken { .. } => &[],
         Row::Load { .. } | Row::Start | Row::Memory { .. } => &[],
     };
     wishes

@@ -70,7 +70,7 @@ impl<'m, M: PreTrainedModel + ?Sized> AssistantModel<'m, M> {
     }
 
     /// What the model's own processors and draws make of the assistant's scores.
-    fn same_vocabulary(&mut self, sequence: &Sequence<'_>) -> Result<Draft, GenerateError> {
+    fn same_vocabulary(&mut self, sequence: &Sequence) -> Result<Draft, GenerateError> {
         let mut sequence = sequence.clone();
         let mut draft = Draft::default();
         for _ in 0..self.room(sequence.ids.len()) {
@@ -105,7 +105,7 @@ impl<'m, M: PreTrainedModel + ?Sized> AssistantModel<'m, M> {
     fn scores(
         &mut self,
         text: &[u32],
-        sequence: Option<&Sequence<'_>>,
+        sequence: Option<&Sequence>,
     ) -> Result<Vec<f32>, GenerateError> {
         let same = std::iter::zip(&self.cached, text).take_while(|(a, b)| a == b);
         // The last token is always computed: its logits are wanted.
@@ -164,7 +164,7 @@ impl<'m, M: PreTrainedModel + ?Sized> AssistantModel<'m, M> {
 }
 
 impl<M: PreTrainedModel + ?Sized> CandidateGenerator for AssistantModel<'_, M> {
-    fn draft(&mut self, sequence: &Sequence<'_>) -> Result<Draft, GenerateError> {
+    fn draft(&mut self, sequence: &Sequence) -> Result<Draft, GenerateError> {
         let Some((own, other)) = self.tokenizers else {
             return self.same_vocabulary(sequence);
         };

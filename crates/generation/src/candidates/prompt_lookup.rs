@@ -17,7 +17,7 @@ pub(crate) struct PromptLookup {
 }
 
 impl CandidateGenerator for PromptLookup {
-    fn draft(&mut self, sequence: &Sequence<'_>) -> Result<Draft, GenerateError> {
+    fn draft(&mut self, sequence: &Sequence) -> Result<Draft, GenerateError> {
         Ok(Draft {
             ids: self.follows(&sequence.ids[sequence.padding..]),
             ..Draft::default()

@@ -48,7 +48,7 @@ pub use whisper::{
     AlternatingCodebooks, BarkEosPrioritizer, WhisperNoSpeechDetection, WhisperTimeStamp,
 };
 
-pub(crate) use numbers::{log_softmax, softmax};
+pub(crate) use numbers::{largest, log_softmax, softmax};
 
 /// Where a row stands.
 #[derive(Debug, Clone, Copy)]

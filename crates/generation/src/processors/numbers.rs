@@ -27,6 +27,26 @@ impl LogitsProcessor for InfNanRemove {
     }
 }
 
+/// The largest score; `None` where one is not a number.
+pub(crate) fn largest(scores: &[f32]) -> Option<f32> {
+    // Lanes of their own, so that the compiler makes vectors of them.
+    let (mut max, mut unordered) = ([f32::NEG_INFINITY; 16], [0_u32; 16]);
+    let (chunks, rest) = scores.as_chunks::<16>();
+    for chunk in chunks {
+        for (lane, score) in chunk.iter().enumerate() {
+            max[lane] = if *score > max[lane] {
+                *score
+            } else {
+                max[lane]
+            };
+            unordered[lane] |= u32::from(score.is_nan());
+        }
+    }
+    let any = unordered.contains(&1) || rest.iter().any(|score| score.is_nan());
+    let both = max.iter().chain(rest).copied();
+    (!any).then(|| both.fold(f32::NEG_INFINITY, f32::max))
+}
+
 /// Probabilities of scores, `[vocab]` to `[vocab]`.
 pub(crate) fn softmax(scores: &[f32]) -> Vec<f32> {
     let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);

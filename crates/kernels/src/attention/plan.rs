@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Isa,
+    determinism::is_deterministic,
     pool::{self, Phase},
     shared::SharedMut,
 };
@@ -59,8 +60,24 @@ struct Tile {
 
 impl Plan {
     pub(super) fn new(isa: Isa, problem: &Problem<'_>) -> Self {
+        if is_deterministic() {
+            return Self::fixed(problem);
+        }
         let rows = problem.shape.q_len * problem.group();
         Self::with(isa, problem, rows <= FEW_ROWS)
+    }
+
+    /// Every query alone, with all of its keys: what others see makes no difference.
+    fn fixed(problem: &Problem<'_>) -> Self {
+        let shape = problem.shape;
+        Self {
+            phase: Phase::of_rows(shape.batch * shape.q_len),
+            few: true,
+            queries: 1,
+            tiles: shape.q_len,
+            splits: 1,
+            grain: 1,
+        }
     }
 
     /// `few`: whether keys are read where they lie.

@@ -15,7 +15,8 @@ use transformers_ops as ops;
 use super::check_room;
 use super::{
     Alibi, AttentionPass, BaseFamily, Cache, CacheLayout, Embedding, Init, Linear, Mask, Norm,
-    NormOptions, QueryScale, RecurrentState, RotaryEmbedding, RotaryLayout, RotaryTables, States,
+    NormOptions, PackedBatch, PagedLayout, QueryScale, RecurrentState, RotaryEmbedding,
+    RotaryLayout, RotaryTables, States,
 };
 use crate::loss::{LoadBalancing, causal_lm_loss};
 use crate::{Forward, ModelError, ModelInputs, ModelOutput, Names, Rows};
@@ -225,6 +226,26 @@ impl DecoderOptions {
             .with_means(inputs.reads_padding())
     }
 
+    /// Of one row of several sequences.
+    fn packed_mask(&self, kind: LayerType, batch: &PackedBatch) -> Mask {
+        Mask::causal()
+            .with_window(self.window(kind))
+            .with_pages(batch.pages())
+    }
+
+    /// `None` where a layer keeps more than keys and values, or a token sees later ones.
+    fn paged_layout(&self) -> Option<PagedLayout> {
+        let attention = |kind: &LayerType| {
+            matches!(kind, LayerType::FullAttention | LayerType::SlidingAttention)
+        };
+        let pages = self.layer_types.iter().all(attention) && !self.bidirectional;
+        pages.then(|| PagedLayout {
+            layers: self.layer_types.len(),
+            rotation_changes_beyond: self.rotation_changes_beyond,
+            rotation_stretches: self.rotates_by(&[RopeType::Dynamic, RopeType::Longrope]),
+        })
+    }
+
     /// What to give of the routers in this pass, if anything.
     fn routers(&self, inputs: &ModelInputs) -> Option<RouterOutputs> {
         let asked =
@@ -232,14 +253,19 @@ impl DecoderOptions {
         self.router.filter(asked)
     }
 
+    /// Whether a layer's rotation is of one of these types.
+    fn rotates_by(&self, types: &[RopeType]) -> bool {
+        let of_layer = |kind: &LayerType| {
+            let rope = self.rope_parameters.as_ref()?.for_layer(*kind)?;
+            Some(types.contains(&rope.rope_type))
+        };
+        self.layer_types.iter().filter_map(of_layer).any(|it| it)
+    }
+
     /// A dynamic rotation stretches with the sequence; every other one was made for a length.
     fn context_length(&self) -> Option<usize> {
-        let stretches = |kind: &LayerType| {
-            let rope = self.rope_parameters.as_ref()?.for_layer(*kind)?;
-            Some(rope.rope_type == RopeType::Dynamic)
-        };
-        let any = self.layer_types.iter().filter_map(stretches).any(|it| it);
-        self.max_position_embeddings.filter(|_| !any)
+        self.max_position_embeddings
+            .filter(|_| !self.rotates_by(&[RopeType::Dynamic]))
     }
 
     fn rotary(&self) -> Result<BTreeMap<LayerType, RotaryEmbedding>, ModelError> {
@@ -371,8 +397,15 @@ impl<L: DecoderLayer> Decoder<L> {
         check_room(cache.as_deref(), inputs.input_ids.dims()[1])?;
         let positions = inputs.positions(past)?;
         let mut hidden = self.embed(inputs, &positions)?;
+        let packed = cache.as_ref().and_then(|cache| cache.packed());
         let bias = match &self.options.alibi {
-            Some(alibi) => Some(alibi.bias(&inputs.key_positions(past)?, &hidden.device())),
+            Some(alibi) => {
+                let positions = match &packed {
+                    Some(batch) => batch.key_positions(),
+                    None => inputs.key_positions(past)?,
+                };
+                Some(alibi.bias(&positions, &hidden.device()))
+            }
             None => None,
         };
         let kinds = self.kinds(&positions, inputs, cache.as_deref(), &hidden)?;
@@ -433,18 +466,24 @@ impl<L: DecoderLayer> Decoder<L> {
         hidden: &Tensor<3>,
     ) -> Result<BTreeMap<LayerType, Shared>, ModelError> {
         let device = hidden.device();
+        let packed = cache.and_then(|cache| cache.packed());
         let mut kinds = BTreeMap::new();
         for (layer, &kind) in self.options.layer_types.iter().enumerate() {
             if kinds.contains_key(&kind) {
                 continue;
             }
-            let rotary = match self.rotary.get(&kind) {
-                Some(rotary) => Some(rotary.tables(positions, &device, hidden.dtype())?),
-                None => None,
-            };
+            let dtype = hidden.dtype();
+            let rotary = self.rotary.get(&kind).map(|rotary| match &packed {
+                Some(batch) => rotary.tables_for(positions, batch.lengths(), &device, dtype),
+                None => rotary.tables(positions, &device, dtype),
+            });
+            let rotary = rotary.transpose()?;
             let past = cache.map_or(0, |cache| cache.seq_len());
             let dropped = cache.map_or(0, |cache| cache.dropped(layer));
-            let mask = self.options.mask(kind, past, dropped, inputs);
+            let mask = match &packed {
+                Some(batch) => self.options.packed_mask(kind, batch),
+                None => self.options.mask(kind, past, dropped, inputs),
+            };
             kinds.insert(kind, Shared { rotary, mask });
         }
         Ok(kinds)
@@ -504,6 +543,10 @@ impl<L: DecoderLayer> Forward for Decoder<L> {
 
     fn context_length(&self) -> Option<usize> {
         self.options.context_length()
+    }
+
+    fn paged_layout(&self) -> Option<PagedLayout> {
+        self.options.paged_layout()
     }
 }
 
@@ -588,7 +631,16 @@ impl<L: DecoderLayer> Forward for CausalLM<L> {
             Some(_) => seq,
             None => inputs.logits_to_keep.unwrap_or(seq).clamp(1, seq),
         };
-        let logits = self.logits(hidden.narrow(1, seq - keep, keep));
+        let kept = match &inputs.logits_at {
+            Some(positions) => {
+                let positions = inputs.checked_positions(positions)?;
+                hidden
+                    .clone()
+                    .select(1, positions.to_tensor(&hidden.device()).flatten(0, 1))
+            }
+            None => hidden.narrow(1, seq - keep, keep),
+        };
+        let logits = self.logits(kept);
         let labels = inputs.label_ids()?;
         let loss = labels.map(|labels| causal_lm_loss(logits.clone(), labels));
         let loss = loss.transpose()?;
@@ -623,5 +675,9 @@ impl<L: DecoderLayer> Forward for CausalLM<L> {
 
     fn context_length(&self) -> Option<usize> {
         self.model.options.context_length()
+    }
+
+    fn paged_layout(&self) -> Option<PagedLayout> {
+        self.model.options.paged_layout()
     }
 }

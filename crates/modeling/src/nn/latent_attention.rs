@@ -155,12 +155,12 @@ impl LatentAttention {
         let to_values = up.narrow(2, nope_dim, value_dim).swap_dims(2, 3);
 
         let rotated = q.clone().narrow(3, nope_dim, rope_dim);
-        let q = q.narrow(3, 0, nope_dim).matmul(to_keys);
+        let q = product(q.narrow(3, 0, nope_dim), to_keys);
         let q = Tensor::cat(vec![q, rotated], 3);
         let values = latents.clone().narrow(3, 0, kv_rank);
         let y = context.attend([q, latents, values], &self.scores());
         let y = y.reshape([batch, seq, num_heads, kv_rank]).swap_dims(1, 2);
-        let y = y.matmul(to_values).swap_dims(1, 2);
+        let y = product(y, to_values).swap_dims(1, 2);
         y.reshape([batch, seq, num_heads * value_dim])
     }
 
@@ -206,12 +206,24 @@ impl SelfAttention for LatentAttention {
             Some(cache) => cache.update(context.layer, latents, k).0,
             None => latents,
         };
-        let y = match self.absorbs(seq, latents.dims()[2]) {
+        // Blocks may be anybody's: only what is attended to is looked at.
+        let absorbs = context.mask.pages().is_some() || self.absorbs(seq, latents.dims()[2]);
+        let y = match absorbs {
             true => self.absorbed(q, latents, context),
             false => self.expanded(q, latents, context),
         };
         self.o_proj.forward(y)
     }
+}
+
+/// `[batch, heads, seq, input]` times `[1, heads, input, output]`; where tokens must not make a difference to each other,
+/// one by one.
+fn product(x: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
+    if !ops::is_deterministic() {
+        return x.matmul(weight);
+    }
+    let token = |index| x.clone().narrow(2, index, 1).matmul(weight.clone());
+    Tensor::cat((0..x.dims()[2]).map(token).collect(), 2)
 }
 
 /// Features 0, 2, 4 … first, then 1, 3, 5 …: in queries and keys alike, the order changes no score.

@@ -23,6 +23,7 @@ mod mlp;
 mod moe;
 mod norm;
 mod packing;
+mod paged_cache;
 mod recurrent;
 mod relative_bias;
 mod rope;
@@ -72,6 +73,7 @@ pub use moe::{
 };
 pub use norm::{LayerNorm, Norm, NormForm, NormOptions, PlainNorm, RmsNorm};
 pub use packing::Packing;
+pub use paged_cache::{PackedBatch, PackedSequence, PagedCache, PagedLayout};
 pub use recurrent::{CausalConv1d, FreshStates, MixerLayer, RecurrentState};
 pub use relative_bias::RelativeBuckets;
 pub use rope::{QueryScale, RotaryEmbedding, RotaryLayout, RotaryTables};

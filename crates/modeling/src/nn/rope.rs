@@ -62,18 +62,34 @@ impl RotaryEmbedding {
         device: &Device,
         dtype: DType,
     ) -> Result<RotaryTables, ConfigError> {
-        let length = positions
-            .values()
-            .iter()
-            .max()
-            .map_or(1, |p| *p as usize + 1);
-        let frequencies =
-            self.rope
-                .frequencies(self.head_dim, self.max_position_embeddings, length)?;
+        let last = positions.values().iter().max();
+        let length = last.map_or(1, |last| *last + 1);
+        let lengths = vec![length; positions.values().len()];
+        self.tables_for(positions, &lengths, device, dtype)
+    }
+
+    /// The same with a length for each position: that of the sequence which the token belongs to.
+    pub fn tables_for(
+        &self,
+        positions: &Rows<u32>,
+        lengths: &[u32],
+        device: &Device,
+        dtype: DType,
+    ) -> Result<RotaryTables, ConfigError> {
+        let of_length = |length: u32| {
+            let (dim, max) = (self.head_dim, self.max_position_embeddings);
+            self.rope.frequencies(dim, max, length as usize)
+        };
+        let mut length = lengths.first().copied().unwrap_or(1);
+        let mut frequencies = of_length(length)?;
         let half = frequencies.inv_freq.len();
         let mut cos = Vec::with_capacity(positions.values().len() * half);
         let mut sin = Vec::with_capacity(cos.capacity());
-        for &position in positions.values() {
+        for (&position, &own) in positions.values().iter().zip(lengths) {
+            if own != length {
+                length = own;
+                frequencies = of_length(length)?;
+            }
             for &frequency in &frequencies.inv_freq {
                 let (s, c) = (position as f32 * frequency).sin_cos();
                 cos.push(c * frequencies.attention_factor);

@@ -8,7 +8,7 @@ mod frozen;
 mod gradients;
 mod linear;
 mod norm;
-mod paged;
+mod packed;
 mod rotary;
 mod scan;
 mod softmax;

@@ -9,7 +9,7 @@ use super::{Boxed, Engine, Setup, installed};
 use crate::Result;
 use crate::bench::llama_bench;
 use crate::bench::process;
-use crate::bench::rows::Row;
+use crate::bench::rows::{REQUEST_ANSWER, REQUEST_PROMPT, Requests, Row};
 
 /// The name in the table and in the targets.
 pub const NAME: &str = "llama.cpp";
@@ -40,6 +40,21 @@ impl LlamaCpp<'_> {
         command
     }
 
+    fn concurrent(&self, requests: Requests) -> Result<f64> {
+        let program = installed(self.setup, "llama.cpp/bin/llama-batched-bench", HOW)?;
+        let mut command = self.setup.command(program);
+        command
+            .arg("-m")
+            .arg(self.setup.models.gguf(requests.weights));
+        let (count, threads) = (requests.count, self.setup.threads);
+        let context = count * (REQUEST_PROMPT + REQUEST_ANSWER);
+        let arguments = format!(
+            "-t {threads} -tb {threads} -c {context} -npp {REQUEST_PROMPT} -ntg {REQUEST_ANSWER} -npl {count} --output-format jsonl"
+        );
+        command.args(arguments.split(' '));
+        llama_bench::batched_speed(&process::run(&mut command)?.stdout)
+    }
+
     fn start(&self) -> Result<Command> {
         let program = installed(self.setup, "llama.cpp/bin/llama-completion", HOW)?;
         let mut command = self.setup.command(program);
@@ -62,7 +77,9 @@ impl Engine for LlamaCpp<'_> {
 
     fn covers(&self, row: Row) -> bool {
         match row {
-            Row::Embed { .. } | Row::Shape { .. } => false,
+            Row::Embed { .. } | Row::Shape { .. } | Row::FirstToken { .. } => false,
+            // It shares whole prompts only.
+            Row::Concurrent(requests) => requests.prefix == 0,
             // It reads GGUF only.
             Row::Start => self.setup.models.real().is_ok_and(|model| model.is_file()),
             _ => true,
@@ -76,6 +93,7 @@ impl Engine for LlamaCpp<'_> {
             Row::Load { .. } => Ok(process::run(command.arg("--no-warmup"))?.seconds),
             Row::Start => Ok(process::run(&mut self.start()?)?.seconds),
             Row::Memory { .. } => process::peak_memory(&mut command),
+            Row::Concurrent(requests) => self.concurrent(requests),
             _ => llama_bench::number(&process::run(&mut command)?.stdout, "avg_ts"),
         }
     }

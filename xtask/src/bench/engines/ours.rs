@@ -7,24 +7,37 @@ use super::{Boxed, Engine, Setup};
 use crate::Result;
 use crate::bench::llama_bench;
 use crate::bench::process;
-use crate::bench::rows::{Row, SENTENCE, SENTENCES};
+use crate::bench::rows::{REQUEST_ANSWER, REQUEST_PROMPT, Requests, Row, SENTENCE, SENTENCES};
 use crate::bench::shapes::Task;
 
 /// The name in the table.
 pub const OURS: &str = "ours";
+
+/// The same program, which generates for one request after the other.
+pub const ONE_BY_ONE: &str = "one by one";
 
 /// A prompt of 16 tokens in SmolLM2's vocabulary.
 pub const START_PROMPT: &str =
     "The capital of France is Paris, and the capital of Italy is the city of";
 
 struct Ours<'a> {
+    name: &'static str,
     setup: &'a Setup,
     version: String,
 }
 
 pub fn open(setup: &Setup) -> Result<Boxed<'_>> {
+    open_as(OURS, setup)
+}
+
+pub fn open_one_by_one(setup: &Setup) -> Result<Boxed<'_>> {
+    open_as(ONE_BY_ONE, setup)
+}
+
+fn open_as<'a>(name: &'static str, setup: &'a Setup) -> Result<Boxed<'a>> {
     let version = process::run(command(setup).arg("--version"))?.stdout;
     Ok(Box::new(Ours {
+        name,
         setup,
         version: version.trim().to_owned(),
     }))
@@ -54,6 +67,23 @@ impl Ours<'_> {
         Ok(command)
     }
 
+    fn concurrent(&self, requests: Requests, key: &str) -> Result<f64> {
+        let mut command = command(self.setup);
+        command.arg("bench").arg("--model");
+        command.arg(self.setup.models.decoder(requests.weights));
+        let Requests { count, prefix, .. } = requests;
+        let arguments = format!(
+            "--concurrent {count} --prefix {prefix} -p {REQUEST_PROMPT} -n {REQUEST_ANSWER}"
+        );
+        command
+            .args(arguments.split(' '))
+            .args(["-r", "1", "-o", "json"]);
+        if self.name == ONE_BY_ONE {
+            command.arg("--one-by-one");
+        }
+        llama_bench::number(&process::run(&mut command)?.stdout, key)
+    }
+
     fn embed(&self, model: &Path, batch: usize) -> Result<f64> {
         let mut command = command(self.setup);
         command.arg("bench").arg("--model").arg(model);
@@ -66,15 +96,16 @@ impl Ours<'_> {
 
 impl Engine for Ours<'_> {
     fn name(&self) -> &'static str {
-        OURS
+        self.name
     }
 
     fn version(&self) -> String {
         self.version.clone()
     }
 
-    fn covers(&self, _: Row) -> bool {
-        true
+    fn covers(&self, row: Row) -> bool {
+        let many = matches!(row, Row::Concurrent(_) | Row::FirstToken { .. });
+        self.name == OURS || many
     }
 
     fn measure(&mut self, row: Row) -> Result<f64> {
@@ -92,6 +123,10 @@ impl Engine for Ours<'_> {
             Row::Start => Ok(process::run(&mut self.start()?)?.seconds),
             Row::Memory { .. } => process::peak_memory(&mut self.bench(row)),
             Row::Embed { batch } => self.embed(&self.setup.models.encoder(), batch),
+            Row::Concurrent(requests) => self.concurrent(requests, "avg_ts"),
+            Row::FirstToken { requests, percent } => {
+                self.concurrent(requests, &format!("first_token_ms_p{percent}"))
+            }
         }
     }
 }

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::bench::process;
-use crate::bench::rows::{GENERATED, PROMPT, Row, SENTENCE};
+use crate::bench::rows::{
+    GENERATED, PROMPT, REQUEST_ANSWER, REQUEST_PROMPT, Requests, Row, SENTENCE,
+};
 use crate::bench::shapes::{Shape, Task};
 
 /// A running worker; it ends when this is dropped.
@@ -96,6 +98,8 @@ pub fn request(row: Row, model: &Path) -> Value {
             json!({"what": "prompt", "model": model, "type": weights, "tokens": PROMPT, "depth": depth})
         }
         Row::Load { .. } | Row::Start => json!({"what": "load", "model": model, "type": weights}),
+        Row::Concurrent(requests) => concurrent(requests, model, "speed"),
+        Row::FirstToken { requests, .. } => concurrent(requests, model, "first"),
         Row::Embed { batch }
         | Row::Shape {
             task: Task::Embed { batch },
@@ -117,6 +121,18 @@ pub fn request(row: Row, model: &Path) -> Value {
             json!({"what": what, "model": model, "type": weights, "tokens": tokens, "depth": depth})
         }
     }
+}
+
+fn concurrent(requests: Requests, model: &Path, give: &str) -> Value {
+    json!({
+        "what": "concurrent",
+        "model": model,
+        "type": requests.weights.name(),
+        "requests": requests.count,
+        "tokens": requests.prefix + REQUEST_PROMPT,
+        "new": REQUEST_ANSWER,
+        "give": give,
+    })
 }
 
 fn value(answer: &Value) -> Result<f64> {

@@ -107,6 +107,9 @@ impl Engine for Peer<'_> {
         match row {
             Row::Embed { .. } => true,
             Row::Start | Row::Shape { .. } => self.name == PYTORCH,
+            Row::Concurrent(requests) | Row::FirstToken { requests, .. } => {
+                self.name == PYTORCH && !requests.weights.are_blocks()
+            }
             _ if self.name == PYTORCH => !row.weights().are_blocks(),
             _ => self.name == CANDLE,
         }

@@ -9,7 +9,7 @@ use std::fmt::Debug;
 
 use burn::tensor::Tensor;
 
-use super::{CacheState, LayerState, RecurrentState};
+use super::{CacheState, LayerState, PackedBatch, RecurrentState};
 use crate::ModelError;
 
 pub use layered::LayeredCache;
@@ -43,6 +43,12 @@ pub trait Cache: Debug + Send {
     /// What a recurrent `layer` keeps; `None`: nothing, and the layer begins anew in every pass.
     fn recurrent(&mut self, layer: usize) -> Option<&mut RecurrentState> {
         let _ = layer;
+        None
+    }
+
+    /// The sequences of this forward pass, where they lie one after the other in one row; what [`update`](Self::update)
+    /// gives are then blocks, and the batch says whose.
+    fn packed(&self) -> Option<PackedBatch> {
         None
     }
 
