@@ -33,7 +33,7 @@ class Case:
     stop_at_step: int | None = None
     # the fewest different ids that greedy decoding must give: less where no seed keeps a model from repeating one
     fewest_ids: int = 4
-    # of `s2s`: labels instead of the decoder's ids, which are then made of them
+    # labels: of `lm` beside the ids; of `s2s` instead of the decoder's, which are then made of them
     labels: bool = False
     # whether the states between the layers are kept: in one case of each family
     hidden_states: bool = True
@@ -48,6 +48,8 @@ class Case:
     tokens: int = 11
     # whether classes of rows have shares instead of numbers
     float_labels: bool = False
+    # a larger model, whose text model is compared
+    wrapper: bool = False
     # keyword arguments of the model's construction
     model_options: dict = field(default_factory=dict)
 
@@ -775,8 +777,10 @@ CASES = {
 from cases_dense import DENSE  # noqa: E402  (it needs what is above)
 from cases_encoder_decoder import ENCODER_DECODER  # noqa: E402  (it needs what is above)
 from cases_recurrent import RECURRENT  # noqa: E402  (it needs what is above)
+from cases_sparse import CASES_SPARSE  # noqa: E402  (it needs what is above)
+from cases_wrapped import WRAPPED  # noqa: E402  (it needs what is above)
 
-CASES |= ENCODER_DECODER | DENSE | RECURRENT
+CASES |= ENCODER_DECODER | DENSE | RECURRENT | CASES_SPARSE | WRAPPED
 
 # Of every kind of attention one case: plain, grouped, windows, softcaps, sinks, biases by distance, latent, relative
 # positions, disentangled, and from a decoder to an encoder.

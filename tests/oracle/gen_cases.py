@@ -21,7 +21,7 @@ from tiny import VERSIONS, randomise, torch  # first: it sets the environment of
 
 from safetensors.torch import load_file, save_file
 import transformers
-from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, GenerationConfig
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoModelForTextEncoding, GenerationConfig
 
 from cases import CASES
 
@@ -43,9 +43,12 @@ AUTO_CLASSES = {
 # outputs in the order of which stands for a model
 MAIN = ("logits", "last_hidden_state", "start_logits", "prediction_logits")
 # further outputs, kept where a model has them
-OTHERS = ("loss", "pooler_output", "end_logits", "seq_relationship_logits", "sop_logits")
+OTHERS = ("loss", "aux_loss", "pooler_output", "end_logits", "seq_relationship_logits", "sop_logits")
 # of these no position is padding
 BY_ROW = ("seqcls", "mc", "nsp")
+
+# text models that differ from a family of texts in how they place images alone
+TEXT_FAMILIES = dict(qwen2_vl_text="qwen2", qwen2_5_vl_text="qwen2")
 
 # whose greedy ids are compared
 DECODING = ("lm", "s2s")
@@ -66,6 +69,8 @@ NUM_CHOICES = 3
 
 def auto_class(case, config):
     """The auto class of the case's kind; of families without one for texts, `AutoModel`."""
+    if case.wrapper:
+        return AutoModelForImageTextToText
     if case.kind == "textenc" and type(config) not in AutoModelForTextEncoding._model_mapping:
         return AutoModel
     return AUTO_CLASSES[case.kind]
@@ -114,11 +119,13 @@ def load(case, folder, attention, dtype=torch.float32):
 
 def model_inputs(case, model, generator):
     """A single prompt for `lm`, with a target for `s2s`; else two texts, the second one padded, or for `mc` so many choices for each of two."""
-    config = model.config
+    config = model.config.get_text_config()
     vocabulary = config.vocab_size
     if case.kind == "lm":
-        prompt = torch.randint(FIRST_ORDINARY_ID, vocabulary, (1, case.tokens), generator=generator)
-        return dict(input_ids=prompt) | (dict(labels=prompt) if case.gradients else {})
+        ids = torch.randint(FIRST_ORDINARY_ID, vocabulary, (1, case.tokens), generator=generator)
+        if case.labels:
+            return dict(input_ids=ids, labels=ignoring_first(ids))
+        return dict(input_ids=ids) | (dict(labels=ids) if case.gradients else {})
     if case.kind == "s2s":
         prompt = torch.randint(FIRST_ORDINARY_ID, vocabulary, (1, case.tokens), generator=generator)
         target = torch.randint(FIRST_ORDINARY_ID, vocabulary, (1, TARGET_TOKENS), generator=generator)
@@ -139,6 +146,13 @@ def model_inputs(case, model, generator):
     if (types := getattr(config, "type_vocab_size", 0)) and case.token_types:
         inputs["token_type_ids"] = torch.randint(0, types, ids.shape, generator=generator)
     return inputs | labels(case, config, ids, mask, generator)
+
+
+def ignoring_first(ids, count=3):
+    """The ids as labels, without those of a prompt."""
+    labels = ids.clone()
+    labels[:, :count] = -100
+    return labels
 
 
 def labels(case, config, ids, mask, generator):
@@ -213,7 +227,7 @@ def gradients(case, folder, inputs):
 @torch.no_grad()
 def left_padded(model, prompt):
     """The prompt beside a shorter one that is padded on the left, with the positions that `generate` would give."""
-    padding = torch.full((1, LEFT_PADDING), model.config.pad_token_id or 0)
+    padding = torch.full((1, LEFT_PADDING), model.config.get_text_config().pad_token_id or 0)
     ids = torch.cat([prompt, torch.cat([padding, prompt[:, :-LEFT_PADDING]], 1)])
     mask = torch.ones_like(ids)
     mask[1, :LEFT_PADDING] = 0
@@ -270,6 +284,8 @@ def make(name, case, folder, seed):
     folder.mkdir(parents=True)
     generator = torch.Generator().manual_seed(seed)
     architecture, parameters = save_model(case, folder, generator)
+    if case.wrapper:
+        architecture = type(text_model(folder)).__name__
 
     # The reference is the model as loaded from the folder, with eager attention, in f32.
     eager = load(case, folder, "eager")
@@ -333,14 +349,36 @@ def write_saved(case, folder):
     """Keep under `saved` what the reference writes when it saves the loaded case, as far as the case does not hold it."""
     with tempfile.TemporaryDirectory() as saved:
         saved = Path(saved)
-        model = auto_class(case, AutoConfig.from_pretrained(folder))
-        model.from_pretrained(folder, **case.model_options).save_pretrained(saved)
+        if case.wrapper:
+            model = text_model(folder)
+        else:
+            model = auto_class(case, AutoConfig.from_pretrained(folder)).from_pretrained(folder, **case.model_options)
+        model.save_pretrained(saved)
         differ = [name for name in ("config.json", "generation_config.json") if read(saved / name) != read(folder / name)]
         if not same_tensors(checkpoint(saved), checkpoint(folder)):
             differ.append("model.safetensors")
         for name in differ:
             (folder / "saved").mkdir(exist_ok=True)
             shutil.copy(saved / name, folder / "saved" / name)
+
+
+def text_model(folder):
+    """The text model of a larger one, as the reference loads it, or else as a model of its own."""
+    causal_lm = AUTO_CLASSES["lm"]
+    whole = AutoModelForImageTextToText.from_pretrained(folder)
+    if type(whole.config) in causal_lm._model_mapping:
+        model = causal_lm.from_pretrained(folder)
+        if type(model) is not type(whole):
+            return model
+    config = whole.config.text_config.to_dict()
+    model_type = TEXT_FAMILIES.get(config["model_type"], config["model_type"])
+    config = {key: value for key, value in config.items() if key != "model_type"}
+    config["tie_word_embeddings"] = whole.config.tie_word_embeddings
+    model = causal_lm.from_config(AutoConfig.for_model(model_type, **config))
+    model.model.load_state_dict(whole.model.language_model.state_dict())
+    model.lm_head.load_state_dict(whole.lm_head.state_dict())
+    model.generation_config = whole.generation_config
+    return model
 
 
 def read(file):

@@ -32,7 +32,10 @@ def randomise(model, generator):
                 continue
             drawn.add(parameter.data_ptr())
             noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.ndim < 2:
+            if name.endswith("linear_attn.A_log"):
+                # The stock rates of decay forget everything at the next token.
+                parameter.copy_(2 * torch.rand(parameter.shape, generator=generator) - 3)
+            elif parameter.ndim < 2:
                 parameter.add_(0.1 * noise)
             elif "embed" in name:
                 parameter.copy_(embedding_std * noise)

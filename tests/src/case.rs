@@ -226,6 +226,7 @@ const INPUTS: &[&str] = &[
 /// Outputs by their fields.
 const OUTPUTS: &[&str] = &[
     "loss",
+    "aux_loss",
     "logits",
     "logits_padded",
     "greedy_ids",

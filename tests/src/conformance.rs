@@ -288,6 +288,7 @@ fn named(output: &ModelOutput, name: &str) -> Option<(Tensor<3>, Of)> {
     let tokens = |x: &Option<Tensor<3>>| Some((x.clone()?, Of::Tokens));
     let flat_tokens = |x: &Option<Tensor<2>>| Some((x.clone()?.unsqueeze_dim(2), Of::Tokens));
     let whole = |x: &Option<Tensor<2>>| Some((x.clone()?.unsqueeze_dim(1), Of::Rows));
+    let scalar = |x: &Option<Tensor<1>>| Some((x.clone()?.unsqueeze_dims(&[0, 1]), Of::Rows));
     match name {
         "encoder_last_hidden_state" => {
             Some((output.encoder_last_hidden_state.clone()?, Of::Source))
@@ -299,10 +300,8 @@ fn named(output: &ModelOutput, name: &str) -> Option<(Tensor<3>, Of)> {
         "end_logits" => flat_tokens(&output.end_logits),
         "prediction_logits" => tokens(&output.prediction_logits),
         "seq_relationship_logits" | "sop_logits" => whole(&output.seq_relationship_logits),
-        "loss" => {
-            let loss = output.loss.clone()?;
-            Some((loss.unsqueeze_dims(&[0, 1]), Of::Rows))
-        }
+        "loss" => scalar(&output.loss),
+        "aux_loss" => scalar(&output.aux_loss),
         _ => None,
     }
 }
@@ -386,7 +385,7 @@ fn forward_checks(case: &Case, model: &dyn PreTrainedModel) -> Result<Vec<Check>
         ("logits", &MAIN[..]),
         ("encoder", &["encoder_last_hidden_state"]),
         ("pooler", &["pooler_output"]),
-        ("loss", &["loss"]),
+        ("loss", &["loss", "aux_loss"]),
     ] {
         let distances = of(names)?;
         if !distances.is_empty() {

@@ -70,7 +70,15 @@ impl Table {
 /// The class that the auto class of `head` makes of `model_type`; `None` for families of a user's own.
 pub(crate) fn class_name(model_type: &str, head: Head) -> Option<&'static str> {
     let head = head.auto_class().trim_start_matches("AutoModel");
-    let head = head.strip_prefix("For").unwrap_or("-");
+    class_of(model_type, head.strip_prefix("For").unwrap_or("-"))
+}
+
+/// The class that answers texts with images in them; `None` where there is none.
+pub(crate) fn image_text_class(model_type: &str) -> Option<&'static str> {
+    class_of(model_type, "ImageTextToText")
+}
+
+fn class_of(model_type: &str, head: &str) -> Option<&'static str> {
     TABLE.names.get(model_type)?.get(head).map(String::as_str)
 }
 

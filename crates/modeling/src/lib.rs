@@ -27,6 +27,7 @@ mod registry;
 mod resize;
 mod rows;
 mod save;
+mod text_part;
 
 pub use auto::{
     AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForMultipleChoice,

@@ -21,6 +21,7 @@ use crate::nn::{Draws, Init};
 use crate::origin::{Origin, sub_models};
 use crate::parameters::Shapes;
 use crate::registry::{Family, Head, family};
+use crate::text_part::{self, TextPart};
 use crate::{LoadProgress, ModelError, PreTrainedModel};
 
 /// The dtype to load in.
@@ -141,12 +142,13 @@ pub(crate) fn from_pretrained(
         Some(config) => config.clone(),
         None => AutoConfig::from_files(&files)?,
     };
-    let config = text_only(config, head)?;
+    let quantised = config.quantization_method().map(str::to_owned);
+    let part = TextPart::of(&config, head)?;
+    let config = part.as_ref().map_or(config, |part| part.config.clone());
     // Before the weights are opened: what the config rules out needs no download.
     let family = family(&config)?;
     family.builder(head)?;
-    if let Some(method) = config.quantization_method() {
-        let method = method.to_owned();
+    if let Some(method) = quantised {
         return Err(ModelError::UnsupportedQuantization { method });
     }
 
@@ -163,8 +165,16 @@ pub(crate) fn from_pretrained(
         dtype: dtype.compute,
         ..init(&config, options, &device)
     };
-    let (model, plan) = build(&family, head, config, &init, &checkpoint, options)
-        .map_err(|error| in_config_file(error, &files))?;
+    let (model, plan) = build(
+        &family,
+        head,
+        config,
+        &init,
+        &checkpoint,
+        options,
+        part.as_ref(),
+    )
+    .map_err(|error| in_config_file(error, &files))?;
     if plan.report.refuses(options.ignore_mismatched_sizes) {
         let report = Box::new(plan.report);
         return Err(ModelError::CheckpointMismatch { report });
@@ -193,7 +203,11 @@ pub(crate) fn from_pretrained(
     info.origin = Origin {
         head: Some(head),
         dtypes: dtype.stored,
-        transforms: Some(plan.used_transforms),
+        // A text model that was taken out of its repository is saved as one of its own family.
+        transforms: match part {
+            Some(part) if !part.transforms.is_empty() => None,
+            _ => Some(plan.used_transforms),
+        },
         files: Some(Arc::new(files)),
         precision: options.precision,
     };
@@ -248,6 +262,8 @@ pub(crate) fn from_config(
     device: &Device,
     options: &LoadOptions,
 ) -> Result<Box<dyn PreTrainedModel>, ModelError> {
+    let part = TextPart::of(config, head)?;
+    let config = part.as_ref().map_or(config, |part| &part.config);
     let builder = family(config)?.builder(head)?;
     let init = init(config, options, device);
     let mut model = builder(config, &init)?;
@@ -260,20 +276,6 @@ pub(crate) fn from_config(
     info.origin.head = Some(head);
     info.origin.precision = options.precision;
     Ok(model)
-}
-
-/// The config of the text model within, where that is what the auto class makes of a wrapper.
-fn text_only(config: AutoConfig, head: Head) -> Result<AutoConfig, ModelError> {
-    let Some(text) = config.text_config()? else {
-        return Ok(config);
-    };
-    let class = |config: &AutoConfig| class_name(config.model_type(), head);
-    Ok(
-        match class(&config).is_some() && class(&config) == class(&text) {
-            true => text,
-            false => config,
-        },
-    )
 }
 
 /// Says which file holds the config value that is wrong.
@@ -300,8 +302,16 @@ fn build(
     init: &Init,
     checkpoint: &Checkpoint,
     options: &LoadOptions,
+    part: Option<&TextPart>,
 ) -> Result<(Box<dyn PreTrainedModel>, LoadPlan), ModelError> {
     let prefix = family.base_model_prefix(head);
+    let mut transforms = part.map_or(Vec::new(), |part| part.transforms.clone());
+    transforms.extend(conversion_mapping::of_model(
+        &sub_models(family, head),
+        prefix,
+    ));
+    let mut ignored = conversion_mapping::FORMER_BUFFERS.to_vec();
+    ignored.extend(part.map(|_| text_part::BESIDE));
     let owned = |(target, source): &(&str, &str)| ((*target).to_owned(), (*source).to_owned());
     loop {
         let ties = family.tied_weights(config.tie_word_embeddings());
@@ -312,11 +322,11 @@ fn build(
         let raw = serde_json::Value::Object(config.tree().clone());
         let rules = LoadRules {
             base_model_prefix: prefix,
-            transforms: &conversion_mapping::of_model(&sub_models(family, head), prefix),
+            transforms: &transforms,
             key_mapping: &options.key_mapping,
             config: Some(&raw),
             tied: &tied,
-            ignore_unexpected: conversion_mapping::FORMER_BUFFERS,
+            ignore_unexpected: &ignored,
         };
         let plan = plan(&shapes.found, checkpoint, &rules)?;
         if plan.report.untied.is_empty() {

@@ -245,6 +245,12 @@ pub fn supported() -> Vec<(&'static str, Vec<Head>)> {
         .collect()
 }
 
+/// Whether there is a family of `model_type`.
+pub(crate) fn is_registered(model_type: &str) -> bool {
+    let families = FAMILIES.read().unwrap_or_else(PoisonError::into_inner);
+    families.contains_key(model_type)
+}
+
 pub(crate) fn family(config: &AutoConfig) -> Result<Family, ModelError> {
     let families = FAMILIES.read().unwrap_or_else(PoisonError::into_inner);
     families.get(config.model_type()).cloned().ok_or_else(|| {

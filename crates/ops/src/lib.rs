@@ -10,6 +10,7 @@
 
 mod activation;
 mod attention;
+mod delta;
 mod experts;
 mod host;
 mod linear;
@@ -26,6 +27,7 @@ mod write;
 
 pub use activation::{Activation, activate, gated};
 pub use attention::{AttentionOptions, attention, eager_attention};
+pub use delta::{GatedDelta, gated_delta_rule};
 pub use experts::{Experts, Gate, experts};
 pub use linear::{embedding, linear, linears};
 pub use mask::Mask;

@@ -1,10 +1,8 @@
 //! `mixtral`: mistral with a mixture of experts in every layer.
 
-use serde_json::{Map, Value};
-
-use crate::declare::config;
+use crate::declare::{config, rotary_decoder};
 use crate::rope;
-use crate::{LayerType, ModelConfig, Result, RopeParameters, checks};
+use crate::{LayerType, RopeParameters, checks};
 
 /// The rotary base where none is stated.
 const THETA: f64 = 1_000_000.0;
@@ -39,54 +37,17 @@ config! {
     tokens { pad: None, bos: Some(1), eos: Some(2) }
 }
 
-impl MixtralConfig {
-    /// The size of a head.
-    pub fn head_dim(&self) -> usize {
-        let divided = || self.hidden_size.checked_div(self.num_attention_heads);
-        self.head_dim.or_else(divided).unwrap_or(0)
-    }
-
-    /// The number of key and value heads.
-    pub fn num_key_value_heads(&self) -> usize {
-        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
-    }
-
-    /// Every layer slides if there is a window.
-    pub fn layer_types(&self) -> Vec<LayerType> {
-        LayerType::all_alike(self.num_hidden_layers, self.sliding_window)
-    }
-}
-
-impl ModelConfig for MixtralConfig {
-    const MODEL_TYPE: &'static str = "mixtral";
-
-    fn standardize(raw: &mut Map<String, Value>) -> Result<()> {
-        rope::standardize(raw, THETA)
-    }
-
-    fn validate(&self) -> Result<()> {
-        checks::layers(self.num_hidden_layers)?;
-        checks::sizes(&[
-            ("vocab_size", self.vocab_size),
-            ("intermediate_size", self.intermediate_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("sliding_window", self.sliding_window.unwrap_or(1)),
-        ])?;
-        checks::attention(
-            self.hidden_size,
-            self.num_attention_heads,
-            self.num_key_value_heads(),
-            self.head_dim,
-        )?;
-        checks::experts(self.num_local_experts, self.num_experts_per_tok)?;
-        checks::not_negative("rms_norm_eps", self.rms_norm_eps)?;
-        checks::not_negative("initializer_range", self.initializer_range)?;
-        self.rope_parameters
-            .validate(self.head_dim(), self.max_position_embeddings)
-    }
-
-    fn complete(&mut self) {
-        self.num_key_value_heads = Some(self.num_key_value_heads());
-        self.rope_parameters.complete(self.max_position_embeddings);
+rotary_decoder! {
+    MixtralConfig: "mixtral" {
+        kv_heads: num_key_value_heads,
+        unstated_head_dim: head_dim,
+        every_layer: |config| match config.sliding_window {
+            Some(_) => LayerType::SlidingAttention,
+            None => LayerType::FullAttention,
+        },
+        sizes: [intermediate_size, sliding_window],
+        eps: rms_norm_eps,
+        standardize: |raw| rope::standardize(raw, THETA),
+        check: |config| checks::experts(config.num_local_experts, config.num_experts_per_tok),
     }
 }

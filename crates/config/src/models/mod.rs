@@ -30,6 +30,7 @@ families! {
     distilbert: DistilBertConfig;
     electra: ElectraConfig;
     ernie4_5: Ernie4_5Config;
+    ernie4_5_moe: Ernie4_5MoeConfig;
     eurobert: EuroBertConfig;
     exaone4: Exaone4Config;
     falcon: FalconConfig;
@@ -44,11 +45,13 @@ families! {
     gpt_oss: GptOssConfig;
     gptj: GptJConfig;
     granite: GraniteConfig;
+    granitemoe: GraniteMoeConfig;
     gte: GteConfig;
     lfm2: Lfm2Config;
     llama: LlamaConfig;
     mamba2: Mamba2Config;
     mamba: MambaConfig, FalconMambaConfig;
+    minimax_m2: MiniMaxM2Config;
     ministral3: Ministral3Config;
     mistral: MistralConfig;
     mixtral: MixtralConfig;
@@ -59,6 +62,7 @@ families! {
     nomic_bert: NomicBertConfig;
     olmo2: Olmo2Config;
     olmo3: Olmo3Config;
+    olmoe: OlmoeConfig;
     opt: OptConfig;
     phi3: Phi3Config;
     phi: PhiConfig;
@@ -66,6 +70,7 @@ families! {
     qwen2_moe: Qwen2MoeConfig;
     qwen3: Qwen3Config;
     qwen3_moe: Qwen3MoeConfig;
+    qwen3_next: Qwen3_5MoeTextConfig, Qwen3_5TextConfig, Qwen3NextConfig;
     roberta: CamembertConfig, RobertaConfig, XLMRobertaConfig;
     seed_oss: SeedOssConfig;
     smollm3: SmolLm3Config;

@@ -1,10 +1,8 @@
 //! `qwen2_moe`: qwen2 with a mixture of experts in all layers or in some, and one expert that every token passes.
 
-use serde_json::{Map, Value};
-
-use crate::declare::config;
+use crate::declare::{config, rotary_decoder};
 use crate::rope::{self, DEFAULT_THETA};
-use crate::{LayerType, ModelConfig, Result, RopeParameters, checks, layer_types};
+use crate::{LayerType, RopeParameters, checks};
 
 config! {
     /// The configuration of a qwen2_moe model.
@@ -48,37 +46,14 @@ config! {
 }
 
 impl Qwen2MoeConfig {
-    /// The size of a head.
-    pub fn head_dim(&self) -> usize {
-        let divided = || self.hidden_size.checked_div(self.num_attention_heads);
-        self.head_dim.or_else(divided).unwrap_or(0)
-    }
-
-    /// The number of key and value heads.
-    pub fn num_key_value_heads(&self) -> usize {
-        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
-    }
-
     /// The positions that a sliding layer attends to, the own one included, if any layer slides.
     pub fn sliding_window(&self) -> Option<usize> {
         self.sliding_window.filter(|_| self.use_sliding_window)
     }
 
-    /// What each layer attends to.
-    pub fn layer_types(&self) -> Vec<LayerType> {
-        let slides = |layer: usize| {
-            self.use_sliding_window && layer.is_multiple_of(2) && layer < self.max_window_layers
-        };
-        let by_default = || {
-            let layers = 0..self.num_hidden_layers;
-            layers
-                .map(|layer| match slides(layer) {
-                    true => LayerType::SlidingAttention,
-                    false => LayerType::FullAttention,
-                })
-                .collect()
-        };
-        self.layer_types.clone().unwrap_or_else(by_default)
+    /// Whether layer `index` slides where nothing is stated.
+    fn slides(&self, index: usize) -> bool {
+        self.use_sliding_window && index.is_multiple_of(2) && index < self.max_window_layers
     }
 
     /// Whether layer `index` has experts.
@@ -90,48 +65,31 @@ impl Qwen2MoeConfig {
     }
 }
 
-impl ModelConfig for Qwen2MoeConfig {
-    const MODEL_TYPE: &'static str = "qwen2_moe";
-
-    fn standardize(raw: &mut Map<String, Value>) -> Result<()> {
-        rope::standardize(raw, DEFAULT_THETA)
-    }
-
-    fn validate(&self) -> Result<()> {
-        checks::layers(self.num_hidden_layers)?;
-        checks::sizes(&[
-            ("vocab_size", self.vocab_size),
-            ("intermediate_size", self.intermediate_size),
-            ("moe_intermediate_size", self.moe_intermediate_size),
-            (
-                "shared_expert_intermediate_size",
-                self.shared_expert_intermediate_size,
-            ),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("sliding_window", self.sliding_window().unwrap_or(1)),
-        ])?;
-        checks::attention(
-            self.hidden_size,
-            self.num_attention_heads,
-            self.num_key_value_heads(),
-            self.head_dim,
-        )?;
-        if (0..self.num_hidden_layers).any(|layer| self.is_sparse(layer)) {
-            checks::experts(self.num_experts, self.num_experts_per_tok)?;
-        }
-        checks::not_negative("rms_norm_eps", self.rms_norm_eps)?;
-        checks::not_negative("initializer_range", self.initializer_range)?;
-        layer_types::validate(self.layer_types.as_deref(), self.num_hidden_layers)?;
-        self.rope_parameters
-            .validate(self.head_dim(), self.max_position_embeddings)
-    }
-
-    fn complete(&mut self) {
-        self.num_key_value_heads = Some(self.num_key_value_heads());
-        self.layer_types = Some(self.layer_types());
-        // The reference writes 0 where nothing slides.
-        self.sliding_window = Some(self.sliding_window().unwrap_or(0));
-        self.mlp_only_layers.get_or_insert_default();
-        self.rope_parameters.complete(self.max_position_embeddings);
+rotary_decoder! {
+    Qwen2MoeConfig: "qwen2_moe" {
+        kv_heads: num_key_value_heads,
+        unstated_head_dim: head_dim,
+        layer_types: |config| {
+            let kind = |layer| match config.slides(layer) {
+                true => LayerType::SlidingAttention,
+                false => LayerType::FullAttention,
+            };
+            (0..config.num_hidden_layers).map(kind).collect()
+        },
+        sizes: [intermediate_size, moe_intermediate_size, shared_expert_intermediate_size],
+        eps: rms_norm_eps,
+        standardize: |raw| rope::standardize(raw, DEFAULT_THETA),
+        check: |config| {
+            checks::sizes(&[("sliding_window", config.sliding_window().unwrap_or(1))])?;
+            match (0..config.num_hidden_layers).any(|layer| config.is_sparse(layer)) {
+                true => checks::experts(config.num_experts, config.num_experts_per_tok),
+                false => Ok(()),
+            }
+        },
+        complete: |config| {
+            // The reference writes 0 where nothing slides.
+            config.sliding_window = Some(config.sliding_window().unwrap_or(0));
+            config.mlp_only_layers.get_or_insert_default();
+        },
     }
 }

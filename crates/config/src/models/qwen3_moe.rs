@@ -1,10 +1,8 @@
 //! `qwen3_moe`: qwen3 with a mixture of experts in all layers or in some.
 
-use serde_json::{Map, Value};
-
-use crate::declare::config;
+use crate::declare::{config, rotary_decoder};
 use crate::rope::{self, DEFAULT_THETA};
-use crate::{LayerType, ModelConfig, Result, RopeParameters, checks};
+use crate::{LayerType, RopeParameters, checks};
 
 config! {
     /// The configuration of a qwen3_moe model.
@@ -44,20 +42,9 @@ config! {
 }
 
 impl Qwen3MoeConfig {
-    /// The size of a head.
-    pub fn head_dim(&self) -> usize {
-        let divided = || self.hidden_size.checked_div(self.num_attention_heads);
-        self.head_dim.or_else(divided).unwrap_or(0)
-    }
-
     /// The positions that layers attend to, the own one included, if they slide.
     pub fn sliding_window(&self) -> Option<usize> {
         self.sliding_window.filter(|_| self.use_sliding_window)
-    }
-
-    /// Every layer slides if there is a window.
-    pub fn layer_types(&self) -> Vec<LayerType> {
-        LayerType::all_alike(self.num_hidden_layers, self.sliding_window())
     }
 
     /// Whether layer `index` has experts.
@@ -69,40 +56,27 @@ impl Qwen3MoeConfig {
     }
 }
 
-impl ModelConfig for Qwen3MoeConfig {
-    const MODEL_TYPE: &'static str = "qwen3_moe";
-
-    fn standardize(raw: &mut Map<String, Value>) -> Result<()> {
-        rope::standardize(raw, DEFAULT_THETA)
-    }
-
-    fn validate(&self) -> Result<()> {
-        checks::layers(self.num_hidden_layers)?;
-        checks::sizes(&[
-            ("vocab_size", self.vocab_size),
-            ("intermediate_size", self.intermediate_size),
-            ("moe_intermediate_size", self.moe_intermediate_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("sliding_window", self.sliding_window().unwrap_or(1)),
-        ])?;
-        checks::attention(
-            self.hidden_size,
-            self.num_attention_heads,
-            self.num_key_value_heads,
-            self.head_dim,
-        )?;
-        if (0..self.num_hidden_layers).any(|layer| self.is_sparse(layer)) {
-            checks::experts(self.num_local_experts, self.num_experts_per_tok)?;
-        }
-        checks::not_negative("rms_norm_eps", self.rms_norm_eps)?;
-        checks::not_negative("initializer_range", self.initializer_range)?;
-        self.rope_parameters
-            .validate(self.head_dim(), self.max_position_embeddings)
-    }
-
-    fn complete(&mut self) {
-        self.sliding_window = self.sliding_window();
-        self.mlp_only_layers.get_or_insert_default();
-        self.rope_parameters.complete(self.max_position_embeddings);
+rotary_decoder! {
+    Qwen3MoeConfig: "qwen3_moe" {
+        kv_heads: num_key_value_heads,
+        unstated_head_dim: head_dim,
+        every_layer: |config| match config.sliding_window() {
+            Some(_) => LayerType::SlidingAttention,
+            None => LayerType::FullAttention,
+        },
+        sizes: [intermediate_size, moe_intermediate_size],
+        eps: rms_norm_eps,
+        standardize: |raw| rope::standardize(raw, DEFAULT_THETA),
+        check: |config| {
+            checks::sizes(&[("sliding_window", config.sliding_window().unwrap_or(1))])?;
+            match (0..config.num_hidden_layers).any(|layer| config.is_sparse(layer)) {
+                true => checks::experts(config.num_local_experts, config.num_experts_per_tok),
+                false => Ok(()),
+            }
+        },
+        complete: |config| {
+            config.sliding_window = config.sliding_window();
+            config.mlp_only_layers.get_or_insert_default();
+        },
     }
 }

@@ -5,12 +5,12 @@ use transformers_config::{DeepseekV2Config, DeepseekV3Config};
 use crate::ModelError;
 use crate::nn::{
     DecoderFamily, DecoderOptions, DenseOrSparse, ExpertGroups, Experts, ExpertsOptions, GatedMlp,
-    Init, LatentAttention, LatentAttentionOptions, NormOptions, Router, RouterOptions,
-    RouterOutputs, Score, SharedMoe, SparseDecoderLayer, activation,
+    Init, LatentAttention, LatentAttentionOptions, NormOptions, PreNormLayer, Router,
+    RouterOptions, RouterOutputs, Score, SparseMoe, activation,
 };
 
 /// The layer of both.
-type Layer = SparseDecoderLayer<LatentAttention, DenseOrSparse<SharedMoe>>;
+type Layer = PreNormLayer<LatentAttention, DenseOrSparse<SparseMoe>>;
 
 /// The latent vector's norms have an epsilon of their own.
 const LATENT_NORM_EPS: f64 = 1e-6;
@@ -71,22 +71,14 @@ impl DecoderFamily for DeepseekV2 {
                     scale: config.routed_scaling_factor,
                     ..RouterOptions::new(top_k, Score::Softmax)
                 };
-                DenseOrSparse::Sparse(SharedMoe::new(
-                    Router::new(&experts, router, init),
-                    Experts::new(&experts, init),
-                    dense(inner * config.n_shared_experts),
-                ))
+                let moe = SparseMoe::new(&experts, router, init);
+                DenseOrSparse::Sparse(moe.with_shared(dense(inner * config.n_shared_experts)))
             }
         };
         let attention = latent_attention!(config { interleaved: true });
         let attention = LatentAttention::new(&attention, init);
-        Ok(SparseDecoderLayer::new(
-            hidden,
-            config.rms_norm_eps,
-            attention,
-            mlp,
-            init,
-        ))
+        let norm = NormOptions::rms(config.rms_norm_eps);
+        Ok(PreNormLayer::around(attention, mlp, hidden, norm, init))
     }
 }
 
@@ -127,11 +119,9 @@ impl DecoderFamily for DeepseekV3 {
                     scale: config.routed_scaling_factor,
                     ..RouterOptions::new(config.num_experts_per_tok, Score::Sigmoid)
                 };
-                DenseOrSparse::Sparse(SharedMoe::new(
-                    Router::new(&experts, router, init).with_score_correction(init),
-                    Experts::new(&experts, init),
-                    dense(inner * config.n_shared_experts),
-                ))
+                let gate = Router::new(&experts, router, init).with_score_correction(init);
+                let moe = SparseMoe::of(gate, Experts::new(&experts, init));
+                DenseOrSparse::Sparse(moe.with_shared(dense(inner * config.n_shared_experts)))
             }
         };
         let interleaved = config.rope_interleave;
@@ -139,12 +129,7 @@ impl DecoderFamily for DeepseekV3 {
             interleaved: interleaved
         });
         let attention = LatentAttention::new(&attention, init);
-        Ok(SparseDecoderLayer::new(
-            hidden,
-            config.rms_norm_eps,
-            attention,
-            mlp,
-            init,
-        ))
+        let norm = NormOptions::rms(config.rms_norm_eps);
+        Ok(PreNormLayer::around(attention, mlp, hidden, norm, init))
     }
 }

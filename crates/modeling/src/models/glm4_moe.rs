@@ -5,8 +5,8 @@ use transformers_config::Glm4MoeConfig;
 use crate::ModelError;
 use crate::nn::{
     Attention, AttentionOptions, DecoderFamily, DecoderOptions, DenseOrSparse, ExpertGroups,
-    Experts, ExpertsOptions, GatedMlp, Init, NormOptions, QkNorm, Router, RouterOptions,
-    RouterOutputs, Score, SharedMoe, SparseDecoderLayer, activation,
+    Experts, ExpertsOptions, GatedMlp, Init, NormOptions, PreNormLayer, QkNorm, Router,
+    RouterOptions, RouterOutputs, Score, SparseMoe, activation,
 };
 
 /// The family.
@@ -15,7 +15,7 @@ pub(crate) struct Glm4Moe;
 
 impl DecoderFamily for Glm4Moe {
     type Config = Glm4MoeConfig;
-    type Layer = SparseDecoderLayer<Attention, DenseOrSparse<SharedMoe>>;
+    type Layer = PreNormLayer<Attention, DenseOrSparse<SparseMoe>>;
 
     fn options(config: &Glm4MoeConfig) -> DecoderOptions {
         decoder_options!(config {
@@ -57,20 +57,13 @@ impl DecoderFamily for Glm4Moe {
                     scale: config.routed_scaling_factor,
                     ..RouterOptions::new(config.num_experts_per_tok, Score::Sigmoid)
                 };
-                DenseOrSparse::Sparse(SharedMoe::new(
-                    Router::new(&experts, router, init).with_score_correction(init),
-                    Experts::new(&experts, init),
-                    dense(inner * config.n_shared_experts),
-                ))
+                let gate = Router::new(&experts, router, init).with_score_correction(init);
+                let moe = SparseMoe::of(gate, Experts::new(&experts, init));
+                DenseOrSparse::Sparse(moe.with_shared(dense(inner * config.n_shared_experts)))
             }
         };
         let attention = Attention::new(&attention, init);
-        Ok(SparseDecoderLayer::new(
-            hidden,
-            config.rms_norm_eps,
-            attention,
-            mlp,
-            init,
-        ))
+        let norm = NormOptions::rms(config.rms_norm_eps);
+        Ok(PreNormLayer::around(attention, mlp, hidden, norm, init))
     }
 }

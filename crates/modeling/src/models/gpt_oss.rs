@@ -1,31 +1,12 @@
 //! GPT-OSS: experts with biases and a clamped gate, attention with sinks, and a window in every other layer.
 
-use burn::module::Module;
-use burn::tensor::Tensor;
 use transformers_config::GptOssConfig;
 
-use crate::ModelError;
 use crate::nn::{
-    Attention, AttentionOptions, DecoderFamily, DecoderOptions, Experts, ExpertsOptions,
-    FeedForward, Gate, Init, LayerContext, NormOptions, Router, RouterOptions, RouterOutputs,
-    Score, SparseDecoderLayer, tokens,
+    Attention, AttentionOptions, DecoderFamily, DecoderOptions, Experts, ExpertsOptions, Gate,
+    Init, NormOptions, PreNormLayer, Router, RouterOptions, RouterOutputs, Score, SparseMoe,
 };
-
-/// A router and its experts.
-#[derive(Module, Debug)]
-pub struct GptOssMlp {
-    router: Router,
-    experts: Experts,
-}
-
-impl FeedForward for GptOssMlp {
-    fn forward(&self, x: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3> {
-        let shape = x.dims();
-        let x = tokens(x);
-        let routing = self.router.forward(x.clone(), context);
-        self.experts.forward(x, routing).reshape(shape)
-    }
-}
+use crate::{ModelError, Names};
 
 /// The family.
 #[derive(Debug)]
@@ -33,7 +14,9 @@ pub(crate) struct GptOss;
 
 impl DecoderFamily for GptOss {
     type Config = GptOssConfig;
-    type Layer = SparseDecoderLayer<Attention, GptOssMlp>;
+    type Layer = PreNormLayer<Attention, SparseMoe>;
+
+    const NAMES: Names = &[("gate", "router")];
 
     fn options(config: &GptOssConfig) -> DecoderOptions {
         decoder_options!(config {
@@ -67,17 +50,10 @@ impl DecoderFamily for GptOss {
             bias: true,
         };
         let router = RouterOptions::new(config.num_experts_per_tok, Score::SoftmaxOfChosen);
-        let mlp = GptOssMlp {
-            router: Router::new(&experts, router, init).with_bias(init),
-            experts: Experts::new(&experts, init),
-        };
+        let gate = Router::new(&experts, router, init).with_bias(init);
+        let mlp = SparseMoe::of(gate, Experts::new(&experts, init));
         let attention = Attention::new(&attention, init);
-        Ok(SparseDecoderLayer::new(
-            hidden,
-            config.rms_norm_eps,
-            attention,
-            mlp,
-            init,
-        ))
+        let norm = NormOptions::rms(config.rms_norm_eps);
+        Ok(PreNormLayer::around(attention, mlp, hidden, norm, init))
     }
 }

@@ -4,8 +4,8 @@ use transformers_config::MixtralConfig;
 
 use crate::ModelError;
 use crate::nn::{
-    Attention, DecoderFamily, DecoderOptions, ExpertsOptions, Init, NormOptions, RouterOptions,
-    RouterOutputs, Score, SparseDecoderLayer, SparseMoe, activation,
+    Attention, DecoderFamily, DecoderOptions, ExpertsOptions, Init, NormOptions, PreNormLayer,
+    RouterOptions, RouterOutputs, Score, SparseMoe, activation,
 };
 
 /// The family.
@@ -14,7 +14,7 @@ pub(crate) struct Mixtral;
 
 impl DecoderFamily for Mixtral {
     type Config = MixtralConfig;
-    type Layer = SparseDecoderLayer<Attention, SparseMoe>;
+    type Layer = PreNormLayer<Attention, SparseMoe>;
 
     fn options(config: &MixtralConfig) -> DecoderOptions {
         decoder_options!(config {
@@ -45,12 +45,7 @@ impl DecoderFamily for Mixtral {
         };
         let moe = SparseMoe::new(&experts, router, init);
         let attention = Attention::new(&attention, init);
-        Ok(SparseDecoderLayer::new(
-            hidden,
-            config.rms_norm_eps,
-            attention,
-            moe,
-            init,
-        ))
+        let norm = NormOptions::rms(config.rms_norm_eps);
+        Ok(PreNormLayer::around(attention, moe, hidden, norm, init))
     }
 }

@@ -45,6 +45,7 @@ mod deepseek;
 mod distilbert;
 mod electra;
 mod ernie4_5;
+mod ernie4_5_moe;
 mod eurobert;
 mod exaone4;
 mod falcon;
@@ -59,10 +60,12 @@ mod gpt_neox;
 mod gpt_oss;
 mod gptj;
 mod granite;
+mod granitemoe;
 mod lfm2;
 mod llama;
 mod mamba;
 mod mamba2;
+mod minimax_m2;
 mod ministral3;
 mod mistral;
 mod mixtral;
@@ -74,6 +77,7 @@ mod nemotron;
 mod nomic_bert;
 mod olmo2;
 mod olmo3;
+mod olmoe;
 mod opt;
 mod phi;
 mod phi3;
@@ -81,6 +85,7 @@ mod qwen2;
 mod qwen2_moe;
 mod qwen3;
 mod qwen3_moe;
+mod qwen3_next;
 mod roberta;
 mod seed_oss;
 mod smollm3;
@@ -108,6 +113,7 @@ pub(crate) fn families() -> Vec<Family> {
         distilbert::family(),
         electra::family(),
         Family::decoder::<ernie4_5::Ernie4_5>(),
+        Family::decoder::<ernie4_5_moe::Ernie4_5Moe>(),
         eurobert::family(),
         Family::decoder::<exaone4::Exaone4>(),
         Family::decoder::<falcon::Falcon>(),
@@ -122,11 +128,13 @@ pub(crate) fn families() -> Vec<Family> {
         Family::decoder::<gpt_oss::GptOss>(),
         Family::decoder::<gptj::GptJ>(),
         Family::decoder::<granite::Granite>(),
+        Family::decoder::<granitemoe::GraniteMoe>(),
         Family::decoder::<lfm2::Lfm2>(),
         Family::decoder::<llama::Llama>(),
         Family::decoder::<mamba::FalconMamba>(),
         Family::decoder::<mamba::Mamba>(),
         Family::decoder::<mamba2::Mamba2>(),
+        Family::decoder::<minimax_m2::MiniMaxM2>(),
         Family::decoder::<ministral3::Ministral3>(),
         Family::decoder::<mistral::Mistral>(),
         Family::decoder::<mixtral::Mixtral>(),
@@ -139,6 +147,7 @@ pub(crate) fn families() -> Vec<Family> {
         nomic_bert::gte(),
         Family::decoder::<olmo2::Olmo2>(),
         Family::decoder::<olmo3::Olmo3>(),
+        Family::decoder::<olmoe::Olmoe>(),
         Family::decoder::<opt::Opt>(),
         Family::decoder::<phi3::Phi3>(),
         Family::decoder::<phi::Phi>(),
@@ -146,6 +155,9 @@ pub(crate) fn families() -> Vec<Family> {
         Family::decoder::<qwen2_moe::Qwen2Moe>(),
         Family::decoder::<qwen3::Qwen3>(),
         Family::decoder::<qwen3_moe::Qwen3Moe>(),
+        Family::decoder::<qwen3_next::Qwen3Next>(),
+        Family::decoder::<qwen3_next::Qwen3_5MoeText>(),
+        Family::decoder::<qwen3_next::Qwen3_5Text>(),
         roberta::camembert(),
         roberta::family(),
         roberta::xlm_roberta(),

@@ -6,9 +6,9 @@ use transformers_config::Qwen2MoeConfig;
 
 use crate::ModelError;
 use crate::nn::{
-    Attention, AttentionOptions, DecoderFamily, DecoderOptions, DenseOrSparse, Experts,
-    ExpertsOptions, FeedForward, GatedMlp, Init, LayerContext, Linear, NormOptions, Router,
-    RouterOptions, RouterOutputs, Score, SparseDecoderLayer, activation, tokens,
+    Activation, Attention, AttentionOptions, DecoderFamily, DecoderOptions, DenseOrSparse, Experts,
+    ExpertsOptions, FeedForward, GatedMlp, Init, LayerContext, Linear, NormOptions, PreNormLayer,
+    Router, RouterOptions, RouterOutputs, Score, activation, tokens,
 };
 
 /// Routed experts, and a shared one that counts as much as a gate says.
@@ -18,6 +18,25 @@ pub struct Qwen2MoeBlock {
     experts: Experts,
     shared_expert: GatedMlp,
     shared_expert_gate: Linear,
+}
+
+impl Qwen2MoeBlock {
+    /// Experts, and a shared one of another width.
+    pub(super) fn new(
+        experts: &ExpertsOptions,
+        router: RouterOptions,
+        shared_size: usize,
+        activation: Activation,
+        init: &Init,
+    ) -> Self {
+        let hidden = experts.hidden_size;
+        Self {
+            gate: Router::new(experts, router, init),
+            experts: Experts::new(experts, init),
+            shared_expert: GatedMlp::new(hidden, shared_size, false, activation, init),
+            shared_expert_gate: Linear::new(hidden, 1, false, init),
+        }
+    }
 }
 
 impl FeedForward for Qwen2MoeBlock {
@@ -36,7 +55,7 @@ pub(crate) struct Qwen2Moe;
 
 impl DecoderFamily for Qwen2Moe {
     type Config = Qwen2MoeConfig;
-    type Layer = SparseDecoderLayer<Attention, DenseOrSparse<Qwen2MoeBlock>>;
+    type Layer = PreNormLayer<Attention, DenseOrSparse<Qwen2MoeBlock>>;
 
     fn options(config: &Qwen2MoeConfig) -> DecoderOptions {
         decoder_options!(config {
@@ -62,7 +81,6 @@ impl DecoderFamily for Qwen2Moe {
             ..attention_options!(config)
         };
         let activation = activation("hidden_act", &config.hidden_act)?;
-        let dense = |inner| GatedMlp::new(hidden, inner, false, activation, init);
         let mlp = match config.is_sparse(index) {
             true => {
                 let (count, inner) = (config.num_experts, config.moe_intermediate_size);
@@ -71,22 +89,17 @@ impl DecoderFamily for Qwen2Moe {
                     normalise: config.norm_topk_prob.then_some(0.0),
                     ..RouterOptions::new(config.num_experts_per_tok, Score::Softmax)
                 };
-                DenseOrSparse::Sparse(Qwen2MoeBlock {
-                    gate: Router::new(&experts, router, init),
-                    experts: Experts::new(&experts, init),
-                    shared_expert: dense(config.shared_expert_intermediate_size),
-                    shared_expert_gate: Linear::new(hidden, 1, false, init),
-                })
+                let shared = config.shared_expert_intermediate_size;
+                let moe = Qwen2MoeBlock::new(&experts, router, shared, activation, init);
+                DenseOrSparse::Sparse(moe)
             }
-            false => DenseOrSparse::Dense(dense(config.intermediate_size)),
+            false => {
+                let inner = config.intermediate_size;
+                DenseOrSparse::Dense(GatedMlp::new(hidden, inner, false, activation, init))
+            }
         };
         let attention = Attention::new(&attention, init);
-        Ok(SparseDecoderLayer::new(
-            hidden,
-            config.rms_norm_eps,
-            attention,
-            mlp,
-            init,
-        ))
+        let norm = NormOptions::rms(config.rms_norm_eps);
+        Ok(PreNormLayer::around(attention, mlp, hidden, norm, init))
     }
 }

@@ -5,7 +5,7 @@ use transformers_config::Qwen3MoeConfig;
 use crate::ModelError;
 use crate::nn::{
     Attention, AttentionOptions, DecoderFamily, DecoderOptions, DenseOrSparse, ExpertsOptions,
-    GatedMlp, Init, NormOptions, QkNorm, RouterOptions, RouterOutputs, Score, SparseDecoderLayer,
+    GatedMlp, Init, NormOptions, PreNormLayer, QkNorm, RouterOptions, RouterOutputs, Score,
     SparseMoe, activation,
 };
 
@@ -15,7 +15,7 @@ pub(crate) struct Qwen3Moe;
 
 impl DecoderFamily for Qwen3Moe {
     type Config = Qwen3MoeConfig;
-    type Layer = SparseDecoderLayer<Attention, DenseOrSparse<SparseMoe>>;
+    type Layer = PreNormLayer<Attention, DenseOrSparse<SparseMoe>>;
 
     fn options(config: &Qwen3MoeConfig) -> DecoderOptions {
         decoder_options!(config {
@@ -40,12 +40,7 @@ impl DecoderFamily for Qwen3Moe {
             qkv_bias: config.attention_bias,
             output_bias: config.attention_bias,
             qk_norm: Some(QkNorm::PerHead(NormOptions::rms(config.rms_norm_eps))),
-            ..AttentionOptions::new(
-                hidden,
-                config.num_attention_heads,
-                config.num_key_value_heads,
-                config.head_dim(),
-            )
+            ..attention_options!(config)
         };
         let activation = activation("hidden_act", &config.hidden_act)?;
         let mlp = match config.is_sparse(index) {
@@ -64,12 +59,7 @@ impl DecoderFamily for Qwen3Moe {
             }
         };
         let attention = Attention::new(&attention, init);
-        Ok(SparseDecoderLayer::new(
-            hidden,
-            config.rms_norm_eps,
-            attention,
-            mlp,
-            init,
-        ))
+        let norm = NormOptions::rms(config.rms_norm_eps);
+        Ok(PreNormLayer::around(attention, mlp, hidden, norm, init))
     }
 }

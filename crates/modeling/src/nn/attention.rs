@@ -1,7 +1,7 @@
 //! Self-attention: projections, norms of heads, rotation, cache, scores.
 
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, activation::sigmoid};
 use transformers_ops as ops;
 
 use super::{Init, LayerContext, LayerNorm, Linear, Norm, NormOptions, linears};
@@ -25,7 +25,7 @@ pub struct AttentionOptions {
     pub output_bias: bool,
     /// Standard deviation of the output projection's fresh weights, where it has one of its own (GPT-2).
     pub output_std: Option<f64>,
-    /// What queries, keys and values are clamped to, on both sides of zero.
+    /// What queries, keys and values are clamped to, on both sides of zero and after norms.
     pub clip: Option<f64>,
     /// Norms of queries and keys, before the rotation.
     pub qk_norm: Option<QkNorm>,
@@ -37,6 +37,9 @@ pub struct AttentionOptions {
     pub softcap: Option<f64>,
     /// Every head has a score that joins in its softmax and has no value (GPT-OSS).
     pub sinks: bool,
+    /// Queries come with gates of what the heads give, each head's after its query (Qwen3-Next); only of separate
+    /// projections.
+    pub output_gate: bool,
 }
 
 /// The order of the rows of a fused projection.
@@ -85,6 +88,7 @@ impl AttentionOptions {
             scale: (head_dim as f64).powf(-0.5),
             softcap: None,
             sinks: false,
+            output_gate: false,
         }
     }
 
@@ -135,7 +139,10 @@ impl Attention {
             Some(HeadNorm::new(kind, heads, head_dim, init))
         };
         Self {
-            q_proj: separate(num_heads),
+            q_proj: separate(match options.output_gate {
+                true => 2 * num_heads,
+                false => num_heads,
+            }),
             k_proj: separate(num_kv_heads),
             v_proj: separate(num_kv_heads),
             qkv_proj: options.fused.map(|_| project(num_heads + 2 * num_kv_heads)),
@@ -154,14 +161,16 @@ impl Attention {
 
     /// `[batch, seq, hidden]` to the same shape.
     pub fn forward(&self, x: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3> {
-        let [q, k, v] = self.project(x);
+        let ([q, k, v], gate) = self.project(x);
         let norm = |norm: &Option<HeadNorm>, x| match norm {
             Some(norm) => norm.forward(x),
             None => x,
         };
-        let q = norm(&self.q_norm, q).swap_dims(1, 2);
-        let k = norm(&self.k_norm, k).swap_dims(1, 2);
-        let v = v.swap_dims(1, 2);
+        let heads = [norm(&self.q_norm, q), norm(&self.k_norm, k), v];
+        let [q, k, v] = heads.map(|x| match self.options.clip {
+            Some(limit) => x.clamp(-limit, limit).swap_dims(1, 2),
+            None => x.swap_dims(1, 2),
+        });
 
         let (q, k) = match context.rotary.filter(|_| self.options.rotary) {
             Some(rotary) => rotary.rotate(q, k),
@@ -177,40 +186,46 @@ impl Attention {
             sinks: self.sinks.as_ref().map(Param::val),
             ..ops::AttentionOptions::new(self.options.scale)
         };
-        self.o_proj.forward(context.attend([q, k, v], &scores))
+        let y = context.attend([q, k, v], &scores);
+        self.o_proj.forward(match gate {
+            Some(gate) => y * sigmoid(gate),
+            None => y,
+        })
     }
 
-    /// Queries, keys and values, `[batch, seq, heads, head_dim]` each.
-    fn project(&self, x: Tensor<3>) -> [Tensor<4>; 3] {
+    /// Queries, keys and values, `[batch, seq, heads, head_dim]` each; and gates, `[batch, seq, heads * head_dim]`.
+    fn project(&self, x: Tensor<3>) -> ([Tensor<4>; 3], Option<Tensor<3>>) {
         let AttentionOptions {
             num_heads,
             num_kv_heads,
             head_dim,
-            clip,
+            output_gate,
             ..
         } = self.options;
         let [batch, seq, _] = x.dims();
-        let clip = |x: Tensor<3>| match clip {
-            Some(limit) => x.clamp(-limit, limit),
-            None => x,
-        };
         if let (Some(fused), Some(order)) = (&self.qkv_proj, self.options.fused) {
-            let qkv = clip(fused.forward(x));
+            let qkv = fused.forward(x);
             let heads = [batch, seq, num_heads + 2 * num_kv_heads, head_dim];
-            return match order {
+            let qkv = match order {
                 QkvOrder::Blocks => split_blocks(qkv.reshape(heads), num_kv_heads),
                 QkvOrder::Groups => split_groups(qkv.reshape(heads), num_kv_heads),
             };
+            return (qkv, None);
         }
         let separate = [&self.q_proj, &self.k_proj, &self.v_proj];
         let separate = separate.map(|layer| layer.as_ref().expect("there if nothing is fused"));
-        let [q, k, v] = linears(x, separate).map(clip);
+        let [q, k, v] = linears(x, separate);
         let split = |x: Tensor<3>, heads| x.reshape([batch, seq, heads, head_dim]);
-        [
-            split(q, num_heads),
-            split(k, num_kv_heads),
-            split(v, num_kv_heads),
-        ]
+        let (q, gate) = match output_gate {
+            true => {
+                let both = q.reshape([batch, seq, num_heads, 2 * head_dim]);
+                let gate = both.clone().narrow(3, head_dim, head_dim);
+                let gate = gate.reshape([batch, seq, num_heads * head_dim]);
+                (both.narrow(3, 0, head_dim), Some(gate))
+            }
+            false => (split(q, num_heads), None),
+        };
+        ([q, split(k, num_kv_heads), split(v, num_kv_heads)], gate)
     }
 }
 

@@ -1,12 +1,44 @@
 //! The blocks of decoders: how norms, attention and feed-forward layer stand around the residual stream.
 
-use burn::module::Module;
+use std::fmt::Debug;
+
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 
 use super::{
-    Attention, AttentionOptions, DecoderLayer, Init, LayerContext, Mlp, MlpOptions, Norm,
+    Attention, AttentionOptions, DecoderLayer, GatedMlp, Init, LayerContext, Mlp, MlpOptions, Norm,
     NormOptions,
 };
+
+/// What mixes the positions of a decoder layer.
+pub trait SelfAttention: Module + ModuleDisplay + Debug + Sync + 'static {
+    /// `[batch, seq, hidden]` to the same shape.
+    fn forward(&self, x: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3>;
+}
+
+impl SelfAttention for Attention {
+    fn forward(&self, x: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3> {
+        Attention::forward(self, x, context)
+    }
+}
+
+/// What stands after the attention of a decoder layer.
+pub trait FeedForward: Module + ModuleDisplay + Debug + Sync + 'static {
+    /// `[batch, seq, hidden]` to the same shape.
+    fn forward(&self, x: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3>;
+}
+
+impl FeedForward for Mlp {
+    fn forward(&self, x: Tensor<3>, _: &mut LayerContext<'_>) -> Tensor<3> {
+        Mlp::forward(self, x)
+    }
+}
+
+impl FeedForward for GatedMlp {
+    fn forward(&self, x: Tensor<3>, _: &mut LayerContext<'_>) -> Tensor<3> {
+        GatedMlp::forward(self, x)
+    }
+}
 
 /// What a block is made of.
 #[derive(Debug, Clone)]
@@ -48,32 +80,57 @@ impl BlockOptions {
     }
 }
 
-/// Llama and GPT-2: `x + attention(norm(x))`, then `x + mlp(norm(x))`.
+/// Llama and GPT-2: `x + attention(norm(x))`, then `x + mlp(norm(x))`, whatever the two are.
 #[derive(Module, Debug)]
-pub struct PreNormBlock {
+pub struct PreNormLayer<A: SelfAttention, F: FeedForward> {
     input_layernorm: Norm,
-    self_attn: Attention,
+    self_attn: A,
     post_attention_layernorm: Norm,
-    mlp: Mlp,
+    mlp: F,
     residual_scale: Option<f64>,
     residual_after_norm: bool,
 }
 
+/// The same with the attention and the feed-forward layer that most families have.
+pub type PreNormBlock = PreNormLayer<Attention, Mlp>;
+
 impl PreNormBlock {
     /// A block with fresh weights.
     pub fn new(options: &BlockOptions, init: &Init) -> Self {
+        let (attention, mlp) = (options.attention(init), options.mlp(init));
+        let hidden = options.attention.hidden_size;
         Self {
-            input_layernorm: options.norm(init),
-            self_attn: options.attention(init),
-            post_attention_layernorm: options.norm(init),
-            mlp: options.mlp(init),
             residual_scale: options.residual_scale,
             residual_after_norm: options.residual_after_norm,
+            ..Self::around(attention, mlp, hidden, options.norm, init)
         }
     }
 }
 
-impl DecoderLayer for PreNormBlock {
+impl<A: SelfAttention, F: FeedForward> PreNormLayer<A, F> {
+    /// A layer of `hidden` features.
+    pub fn around(self_attn: A, mlp: F, hidden: usize, norm: NormOptions, init: &Init) -> Self {
+        Self {
+            input_layernorm: Norm::new(hidden, norm, init),
+            self_attn,
+            post_attention_layernorm: Norm::new(hidden, norm, init),
+            mlp,
+            residual_scale: None,
+            residual_after_norm: false,
+        }
+    }
+
+    /// With a factor on what is added to the residual stream (Granite).
+    #[must_use]
+    pub fn with_residual_scale(self, scale: f64) -> Self {
+        Self {
+            residual_scale: Some(scale),
+            ..self
+        }
+    }
+}
+
+impl<A: SelfAttention, F: FeedForward> DecoderLayer for PreNormLayer<A, F> {
     fn forward(&self, hidden: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3> {
         let scaled = |x: Tensor<3>| match self.residual_scale {
             Some(scale) => x * scale,
@@ -87,7 +144,7 @@ impl DecoderLayer for PreNormBlock {
         let hidden = residual(hidden, &normed);
         let attended = scaled(self.self_attn.forward(normed, context));
         let (hidden, normed) = self.post_attention_layernorm.add(attended, hidden);
-        residual(hidden, &normed) + scaled(self.mlp.forward(normed))
+        residual(hidden, &normed) + scaled(self.mlp.forward(normed, context))
     }
 }
 

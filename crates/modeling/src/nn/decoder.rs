@@ -15,8 +15,8 @@ use transformers_ops as ops;
 use super::check_room;
 use super::{
     Alibi, AttentionPass, BaseFamily, Cache, CacheLayout, Embedding, Init, Linear, Mask, Norm,
-    NormOptions, PackedBatch, PagedLayout, QueryScale, RecurrentState, RotaryEmbedding,
-    RotaryLayout, RotaryTables, States,
+    NormOptions, OutputLayer, PackedBatch, PagedLayout, QueryScale, RecurrentState,
+    RotaryEmbedding, RotaryLayout, RotaryTables, States,
 };
 use crate::loss::{LoadBalancing, causal_lm_loss};
 use crate::{Forward, ModelError, ModelInputs, ModelOutput, Names, Rows};
@@ -571,8 +571,7 @@ impl<F: DecoderFamily> BaseFamily for OnDecoder<F> {
 #[derive(Module, Debug)]
 pub struct CausalLM<L: DecoderLayer> {
     model: Decoder<L>,
-    /// `None`: tied to the embedding, and never a second parameter.
-    lm_head: Option<Linear>,
+    lm_head: OutputLayer,
 }
 
 impl<L: DecoderLayer> CausalLM<L> {
@@ -590,20 +589,19 @@ impl<L: DecoderLayer> CausalLM<L> {
             std: options.initializer_range,
             ..init.clone()
         };
-        let (input, output) = (options.embedding_size(), options.vocab_size);
-        let head = || Linear::new(input, output, options.head_bias, &init);
-        Ok(Self {
-            lm_head: (!options.tie_word_embeddings).then(head),
-            model,
-        })
+        let lm_head = OutputLayer::new(
+            options.embedding_size(),
+            options.vocab_size,
+            options.head_bias,
+            options.tie_word_embeddings,
+            &init,
+        );
+        Ok(Self { model, lm_head })
     }
 
     /// `[batch, seq, hidden]` to logits `[batch, seq, vocab]`.
     fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let logits = match &self.lm_head {
-            Some(head) => head.forward(hidden),
-            None => self.model.embed_tokens.logits(hidden),
-        };
+        let logits = self.lm_head.forward(hidden, &self.model.embed_tokens);
         let logits = match self.model.options.logit_scale {
             Some(scale) => logits * scale,
             None => logits,

@@ -14,6 +14,7 @@ mod embedding;
 mod encoder;
 mod encoder_decoder;
 mod encoder_decoder_cache;
+mod gated_delta;
 mod headed;
 pub mod heads;
 mod init;
@@ -38,8 +39,8 @@ pub use attention_interface::{
     AttentionCall, AttentionInterface, AttentionPass, AttentionResult, MaskedAttention,
 };
 pub use block::{
-    Block, BlockOptions, OriginalBlock, ParallelBlock, ParallelNorms, PostNormBlock, PreNormBlock,
-    SandwichBlock,
+    Block, BlockOptions, FeedForward, OriginalBlock, ParallelBlock, ParallelNorms, PostNormBlock,
+    PreNormBlock, PreNormLayer, SandwichBlock, SelfAttention,
 };
 pub use buffer::Buffer;
 pub(crate) use buffer::CONTAINER as BUFFER_CONTAINER;
@@ -62,14 +63,15 @@ pub use encoder_decoder::{
     DecoderStart, EncoderDecoder, EncoderDecoderOptions, shift_tokens_right,
 };
 pub use encoder_decoder_cache::EncoderDecoderCache;
+pub use gated_delta::{DeltaProjections, GatedDeltaNet, GatedDeltaOptions};
 pub use headed::{BaseFamily, HeadOptions, Headed, RowScores, TaskHead};
 pub use init::Init;
 pub use latent_attention::{LatentAttention, LatentAttentionOptions};
 pub use linear::{Linear, OutputLayer, linears};
 pub use mlp::{FusedGatedMlp, GatedMlp, Mlp, MlpForm, MlpOptions, PlainMlp};
 pub use moe::{
-    DenseOrSparse, ExpertGroups, Experts, ExpertsOptions, FeedForward, Gate, Router, RouterOptions,
-    Routing, Score, SelfAttention, SharedMoe, SparseDecoderLayer, SparseMoe, tokens,
+    DenseOrSparse, ExpertGroups, Experts, ExpertsOptions, Gate, Router, RouterOptions, Routing,
+    Score, SparseMoe, tokens,
 };
 pub use norm::{LayerNorm, Norm, NormForm, NormOptions, PlainNorm, RmsNorm};
 pub use packing::Packing;

@@ -1,19 +1,14 @@
-//! Mixture of experts (Shazeer et al. 2017): routers, experts on stacked weights, and the decoder layer that holds them.
+//! Mixture of experts (Shazeer et al. 2017): routers, and experts on stacked weights.
 //!
 //! Weights are stacked as the reference holds them in memory; checkpoints hold them one by one, and
 //! `weights::conversion_mapping` stacks them on loading and parts them on saving.
 
-use std::fmt::Debug;
-
-use burn::module::{Module, ModuleDisplay, Param};
+use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use transformers_ops as ops;
 pub use transformers_ops::{ExpertGroups, Gate, RouterOptions, Routing, Score};
 
-use super::{
-    Activation, Attention, Buffer, DecoderLayer, GatedMlp, Init, LayerContext, NormForm, RmsNorm,
-    Weight,
-};
+use super::{Activation, Buffer, FeedForward, GatedMlp, Init, LayerContext, Weight};
 
 /// The shape of a layer's [`Experts`].
 #[derive(Debug, Clone, Copy)]
@@ -158,75 +153,53 @@ impl Router {
     }
 }
 
-/// What stands after the attention of a decoder layer.
-pub trait FeedForward: Module + ModuleDisplay + Debug + Sync + 'static {
-    /// `[batch, seq, hidden]` to the same shape.
-    fn forward(&self, x: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3>;
-}
-
-impl FeedForward for GatedMlp {
-    fn forward(&self, x: Tensor<3>, _: &mut LayerContext<'_>) -> Tensor<3> {
-        GatedMlp::forward(self, x)
-    }
-}
-
 /// `[batch, seq, hidden]` as `[tokens, hidden]`.
 pub fn tokens(x: Tensor<3>) -> Tensor<2> {
     let [batch, seq, hidden] = x.dims();
     x.reshape([batch * seq, hidden])
 }
 
-/// A router and its experts.
+/// A router, its experts, and perhaps a block that every token passes.
 #[derive(Module, Debug)]
 pub struct SparseMoe {
     gate: Router,
     experts: Experts,
+    shared_experts: Option<GatedMlp>,
 }
 
 impl SparseMoe {
     /// A layer of the given shape.
     pub fn new(experts: &ExpertsOptions, router: RouterOptions, init: &Init) -> Self {
+        let gate = Router::new(experts, router, init);
+        Self::of(gate, Experts::new(experts, init))
+    }
+
+    /// What `gate` chooses of `experts`.
+    pub fn of(gate: Router, experts: Experts) -> Self {
         Self {
-            gate: Router::new(experts, router, init),
-            experts: Experts::new(experts, init),
+            gate,
+            experts,
+            shared_experts: None,
         }
+    }
+
+    /// With a block that every token passes.
+    pub fn with_shared(mut self, shared_experts: GatedMlp) -> Self {
+        self.shared_experts = Some(shared_experts);
+        self
     }
 }
 
 impl FeedForward for SparseMoe {
     fn forward(&self, x: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3> {
         let shape = x.dims();
-        let x = tokens(x);
-        let routing = self.gate.forward(x.clone(), context);
-        self.experts.forward(x, routing).reshape(shape)
-    }
-}
-
-/// A router, its experts, and a block that every token passes.
-#[derive(Module, Debug)]
-pub struct SharedMoe {
-    gate: Router,
-    experts: Experts,
-    shared_experts: GatedMlp,
-}
-
-impl SharedMoe {
-    /// What `gate` chooses of `experts`, and `shared_experts`.
-    pub fn new(gate: Router, experts: Experts, shared_experts: GatedMlp) -> Self {
-        Self {
-            gate,
-            experts,
-            shared_experts,
-        }
-    }
-}
-
-impl FeedForward for SharedMoe {
-    fn forward(&self, x: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3> {
-        let shape = x.dims();
         let routing = self.gate.forward(tokens(x.clone()), context);
         let routed = self.experts.forward(tokens(x.clone()), routing);
-        routed.reshape(shape) + self.shared_experts.forward(x)
+        let routed = routed.reshape(shape);
+        match &self.shared_experts {
+            Some(shared) => routed + shared.forward(x),
+            None => routed,
+        }
     }
 }
 
@@ -249,48 +222,5 @@ impl<F: FeedForward> FeedForward for DenseOrSparse<F> {
             Self::Dense(mlp) => mlp.forward(x),
             Self::Sparse(sparse) => sparse.forward(x, context),
         }
-    }
-}
-
-/// What mixes the positions of a decoder layer.
-pub trait SelfAttention: Module + ModuleDisplay + Debug + Sync + 'static {
-    /// `[batch, seq, hidden]` to the same shape.
-    fn forward(&self, x: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3>;
-}
-
-impl SelfAttention for Attention {
-    fn forward(&self, x: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3> {
-        Attention::forward(self, x, context)
-    }
-}
-
-/// `x + attention(norm(x))`, then `x + mlp(norm(x))`: Llama's layer around any attention and any feed-forward block.
-#[derive(Module, Debug)]
-pub struct SparseDecoderLayer<A: SelfAttention, F: FeedForward> {
-    input_layernorm: RmsNorm,
-    self_attn: A,
-    post_attention_layernorm: RmsNorm,
-    mlp: F,
-}
-
-impl<A: SelfAttention, F: FeedForward> SparseDecoderLayer<A, F> {
-    /// A layer of `hidden` features, whose norms add `eps` to the mean square.
-    pub fn new(hidden: usize, eps: f64, self_attn: A, mlp: F, init: &Init) -> Self {
-        let norm = || RmsNorm::new(hidden, eps, NormForm::Plain, init);
-        Self {
-            input_layernorm: norm(),
-            self_attn,
-            post_attention_layernorm: norm(),
-            mlp,
-        }
-    }
-}
-
-impl<A: SelfAttention, F: FeedForward> DecoderLayer for SparseDecoderLayer<A, F> {
-    fn forward(&self, hidden: Tensor<3>, context: &mut LayerContext<'_>) -> Tensor<3> {
-        let normed = self.input_layernorm.forward(hidden.clone());
-        let attended = self.self_attn.forward(normed, context);
-        let (hidden, normed) = self.post_attention_layernorm.add(attended, hidden);
-        hidden + self.mlp.forward(normed, context)
     }
 }
