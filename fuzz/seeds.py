@@ -148,6 +148,12 @@ if __name__ == "__main__":
     ]
     gguf_model("llama", llama)
     gguf_model("gemma3", [("token_embd.weight", (2, 32), T.Q5_1), ("output_norm.weight", 32, T.F32)])
+    fused, experts = ("blk.0.attn_qkv.weight", (16, 32), T.Q8_0), ("blk.0.ffn_up_exps.weight", (3, 4, 32), T.Q4_0)
+    gguf_model("bloom", [fused, ("blk.0.attn_qkv.bias", 16, T.F32)])
+    gguf_model("gpt2", [("blk.0.ffn_up.weight", (8, 32), T.Q8_0)])
+    gguf_model("qwen2moe", [experts, ("blk.0.ffn_gate_inp_shexp.weight", 32, T.F32)])
+    factors = ("rope_factors_long.weight", 8, T.F32), ("rope_factors_short.weight", 8, T.F32)
+    gguf_model("phi3", [*factors, ("token_embd.weight", (2, 32), T.F16)])
     every_block()
     pickles()
     vocabularies()

@@ -205,6 +205,25 @@ pub fn load_case(case: &Case) -> Result<Box<dyn PreTrainedModel>, CaseError> {
     load(case, DeviceSpec::Cpu, Dtype::Float32, Precision::Exact)
 }
 
+/// How far the main output of the weights in `source`, read with the case's configuration, is from the reference's, and
+/// how far it may be.
+///
+/// # Errors
+/// The weights cannot be loaded or run.
+pub fn output_distance(case: &Case, source: &Path) -> Result<(f64, f64), CaseError> {
+    let options = LoadOptions {
+        device: DeviceSpec::Cpu,
+        dtype: Dtype::Float32,
+        precision: Precision::Exact,
+        config: Some(AutoConfig::from_pretrained(case.dir.as_path()).map_err(ModelError::from)?),
+        ..LoadOptions::default()
+    };
+    let model = load_from(case, source, &options)?;
+    let inputs = inputs(case)?;
+    let output = model.forward(&inputs, None)?;
+    compare_named(case, &inputs, &output, main_name(case)?)
+}
+
 /// A fresh model, by the auto class of a kind.
 ///
 /// # Errors

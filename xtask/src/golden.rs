@@ -34,6 +34,7 @@ const SCRIPTS: &[(&str, &[&str])] = &[
         &["crates/modeling/src/classes.txt"],
     ),
     ("golden_gguf.py", &[]),
+    ("golden_gguf_models.py", &[]),
     ("golden_weights.py", &[]),
     ("golden_conversions.py", &[]),
     (

@@ -29,7 +29,10 @@ use crate::stats::peak_memory;
 ///
 /// Ids are random; no tokenizer is needed. Of a prompt only the last position's logits are computed.
 #[derive(Debug, Args)]
-#[command(mut_arg("model", |model| model.required(false).required_unless_present("limits")))]
+#[command(mut_arg("model", |model| {
+    let model = model.required(false).required_unless_present("limits");
+    model.default_value_if("limits", "true", "")
+}))]
 #[command(after_help = "\
 Rows: `pp512` reads a prompt of 512 tokens, `tg128` writes 128 tokens; `@ d2048` does so after 2048 tokens of context.
 For an encoder–decoder `pp512` encodes a text of 512 tokens, and `tg128 @ d512` writes 128 about one.
@@ -44,7 +47,7 @@ Examples:
   transformers bench --limits")]
 pub struct Arguments {
     #[command(flatten)]
-    model: Option<ModelArguments>,
+    model: ModelArguments,
 
     /// Lengths of prompts to read
     #[arg(
@@ -134,13 +137,11 @@ enum Format {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result {
-    match &arguments.model {
+    let model = &arguments.model;
+    match arguments.concurrent {
         _ if arguments.limits => limits(arguments),
-        Some(model) => match arguments.concurrent {
-            Some(requests) => concurrent::run(arguments, model, requests),
-            None => timed(arguments, model),
-        },
-        None => Err(Failure::Usage("give a --model, or --limits".to_owned())),
+        Some(requests) => concurrent::run(arguments, model, requests),
+        None => timed(arguments, model),
     }
 }
 

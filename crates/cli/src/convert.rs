@@ -28,8 +28,9 @@ use tensors::Tensors;
 Into a folder: model.safetensors or shards of it, under the names that the checkpoint has, with
 config.json, generation_config.json and the files of tokenizer and processor beside it.
 Into a .gguf file: weights, configuration and tokenizer in one, as llama.cpp reads them. Families:
-llama, mistral, qwen2, qwen3, gemma3_text. With --quantize every matrix is written in that type;
-rows that are not whole blocks fall back as in llama.cpp, and the report says so.
+gemma2, gemma3_text, llama, mistral, nemotron, phi3, qwen2, qwen2_moe, qwen3, qwen3_moe, stablelm,
+starcoder2. With --quantize every matrix but those of routers is written in that type; rows that are
+not whole blocks fall back as in llama.cpp, and the report says so.
 
 Examples:
   transformers convert ./model ./model-bf16 --dtype bfloat16

@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Result {
     }
     if let (Some(config), Some(checkpoint)) = (&config, &checkpoint) {
         values::check_ties(config, checkpoint, &mut findings)?;
-        fit::check(&files, config, &arguments.source.open(), &mut findings);
+        fit::check(&files, config, &arguments.source, &mut findings);
     }
     text::check(&files, config.as_ref(), &mut findings);
     findings.report(arguments.json)

@@ -46,6 +46,10 @@ pub struct SourceArguments {
     /// Read weights into memory instead of mapping the file
     #[arg(long)]
     no_mmap: bool,
+
+    /// Read files that are links to somewhere outside the model's folder too
+    #[arg(long)]
+    follow_symlinks: bool,
 }
 
 impl SourceArguments {
@@ -59,6 +63,7 @@ impl SourceArguments {
             local_files_only: self.local_files_only,
             force_download: self.force_download,
             subfolder: self.subfolder.clone(),
+            follow_symlinks: self.follow_symlinks,
             progress: watched.then(|| Arc::new(Bars::default()) as _),
             ..HubOptions::default()
         }

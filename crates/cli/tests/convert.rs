@@ -223,6 +223,168 @@ fn what_cannot_be_converted_leaves_the_old_file() {
     convert(path(damaged.path()), &[], 1, &["model.safetensors", "only"]);
 }
 
+/// The tiny model with so many more weights that writing them takes a while.
+#[cfg(unix)]
+fn long_model() -> tempfile::TempDir {
+    let folder = copy_of_tiny();
+    let mut tensors = tensors(&folder.path().join("model.safetensors"));
+    for layer in 2..130 {
+        let values = HostTensor::from_vec(vec![0.5_f32; 1 << 18], vec![1 << 10, 1 << 8]).unwrap();
+        tensors.push((format!("model.layers.{layer}.mlp.up_proj.weight"), values));
+    }
+    save_safetensors(folder.path(), tensors, u64::MAX).unwrap();
+    folder
+}
+
+#[cfg(unix)]
+fn files(folder: &Path) -> std::collections::BTreeMap<std::ffi::OsString, Vec<u8>> {
+    let content = |path: &Path| match path.is_dir() {
+        true => b"a folder".to_vec(),
+        false => fs::read(path).unwrap(),
+    };
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    entries
+        .map(|entry| (entry.file_name(), content(&entry.path())))
+        .collect()
+}
+
+/// Converts `model` to `target` in `folder` and sends `signal` once a part of the weights is written.
+#[cfg(unix)]
+fn interrupted(
+    model: &Path,
+    folder: &Path,
+    target: &Path,
+    signal: &str,
+) -> std::process::ExitStatus {
+    let begun = || {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let unfinished = entries.filter(|entry| {
+            let name = entry.file_name();
+            name.to_str()
+                .is_some_and(|name| name.starts_with(".saving-"))
+        });
+        let inside = unfinished.filter_map(|entry| fs::read_dir(entry.path()).ok());
+        let mut lengths = inside
+            .flatten()
+            .flatten()
+            .filter_map(|file| Some(file.metadata().ok()?.len()));
+        lengths.any(|len| len > 1 << 20)
+    };
+    let arguments = ["convert", path(model), path(target), "--dtype", "bfloat16"];
+    let mut child = command(&arguments)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while !begun() {
+        let ended = child.try_wait().unwrap();
+        assert!(ended.is_none(), "it ended too early: {ended:?}");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let kill = format!("kill -{signal} {}", child.id());
+    let sent = std::process::Command::new("sh")
+        .args(["-c", &kill])
+        .status();
+    assert!(sent.unwrap().success());
+    child.wait().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_leaves_what_was_there() {
+    use std::os::unix::process::ExitStatusExt;
+
+    let model = long_model();
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("model");
+    run(&[
+        "convert",
+        "MODEL",
+        path(&folder),
+        "--max-shard-size",
+        "20KB",
+    ]);
+    let file = folder.join("model.gguf");
+    run(&["convert", "MODEL", path(&file)]);
+    let before = files(&folder);
+    for target in [&folder, &file] {
+        let ended = interrupted(model.path(), &folder, target, "INT");
+        assert_eq!(ended.code(), Some(130));
+        assert!(files(&folder) == before, "nothing else stays");
+    }
+    for target in [&folder, &file] {
+        let ended = interrupted(model.path(), &folder, target, "KILL");
+        assert_eq!(ended.signal(), Some(9));
+        let mut after = files(&folder);
+        let found = after.len();
+        after.retain(|name, _| !name.to_str().unwrap().starts_with(".saving-"));
+        assert!(after == before, "all that was there is whole");
+        assert!(found > after.len(), "it was killed in the middle");
+        // Only the names that a run makes up are left behind.
+        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            if entry.path().is_dir() {
+                fs::remove_dir_all(entry.path()).unwrap();
+            }
+        }
+    }
+    check_answer(&file);
+    check_answer(&folder);
+}
+
+/// Every command that opens a model takes the same options of how.
+#[cfg(unix)]
+#[test]
+fn links_out_of_the_folder_are_followed_only_when_asked() {
+    let (folder, elsewhere) = (copy_of_tiny(), tempfile::tempdir().unwrap());
+    let weights = folder.path().join("model.safetensors");
+    let moved = elsewhere.path().join("weights");
+    fs::rename(&weights, &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &weights).unwrap();
+    let model = path(folder.path());
+    let target = elsewhere.path().join("target");
+    let commands: [&[&str]; 5] = [
+        &[
+            "generate",
+            "-m",
+            model,
+            "-p",
+            "The",
+            "--max-new-tokens",
+            "1",
+        ],
+        &["inspect", model],
+        &["doctor", model],
+        &["convert", model, path(&target)],
+        &["bench", "-m", model, "-p", "1", "-n", "0", "-r", "1"],
+    ];
+    for arguments in commands {
+        let refused = command(arguments).output().unwrap();
+        assert!(!refused.status.success(), "{arguments:?}");
+        let told = [refused.stdout, refused.stderr].concat();
+        let told = String::from_utf8(told).unwrap();
+        assert!(told.contains("--follow-symlinks"), "{arguments:?}: {told}");
+        run(&[arguments, &["--follow-symlinks", "--no-mmap"]].concat());
+    }
+}
+
+#[test]
+fn a_variant_in_a_subfolder_is_converted_and_examined() {
+    let folder = tempfile::tempdir().unwrap();
+    let sub = folder.path().join("sub");
+    run(&["convert", "MODEL", path(&sub)]);
+    fs::rename(
+        sub.join("model.safetensors"),
+        sub.join("model.fp16.safetensors"),
+    )
+    .unwrap();
+    let chosen = ["--subfolder", "sub", "--variant", "fp16"];
+    let told = run(&[&["doctor", path(folder.path())][..], &chosen].concat());
+    assert!(told.contains("ok      fit"), "{told}");
+    let target = folder.path().join("target");
+    let convert = ["convert", path(folder.path()), path(&target)];
+    run(&[&convert[..], &chosen].concat());
+    check_answer(&target);
+}
+
 #[test]
 fn a_checkpoint_is_inspected() {
     let text = run(&["inspect", "MODEL"]);

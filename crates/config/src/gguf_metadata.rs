@@ -4,14 +4,16 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::gguf::{GgufHeader, GgufTensorInfo, GgufValue};
+use crate::gguf_config::architectures::{ARCHITECTURES, Architecture, Key};
 use crate::gguf_config::set_rope_divisors;
 use crate::rope::{RopeConfig, RopeParameters, RopeType};
 use crate::{
-    AutoConfig, ConfigError, Gemma3TextConfig, LayerType, LlamaConfig, MistralConfig, ModelConfig,
-    Qwen2Config, Qwen3Config, Result,
+    AutoConfig, ConfigError, Gemma2Config, Gemma3TextConfig, LayerType, LlamaConfig, MistralConfig,
+    NemotronConfig, Phi3Config, Qwen2Config, Qwen2MoeConfig, Qwen3Config, Qwen3MoeConfig, Result,
+    StableLmConfig, Starcoder2Config,
 };
 
 /// What a GGUF file says of a model.
@@ -27,9 +29,6 @@ pub struct GgufConfig {
     /// texts longer than the window give other results.
     pub lost: Vec<String>,
 }
-
-/// The model types that can be written.
-const SUPPORTED: [&str; 5] = ["gemma3_text", "llama", "mistral", "qwen2", "qwen3"];
 
 /// Keys that say nothing of what a model computes, or that the tokenizer's part of the metadata says.
 const NOT_COMPARED: [&str; 15] = [
@@ -74,37 +73,72 @@ impl AutoConfig {
     /// # Errors
     /// If the family has no GGUF architecture here, or the configuration has a value that such a file cannot say.
     pub fn to_gguf(&self) -> Result<GgufConfig> {
-        match self.model_type() {
-            "llama" => write::<LlamaConfig>(self, "llama"),
-            "mistral" => write::<MistralConfig>(self, "llama"),
-            "qwen2" => write::<Qwen2Config>(self, "qwen2"),
-            "qwen3" => write::<Qwen3Config>(self, "qwen3"),
-            "gemma3_text" => write::<Gemma3TextConfig>(self, "gemma3"),
-            other => Err(ConfigError::invalid(
-                "model_type",
-                format!(
-                    "\"{other}\" is not written as GGUF ({} are); write safetensors",
-                    SUPPORTED.join(", ")
-                ),
-            )),
-        }
+        let source = typed(self)?;
+        let name = match self.model_type() {
+            "mistral" => "llama",
+            other => other,
+        };
+        let mut known = ARCHITECTURES.iter();
+        let known = known.find(|known| known.name == name || known.model_type == name);
+        write(source, known.ok_or_else(|| not_written(name))?)
     }
 }
 
-fn write<C: ModelConfig>(config: &AutoConfig, architecture: &'static str) -> Result<GgufConfig> {
-    let source = Source::new(AutoConfig::from_typed(&config.typed::<C>()?)?)?;
+macro_rules! written {
+    ($($model_type:literal: $config:ident),* $(,)?) => {
+        /// The model types that can be written.
+        const SUPPORTED: &[&str] = &[$($model_type),*];
+
+        /// The configuration with every field of its family.
+        fn typed(config: &AutoConfig) -> Result<AutoConfig> {
+            match config.model_type() {
+                $($model_type => AutoConfig::from_typed(&config.typed::<$config>()?)?.completed(),)*
+                other => Err(not_written(other)),
+            }
+        }
+    };
+}
+
+written! {
+    "gemma2": Gemma2Config, "gemma3_text": Gemma3TextConfig, "llama": LlamaConfig, "mistral": MistralConfig,
+    "nemotron": NemotronConfig, "phi3": Phi3Config, "qwen2": Qwen2Config, "qwen2_moe": Qwen2MoeConfig,
+    "qwen3": Qwen3Config, "qwen3_moe": Qwen3MoeConfig, "stablelm": StableLmConfig, "starcoder2": Starcoder2Config,
+}
+
+fn not_written(model_type: &str) -> ConfigError {
+    let supported = SUPPORTED.join(", ");
+    ConfigError::invalid(
+        "model_type",
+        format!("\"{model_type}\" is not written as GGUF ({supported} are); write safetensors"),
+    )
+}
+
+/// Tensors whose presence says what a switch of the configuration does, or, with `false`, their absence.
+const SWITCHES: &[(&str, &str, bool)] = &[
+    ("tie_word_embeddings", "output.weight", false),
+    ("attention_bias", "blk.0.attn_q.bias", true),
+    ("use_qkv_bias", "blk.0.attn_q.bias", true),
+    ("use_bias", "blk.0.attn_q.bias", true),
+    ("mlp_bias", "blk.0.ffn_gate.bias", true),
+    ("mlp_bias", "blk.0.ffn_up.bias", true),
+    ("qk_layernorm", "blk.0.attn_q_norm.weight", true),
+    ("use_parallel_residual", "blk.0.ffn_norm.weight", false),
+];
+
+fn write(config: AutoConfig, architecture: &'static Architecture) -> Result<GgufConfig> {
+    let source = Source::new(config)?;
     let mut writer = Writer {
         source: &source,
-        architecture,
+        architecture: architecture.name,
         metadata: vec![(
             "general.architecture".to_owned(),
-            GgufValue::String(architecture.into()),
+            GgufValue::String(architecture.name.into()),
         )],
         rope_divisors: None,
     };
-    writer.decoder()?;
+    writer.decoder(architecture)?;
     let mut written = GgufConfig {
-        architecture,
+        architecture: architecture.name,
         metadata: writer.metadata,
         rope_divisors: writer.rope_divisors,
         lost: Vec::new(),
@@ -144,8 +178,8 @@ impl Source {
         count(&self.config, key)
     }
 
-    fn is_set(&self, key: &str) -> bool {
-        self.config.get(key) == Some(&Value::Bool(true))
+    fn optional_count(&self, key: &str) -> Option<usize> {
+        count(&self.config, key).ok()
     }
 
     /// The rope of layers with full attention, or else of all.
@@ -185,32 +219,33 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn decoder(&mut self) -> Result<()> {
-        for (name, key) in [
-            ("vocab_size", "vocab_size"),
-            ("context_length", "max_position_embeddings"),
-            ("embedding_length", "hidden_size"),
-            ("block_count", "num_hidden_layers"),
-            ("feed_forward_length", "intermediate_size"),
-            ("attention.head_count", "num_attention_heads"),
-            ("attention.head_count_kv", "num_key_value_heads"),
-        ] {
-            self.count(name, self.source.count(key)?)?;
-        }
-        for name in [
-            "attention.key_length",
-            "attention.value_length",
-            "rope.dimension_count",
-        ] {
+    fn decoder(&mut self, architecture: &Architecture) -> Result<()> {
+        self.count("vocab_size", self.source.count("vocab_size")?)?;
+        for name in ["attention.key_length", "attention.value_length"] {
             self.count(name, self.source.head_dim)?;
         }
-        self.number("attention.layer_norm_rms_epsilon", "rms_norm_eps");
-        if self.architecture == "gemma3" {
-            self.count(
-                "attention.sliding_window",
-                self.source.count("sliding_window")?,
-            )?;
-            self.number("final_logit_softcapping", "final_logit_softcapping");
+        for key in architecture.keys.iter().copied().flatten() {
+            match *key {
+                // Said by the tensors, or written already.
+                Key::OptionalCount("attention.key_length", _)
+                | Key::Count("attention.key_length", _) => {}
+                Key::Count(name, of) | Key::EachLayer(name, of) => {
+                    self.count(name, self.source.count(of)?)?;
+                }
+                Key::HeadsOfKeys(of) => {
+                    let heads = self.source.optional_count(of);
+                    let heads = heads.map_or_else(|| self.source.count("num_attention_heads"), Ok);
+                    self.count("attention.head_count_kv", heads?)?;
+                }
+                Key::OptionalCount(name, of) => {
+                    if let Some(value) = self.source.optional_count(of) {
+                        self.count(name, value)?;
+                    }
+                }
+                Key::Number(name, of) | Key::OptionalNumber(name, of) => self.number(name, of),
+            }
+        }
+        if architecture.name == "gemma3" {
             let local = self.source.rope(LayerType::SlidingAttention)?.rope_theta;
             self.push("rope.freq_base_swa", GgufValue::F32(local as f32));
         }
@@ -219,6 +254,8 @@ impl Writer<'_> {
 
     fn rope(&mut self) -> Result<()> {
         let rope = self.source.rope(LayerType::FullAttention)?;
+        let rotating = rope.partial_rotary_factor.unwrap_or(1.0) * self.source.head_dim as f64;
+        self.count("rope.dimension_count", rotating as usize)?;
         self.push("rope.freq_base", GgufValue::F32(rope.rope_theta as f32));
         let factor = rope.factor.unwrap_or(1.0);
         match rope.rope_type {
@@ -303,29 +340,22 @@ fn read_back(written: &GgufConfig, source: &Source) -> Result<AutoConfig> {
         ggml_type: 0,
         offset: 0,
     };
-    let tensors = [
-        ("output.weight", !source.config.tie_word_embeddings()),
-        ("blk.0.attn_q.bias", source.is_set("attention_bias")),
-        ("blk.0.ffn_gate.bias", source.is_set("mlp_bias")),
-    ];
-    let there = tensors.iter().filter(|(_, there)| *there);
+    let has = |(key, _, there): &&(&str, _, bool)| {
+        let set = source.config.get(key).and_then(Value::as_bool);
+        set.is_some_and(|set| set == *there)
+    };
+    let there = SWITCHES.iter().filter(has);
     let header = GgufHeader {
         version: 3,
         metadata: written.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
-        tensors: there.map(|(name, _)| tensor(name)).collect(),
+        tensors: there.map(|(_, name, _)| tensor(name)).collect(),
         data_offset: 0,
     };
     let mut object = crate::gguf_config::to_object(&header)?;
     if let Some(divisors) = &written.rope_divisors {
         set_rope_divisors(&mut object, divisors);
     }
-    let read = AutoConfig::from_value(object.into())?;
-    match read.model_type() {
-        "llama" => AutoConfig::from_typed(&read.typed::<LlamaConfig>()?),
-        "qwen2" => AutoConfig::from_typed(&read.typed::<Qwen2Config>()?),
-        "qwen3" => AutoConfig::from_typed(&read.typed::<Qwen3Config>()?),
-        _ => AutoConfig::from_typed(&read.typed::<Gemma3TextConfig>()?),
-    }
+    typed(&AutoConfig::from_value(object.into())?)
 }
 
 /// The keys of attention windows that `read` has not as `source` has them; an error if it differs in another one.
@@ -354,16 +384,12 @@ fn lost(source: &Source, read: &Source) -> Result<Vec<String>> {
 
 /// Without the keys that this library does not know, which no file could say.
 fn known_keys(config: &AutoConfig) -> Map<String, Value> {
-    let of = |keys: &AutoConfig| keys.tree().clone();
-    let defaults = match config.model_type() {
-        "llama" => AutoConfig::from_typed(&LlamaConfig::default()),
-        "mistral" => AutoConfig::from_typed(&MistralConfig::default()),
-        "qwen2" => AutoConfig::from_typed(&Qwen2Config::default()),
-        "qwen3" => AutoConfig::from_typed(&Qwen3Config::default()),
-        _ => AutoConfig::from_typed(&Gemma3TextConfig::default()),
-    };
-    let defaults = defaults.as_ref().map(of).unwrap_or_default();
-    let mut known = of(config);
+    let defaults = json!({"model_type": config.model_type()});
+    let defaults = AutoConfig::from_value(defaults).and_then(|config| typed(&config));
+    let defaults = defaults
+        .map(|config| config.tree().clone())
+        .unwrap_or_default();
+    let mut known = config.tree().clone();
     known.retain(|key, _| defaults.contains_key(key));
     known
 }

@@ -38,6 +38,19 @@ pub enum HubError {
         /// The name as it was given.
         name: String,
     },
+    /// A file of a model is a link to somewhere else.
+    #[error(
+        "{} is a link to {}, outside the model's folder: copy the file, open it by its own path, or allow such links \
+         (`follow_symlinks`, `--follow-symlinks`)",
+        path.display(),
+        target.display()
+    )]
+    Outside {
+        /// The file.
+        path: PathBuf,
+        /// Where it is.
+        target: PathBuf,
+    },
     /// Not a repository id.
     #[error(
         "`{0}` is neither a folder nor a hub id: an id is `name` or `org/name` of letters, digits, `-`, `_` and `.`, \

@@ -7,7 +7,7 @@ use crate::names::check_relative;
 use crate::repository::Repository;
 use crate::settings::expand_home;
 use crate::source::is_gguf;
-use crate::{HubError, HubOptions, ModelSource, folder};
+use crate::{HubError, HubOptions, ModelSource, containment, folder};
 
 /// A lazy view of the files of one model: a folder, a GGUF file, or a hub repository at one commit.
 ///
@@ -18,6 +18,7 @@ pub struct ModelFiles {
     /// The subfolder with a `/` at its end, or nothing.
     prefix: String,
     place: Place,
+    follow_symlinks: bool,
 }
 
 enum Place {
@@ -71,6 +72,7 @@ impl ModelFiles {
             source,
             prefix,
             place,
+            follow_symlinks: options.follow_symlinks,
         })
     }
 
@@ -79,21 +81,32 @@ impl ModelFiles {
     /// Where the hub is not asked (see the [crate's page](crate)), `None` also says that the file is not in the cache.
     ///
     /// # Errors
-    /// The name would lead out of the model's folder, or the download failed.
+    /// The name or, unless [`HubOptions::follow_symlinks`] is set, a link would lead out of the model's folder, or the
+    /// download failed.
     pub fn find(&self, name: &str) -> Result<Option<PathBuf>, HubError> {
         check_relative("file", name)?;
-        match &self.place {
+        let (folder, path) = match &self.place {
             Place::Folder(folder) => {
-                Ok(Some(folder.join(&self.prefix).join(name)).filter(|path| path.is_file()))
+                let path = folder.join(&self.prefix).join(name);
+                (folder.clone(), Some(path).filter(|path| path.is_file()))
             }
+            // Whoever names a file means it, wherever it is.
             Place::File(file) => {
-                Ok((file.file_name() == Some(name.as_ref())).then(|| file.clone()))
+                return Ok((file.file_name() == Some(name.as_ref())).then(|| file.clone()));
             }
             Place::Hub {
                 only: Some(only), ..
-            } if only != name => Ok(None),
-            Place::Hub { repository, .. } => repository.find(&self.full(name)),
+            } if only != name => return Ok(None),
+            Place::Hub { repository, .. } => {
+                (repository.snapshot(), repository.find(&self.full(name))?)
+            }
+        };
+        if let Some(path) = &path
+            && !self.follow_symlinks
+        {
+            containment::check(&folder, path)?;
         }
+        Ok(path)
     }
 
     /// The path of the file `name`, downloaded if need be.

@@ -53,10 +53,16 @@
 //!
 //! Files appear under their name only when they are whole (a temporary name, then a rename), so the locks save
 //! bandwidth and correctness does not hang on them.
+//!
+//! # Links
+//!
+//! A file of a model may be a link to another one inside its folder, or to a blob of the cache. One that leads elsewhere
+//! is refused unless [`HubOptions::follow_symlinks`] is set.
 #![forbid(unsafe_code)]
 
 mod cache;
 mod cancel;
+mod containment;
 #[cfg(feature = "http")]
 mod download;
 mod error;

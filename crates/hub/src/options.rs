@@ -25,6 +25,8 @@ pub struct HubOptions {
     pub force_download: bool,
     /// The folder inside the repository (or the local folder) that holds the model.
     pub subfolder: Option<String>,
+    /// Read files that are links to somewhere outside the model's folder too.
+    pub follow_symlinks: bool,
     /// How long the hub may be silent before a request is given up; 10 seconds otherwise.
     pub timeout: Option<Duration>,
     /// Told about downloads as they go.
@@ -43,6 +45,7 @@ impl fmt::Debug for HubOptions {
             .field("local_files_only", &self.local_files_only)
             .field("force_download", &self.force_download)
             .field("subfolder", &self.subfolder)
+            .field("follow_symlinks", &self.follow_symlinks)
             .field("timeout", &self.timeout)
             .field("progress", &self.progress.is_some())
             .field("cancel", &self.cancel)

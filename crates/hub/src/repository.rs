@@ -82,6 +82,11 @@ impl Repository {
         &self.commit
     }
 
+    /// The folder of the commit's files in the cache.
+    pub(crate) fn snapshot(&self) -> PathBuf {
+        self.cache.snapshot(&self.commit)
+    }
+
     /// The path of `name` (a checked name); `None` if the commit has no such file, or if it is not in the cache and
     /// the hub is not asked.
     pub(crate) fn find(&self, name: &str) -> Result<Option<PathBuf>, HubError> {

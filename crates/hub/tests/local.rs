@@ -158,13 +158,26 @@ fn links() {
     symlink("../elsewhere/weights", model.join("model.safetensors")).unwrap();
     symlink("nowhere", model.join("dangling")).unwrap();
     symlink(".", model.join("loop")).unwrap();
+    symlink("config.json", model.join("inside.json")).unwrap();
     let files = open(&model);
+    assert_eq!(
+        content(files.require("inside.json").unwrap()),
+        "model/config.json"
+    );
+    let error = files.find("model.safetensors").unwrap_err();
+    assert!(matches!(error, HubError::Outside { .. }), "{error}");
+    assert_eq!(files.find("dangling").unwrap(), None);
+    let names = ["config.json", "inside.json", "model.safetensors"];
+    assert_eq!(files.list().unwrap(), names);
+    let options = HubOptions {
+        follow_symlinks: true,
+        ..HubOptions::default()
+    };
+    let files = ModelFiles::resolve(model.as_path(), &options).unwrap();
     assert_eq!(
         content(files.require("model.safetensors").unwrap()),
         "elsewhere/weights"
     );
-    assert_eq!(files.find("dangling").unwrap(), None);
-    assert_eq!(files.list().unwrap(), ["config.json", "model.safetensors"]);
 }
 
 /// A cache as Python leaves it, read without a hub. Builds without the feature `http` do the same.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use transformers_hub::{ModelFiles, ModelSource};
+use transformers_hub::ModelFiles;
 
-use crate::containment;
+use crate::conversion::Operand;
 use crate::gguf::GgufFile;
 use crate::index::{ShardIndex, index_error};
 use crate::natural_order;
@@ -22,6 +22,8 @@ pub struct Checkpoint {
     stores: Vec<Store>,
     /// In natural order of the names.
     tensors: Vec<Located>,
+    /// What an index says.
+    stated_dtype: Option<DType>,
 }
 
 /// How a tensor lies in its file.
@@ -41,7 +43,8 @@ pub struct OpenOptions {
     /// A variant of the weights: `fp16` selects `model.fp16.safetensors`.
     pub variant: Option<String>,
     /// Map files into memory instead of reading them (the default). Mapped tensors are not copied and share the system's
-    /// file cache; reading is for network file systems and for files that are rewritten in place.
+    /// file cache. What becomes of a mapped file that is changed in place is undefined: other values, or, where it is cut
+    /// short, the end of the process. Reading notices that; it is for such files and for network file systems.
     pub mmap: bool,
 }
 
@@ -78,16 +81,12 @@ impl Checkpoint {
     /// If there are none, or a file is damaged or in a format that is not read.
     pub fn open(files: &ModelFiles, options: &OpenOptions) -> Result<Self> {
         if let Some(path) = files.gguf()? {
-            if !matches!(files.source(), ModelSource::File(_)) {
-                containment::check(folder_of(&path), &path)?;
-            }
             return Self::open_file(&path, options);
         }
         let mut looked_for = Vec::new();
         for (stem, extension) in [("model", ".safetensors"), ("pytorch_model", ".bin")] {
             let single = with_variant(stem, extension, options);
             if let Some(path) = files.find(&single)? {
-                containment::check(folder_of(&path), &path)?;
                 return Self::open_file(&path, options);
             }
             let index = with_variant(&format!("{stem}{extension}.index"), ".json", options);
@@ -116,7 +115,6 @@ impl Checkpoint {
     }
 
     fn open_shards(files: &ModelFiles, path: &Path, options: &OpenOptions) -> Result<Self> {
-        containment::check(folder_of(path), path)?;
         let index = ShardIndex::read(path)?;
         let mut shards = BTreeMap::new();
         for name in index.files() {
@@ -124,7 +122,6 @@ impl Checkpoint {
                 let reason = "there is no such file".to_owned();
                 index_error(path, &format!("shard `{name}`"), reason)
             })?;
-            containment::check(folder_of(path), &shard)?;
             shards.insert(name, Store::open(&shard, options)?);
         }
         for (tensor, file) in &index.weight_map {
@@ -139,7 +136,10 @@ impl Checkpoint {
             Some(file) => file == names[store],
             None => true,
         };
-        Ok(Self::over(path.display().to_string(), stores, belongs))
+        Ok(Self {
+            stated_dtype: index.dtype,
+            ..Self::over(path.display().to_string(), stores, belongs)
+        })
     }
 
     /// Gathers the tensors of `stores` that `belongs` accepts; of two with one name the first counts.
@@ -163,6 +163,7 @@ impl Checkpoint {
             label,
             stores,
             tensors,
+            stated_dtype: None,
         }
     }
 
@@ -198,6 +199,14 @@ impl Checkpoint {
         self.stores[self.locate(name)?.store].tensor(name)
     }
 
+    /// The tensor `name` for a conversion.
+    pub(crate) fn operand(&self, name: &str) -> Result<Operand> {
+        match &self.stores[self.locate(name)?.store] {
+            Store::Safetensors(file) => file.operand(name),
+            store => Ok(store.tensor(name)?.into()),
+        }
+    }
+
     /// The bytes of the tensor `name` as [`tensor`](Self::tensor) gives it.
     pub(crate) fn size(&self, name: &str) -> Result<usize> {
         let count = element_count(self.shape(name)?).unwrap_or(usize::MAX);
@@ -227,9 +236,12 @@ impl Checkpoint {
         matches!(store, Ok(Store::Gguf(file)) if file.has_blocks(name))
     }
 
-    /// The type of the first floating-point tensor, by the alphabet and of the first file that has one: what the model was
-    /// saved as, where its configuration does not say.
+    /// What the model was saved as, where its configuration does not say: what an index says, or else the type of the first
+    /// floating-point tensor, by the alphabet and of the first file that has one.
     pub fn dtype_hint(&self) -> Option<DType> {
+        if self.stated_dtype.is_some() {
+            return self.stated_dtype;
+        }
         let typed = self.tensors.iter().filter_map(|tensor| {
             let dtype = self.stores[tensor.store].dtype(&tensor.name).ok()?;
             dtype.is_float().then_some((tensor, dtype))
@@ -347,10 +359,6 @@ impl Store {
             Self::Memory(tensors) => Ok(tensors[name].clone()),
         }
     }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new(""))
 }
 
 fn with_variant(stem: &str, extension: &str, options: &OpenOptions) -> String {

@@ -233,18 +233,6 @@ pub enum WeightsError {
         /// The types, separated by commas.
         supported: String,
     },
-    /// A file of a model is a link to somewhere else.
-    #[error(
-        "{} is a link to {}, outside the model's folder; copy the file, or open it by its own path",
-        path.display(),
-        target.display()
-    )]
-    Outside {
-        /// The file.
-        path: PathBuf,
-        /// Where it is.
-        target: PathBuf,
-    },
     /// The size of a shard makes no sense.
     #[error("`{text}` is not a size; write it as 5MB or 1.5GB, with one of TB, GB, MB and KB")]
     ShardSize {

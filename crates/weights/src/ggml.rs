@@ -85,6 +85,15 @@ impl GgmlType {
             Self::HostBlocks(format) => format.block_bytes(),
         }
     }
+
+    /// Decodes whole blocks; floats are none.
+    pub(crate) fn dequantize(self, blocks: &[u8], out: &mut [f32]) {
+        match self {
+            Self::Float(_) => {}
+            Self::Blocks(format) => format.dequantize(blocks, out),
+            Self::HostBlocks(format) => format.dequantize(blocks, out),
+        }
+    }
 }
 
 /// Name and number of any type, known or not.

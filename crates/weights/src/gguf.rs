@@ -8,12 +8,16 @@ use bytes::Bytes;
 use transformers_config::gguf::{GgufHeader, GgufTensorInfo};
 
 use crate::cast::{cast_floats, decode_blocks};
-use crate::conversion_mapping::gguf::{GGUF_MAPPINGS, GgufMapping, Heads, Stored};
+use crate::conversion::Operand;
+use crate::conversion_mapping::gguf::{GgufMapping, PART, Stored};
 use crate::file_bytes::FileBytes;
 use crate::ggml::{GgmlType, supported_names, type_name};
 use crate::names::check_name;
 use crate::tensor::{element_count, owned_bytes};
-use crate::{BlockTensor, DType, HostTensor, Result, WeightsError};
+use crate::{BlockTensor, DType, HeadCounts, HostTensor, Result, WeightsError};
+
+/// Tensors that a file holds stacked have at least as many bytes each: else a small file is a great many tensors.
+const MIN_PART_BYTES: usize = 16;
 
 /// An open GGUF file.
 #[derive(Debug)]
@@ -34,31 +38,20 @@ struct Entry {
     stored: Stored,
 }
 
-#[derive(Debug, Default)]
-struct HeadCounts {
-    query: Option<usize>,
-    key_value: Option<usize>,
-}
-
 impl GgufFile {
     pub(crate) fn open(path: &Path, mmap: bool) -> Result<Self> {
         let header = GgufHeader::open(path)?;
         let file = FileBytes::open(path, mmap)?;
         let architecture = header.architecture().unwrap_or_default();
-        let mapping = GgufMapping::of(architecture).ok_or_else(|| {
-            WeightsError::UnsupportedGgufArchitecture {
-                path: path.to_owned(),
-                architecture: architecture.to_owned(),
-                supported: GGUF_MAPPINGS
-                    .iter()
-                    .map(|mapping| mapping.architecture)
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            }
+        let mapping = GgufMapping::of(architecture, |name| header.tensor(name).is_some());
+        let mapping = mapping.ok_or_else(|| WeightsError::UnsupportedGgufArchitecture {
+            path: path.to_owned(),
+            architecture: architecture.to_owned(),
+            supported: GgufMapping::architectures().join(", "),
         })?;
         Ok(Self {
             tensors: locate(&header, mapping, &file)?,
-            heads: HeadCounts::read(&header, architecture),
+            heads: heads(&header, mapping),
             file,
         })
     }
@@ -84,25 +77,26 @@ impl GgufFile {
     /// Shares the map where the values lie in the file as the model has them.
     pub(crate) fn tensor(&self, name: &str) -> Result<HostTensor> {
         let entry = &self.tensors[name];
-        let shape = entry.shape.clone();
+        let shape = match (entry.stored, entry.shape.as_slice()) {
+            (Stored::Transposed, &[rows, cols]) => vec![cols, rows],
+            (_, shape) => shape.to_vec(),
+        };
         let bytes = self.bytes(entry)?;
         let tensor = match entry.ggml_type {
             GgmlType::Float(dtype) => HostTensor::new(bytes, dtype, shape)?,
-            GgmlType::Blocks(format) => {
-                let (size, len) = (format.block_bytes(), format.block_len());
-                let decode = |blocks: &[u8], out: &mut [f32]| format.dequantize(blocks, out);
-                HostTensor::from_vec(decode_blocks(&bytes, size, len, decode), shape)?
-            }
-            GgmlType::HostBlocks(format) => {
-                let (size, len) = (format.block_bytes(), format.block_len());
-                let decode = |blocks: &[u8], out: &mut [f32]| format.dequantize(blocks, out);
+            blocks => {
+                let (size, len) = (blocks.block_bytes(), blocks.block_len());
+                let decode = |bytes: &[u8], out: &mut [f32]| blocks.dequantize(bytes, out);
                 HostTensor::from_vec(decode_blocks(&bytes, size, len, decode), shape)?
             }
         };
         match entry.stored {
             Stored::PlusOne => computed(&tensor, |value| value - 1.0),
             Stored::NegatedExponential => computed(&tensor, |value| (-value).ln()),
-            Stored::AsIs | Stored::Flat | Stored::Interleaved(_) => Ok(tensor),
+            Stored::Transposed if tensor.shape().len() == 2 => {
+                Operand::from(tensor).transpose(0, 1)?.into_values()
+            }
+            _ => Ok(tensor),
         }
     }
 
@@ -111,7 +105,7 @@ impl GgufFile {
         let entry = &self.tensors[name];
         matches!(entry.ggml_type, GgmlType::Blocks(_))
             && entry.shape.len() == 2
-            && !entry.stored.is_computed()
+            && entry.keeps_blocks()
     }
 
     /// The matrix `name` in blocks, if it is stored so and its values need no arithmetic. Shares the map where the rows
@@ -119,7 +113,7 @@ impl GgufFile {
     pub(crate) fn blocks(&self, name: &str) -> Result<Option<BlockTensor>> {
         let entry = &self.tensors[name];
         match (entry.ggml_type, entry.shape.as_slice()) {
-            (GgmlType::Blocks(format), &[rows, cols]) if !entry.stored.is_computed() => {
+            (GgmlType::Blocks(format), &[rows, cols]) if entry.keeps_blocks() => {
                 let bytes = self.bytes(entry)?;
                 Ok(Some(BlockTensor {
                     format,
@@ -135,39 +129,62 @@ impl GgufFile {
     /// A tensor's bytes, its rows in the model's order.
     fn bytes(&self, entry: &Entry) -> Result<Bytes> {
         let bytes = self.file.slice(entry.bytes.clone())?;
-        match entry.stored {
-            Stored::Interleaved(heads) => Ok(owned_bytes(self.deinterleave(entry, &bytes, heads)?)),
-            _ => Ok(bytes),
+        let rows = entry.shape.first().copied().unwrap_or_default();
+        let order = self.heads.order(entry.stored, rows);
+        let order = order.map_err(|reason| gguf_error(self.path(), &entry.gguf_name, reason))?;
+        let Some(order) = order else {
+            return Ok(bytes);
+        };
+        let len = bytes.len().checked_div(rows).unwrap_or_default();
+        let mut ordered = Vec::with_capacity(bytes.len());
+        for row in order {
+            ordered.extend_from_slice(&bytes[row * len..][..len]);
+        }
+        Ok(owned_bytes(ordered))
+    }
+}
+
+impl Entry {
+    /// The tensors of the model that it is, under their names.
+    fn parts(mut self, name: String) -> Result<Vec<(String, Self)>, String> {
+        match (self.stored, self.shape.as_slice()) {
+            (Stored::Stacked, &[count, ref shape @ ..]) if !shape.is_empty() => {
+                let size = self.bytes.len().checked_div(count).unwrap_or_default();
+                if size < MIN_PART_BYTES {
+                    return Err(format!("it parts into {count} tensors of {size} bytes"));
+                }
+                let part = |index: usize| {
+                    let start = self.bytes.start + index * size;
+                    let part = Self {
+                        gguf_name: self.gguf_name.clone(),
+                        ggml_type: self.ggml_type,
+                        shape: shape.to_vec(),
+                        bytes: start..start + size,
+                        stored: Stored::AsIs,
+                    };
+                    (name.replace(PART, &index.to_string()), part)
+                };
+                Ok((0..count).map(part).collect())
+            }
+            (Stored::Stacked, shape) => Err(format!("shape {shape:?} is not of several tensors")),
+            (Stored::Flat, &[_] | &[_, _]) => {
+                self.shape.insert(self.shape.len() - 1, 1);
+                Ok(vec![(name, self)])
+            }
+            (Stored::Transposed, &[rows, cols]) => {
+                self.shape = vec![cols, rows];
+                Ok(vec![(name, self)])
+            }
+            _ => Ok(vec![(name, self)]),
         }
     }
 
-    /// Rows `2 i + j` of each head back to `j * head_dim / 2 + i`.
-    fn deinterleave(&self, entry: &Entry, values: &[u8], heads: Heads) -> Result<Vec<u8>> {
-        let (key, count) = match heads {
-            Heads::Query => ("attention.head_count", self.heads.query),
-            Heads::KeyValue => ("attention.head_count_kv", self.heads.key_value),
-        };
-        let invalid = |reason| gguf_error(self.path(), &entry.gguf_name, reason);
-        let count = count.filter(|&count| count > 0).ok_or_else(|| {
-            invalid(format!(
-                "its rows belong to heads, but the metadata has no usable `{key}`"
-            ))
-        })?;
-        let rows = entry.shape.first().copied().unwrap_or_default();
-        if !rows.is_multiple_of(2 * count) {
-            return Err(invalid(format!(
-                "its {rows} rows do not divide into {count} heads of even size"
-            )));
-        }
-        let row_len = values.len().checked_div(rows).unwrap_or_default();
-        let half = rows / count / 2;
-        let mut output = Vec::with_capacity(values.len());
-        for row in 0..rows {
-            let (head, row) = (row / (2 * half), row % (2 * half));
-            let stored = head * 2 * half + row % half * 2 + row / half;
-            output.extend_from_slice(&values[stored * row_len..][..row_len]);
-        }
-        Ok(output)
+    /// Whether the model's values are in whole blocks of the file.
+    fn keeps_blocks(&self) -> bool {
+        !matches!(
+            self.stored,
+            Stored::PlusOne | Stored::NegatedExponential | Stored::Transposed
+        )
     }
 }
 
@@ -178,17 +195,16 @@ fn computed(tensor: &HostTensor, f: impl Fn(f32) -> f32) -> Result<HostTensor> {
     HostTensor::from_vec(values, tensor.shape().to_vec())
 }
 
-impl HeadCounts {
-    fn read(header: &GgufHeader, architecture: &str) -> Self {
-        let count = |key: &str| {
-            let value = header.get(&format!("{architecture}.attention.{key}"))?;
-            value.as_u64()?.try_into().ok()
-        };
-        let query = count("head_count");
-        Self {
-            query,
-            key_value: count("head_count_kv").or(query),
-        }
+/// Those of the metadata. Bloom has as many key heads as others, and says nothing of them.
+fn heads(header: &GgufHeader, mapping: &GgufMapping) -> HeadCounts {
+    let count = |key: &str| {
+        let value = header.get(&format!("{}.attention.{key}", mapping.architecture))?;
+        value.as_u64()?.try_into().ok()
+    };
+    let query = count("head_count").unwrap_or(0);
+    HeadCounts {
+        query,
+        key_value: count("head_count_kv").unwrap_or(query),
     }
 }
 
@@ -209,9 +225,12 @@ fn locate(
             .translate(&info.name)
             .unwrap_or_else(|| (info.name.clone(), Stored::AsIs));
         let entry = locate_one(header.data_offset, info, stored, file)?;
-        if let Some(other) = tensors.insert(name, entry) {
-            let reason = format!("it and `{}` are one tensor of the model", other.gguf_name);
-            return Err(gguf_error(path, &info.name, reason));
+        let parts = entry.parts(name);
+        for (name, entry) in parts.map_err(|reason| gguf_error(path, &info.name, reason))? {
+            if let Some(other) = tensors.insert(name, entry) {
+                let reason = format!("it and `{}` are one tensor of the model", other.gguf_name);
+                return Err(gguf_error(path, &info.name, reason));
+            }
         }
     }
     let mut in_file_order: Vec<&Entry> = tensors.values().collect();
@@ -260,10 +279,7 @@ fn locate_one(
         Some((start, end)) if end <= file.len() => Ok(Entry {
             gguf_name: info.name.clone(),
             ggml_type,
-            shape: match (stored, info.shape.as_slice()) {
-                (Stored::Flat, &[channels, width]) => vec![channels, 1, width],
-                (_, shape) => shape.to_vec(),
-            },
+            shape: info.shape.clone(),
             bytes: start..end,
             stored,
         }),

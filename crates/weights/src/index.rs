@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Component, Path};
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::Value;
 
-use crate::{Result, WeightsError};
+use crate::{DType, Result, WeightsError};
 
 /// As many as the header of a file may have.
 const MAX_INDEX_BYTES: u64 = 100_000_000;
@@ -17,11 +18,15 @@ const MAX_INDEX_BYTES: u64 = 100_000_000;
 pub(crate) struct ShardIndex {
     /// Tensor to file.
     pub(crate) weight_map: BTreeMap<String, String>,
+    /// The dtype that it says the model has.
+    pub(crate) dtype: Option<DType>,
 }
 
 #[derive(serde::Deserialize)]
 struct RawIndex {
     weight_map: WeightMap,
+    #[serde(default)]
+    metadata: Value,
 }
 
 struct WeightMap(BTreeMap<String, String>);
@@ -50,7 +55,10 @@ impl ShardIndex {
                 ));
             }
         }
-        Ok(Self { weight_map })
+        let dtype = index.metadata.get("dtype").and_then(Value::as_str);
+        let dtype =
+            dtype.and_then(|name| DType::from_name(name.strip_prefix("torch.").unwrap_or(name)));
+        Ok(Self { weight_map, dtype })
     }
 
     /// The files, each once, in the order of their names.

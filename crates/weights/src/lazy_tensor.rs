@@ -93,6 +93,18 @@ impl LazyTensor {
         Self::deferred(name, dtype, shape, move || change(self.into_tensor()?.1))
     }
 
+    /// The tensor laid out anew as `change` does, in another shape.
+    pub(crate) fn reshaped(
+        self,
+        shape: Vec<usize>,
+        change: impl FnOnce(Operand) -> Result<Operand> + Send + 'static,
+    ) -> Self {
+        let (name, dtype) = (self.name.clone(), self.dtype);
+        Self::deferred(name, dtype, shape, move || {
+            change(self.into_tensor()?.1.into())?.into_values()
+        })
+    }
+
     /// The name.
     pub fn name(&self) -> &str {
         &self.name

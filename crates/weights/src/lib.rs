@@ -29,7 +29,6 @@
 
 mod cast;
 mod checkpoint;
-mod containment;
 pub mod conversion;
 pub mod conversion_mapping;
 mod dtype;
@@ -37,6 +36,7 @@ mod error;
 mod file_bytes;
 mod ggml;
 mod gguf;
+mod gguf_parameters;
 mod gguf_type;
 mod host_blocks;
 mod index;
@@ -50,6 +50,7 @@ mod q4_k;
 mod reader;
 mod report;
 mod revert;
+mod row_order;
 mod safetensors;
 mod save;
 mod save_gguf;
@@ -68,8 +69,9 @@ pub use prepare::Prepare;
 pub use reader::{ReadOptions, TensorReader};
 pub use report::{ConversionFailure, Folded, LoadReport, Mismatch, fold_names};
 pub use revert::revert;
+pub use row_order::HeadCounts;
 pub use save::{SaveOptions, save_checkpoint, save_safetensors, without_tied};
-pub use save_gguf::{GgufTensor, HeadCounts, save_gguf};
+pub use save_gguf::{GgufTensor, save_gguf};
 pub use shard_size::ShardSize;
 pub use tensor::{BlockTensor, HostTensor};
 pub use transform::{

@@ -329,7 +329,7 @@ impl LoadPlan {
             loaded.insert(parameter.clone(), checkpoint.tensor(tensor)?);
         }
         for conversion in &self.conversions {
-            loaded.extend(conversion.run(&self.model, |tensor| checkpoint.tensor(tensor))?);
+            loaded.extend(conversion.run(&self.model, checkpoint)?);
         }
         Ok(loaded)
     }
@@ -348,16 +348,16 @@ impl Conversion {
             .map(|(_, parameter)| parameter.as_str())
     }
 
-    /// Converts tensors read by `read`. Gives each parameter's name and tensor.
+    /// Converts the tensors of `checkpoint`. Gives each parameter's name and tensor.
     ///
     /// # Errors
-    /// Those of `read`, and if an operation fails.
+    /// If a tensor cannot be read, or an operation fails.
     pub fn run(
         &self,
         model: &ModelFacts,
-        read: impl Fn(&str) -> Result<HostTensor>,
+        checkpoint: &Checkpoint,
     ) -> Result<Vec<(String, HostTensor)>> {
-        let read = |(source, key): &(usize, String)| Ok((*source, read(key)?.into()));
+        let read = |(source, key): &(usize, String)| Ok((*source, checkpoint.operand(key)?));
         let operands = self.sources.iter().map(read).collect::<Result<_>>()?;
         let outputs: HashMap<_, _> = self
             .converter

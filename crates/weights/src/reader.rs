@@ -308,8 +308,7 @@ impl<P: Prepare> Work<'_, P> {
     }
 
     fn convert(&self, conversion: &Conversion) -> Result<Prepared<P::Value>> {
-        let checkpoint = self.prepare.checkpoint();
-        let converted = conversion.run(&self.plan.model, |tensor| checkpoint.tensor(tensor))?;
+        let converted = conversion.run(&self.plan.model, self.prepare.checkpoint())?;
         let finish = |(parameter, tensor): (String, _)| {
             let value = self.prepare.finish(&parameter, tensor)?;
             Ok((parameter, value))

@@ -12,6 +12,7 @@ use std::path::Path;
 use safetensors::Dtype as StoredDtype;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
+use crate::conversion::Operand;
 use crate::file_bytes::FileBytes;
 use crate::names::check_name;
 use crate::tensor::element_count;
@@ -76,6 +77,13 @@ impl SafetensorsFile {
     pub(crate) fn stored(&self, name: &str) -> (StoredDtype, usize) {
         let entry = &self.tensors[name];
         (entry.dtype, entry.bytes.len())
+    }
+
+    /// The tensor `name`, which is one of [`tensors`](Self::tensors), to be read where it is needed.
+    pub(crate) fn operand(&self, name: &str) -> Result<Operand> {
+        let Entry { shape, bytes, .. } = &self.tensors[name];
+        let range = self.file.later(bytes.clone());
+        Ok(Operand::in_file(self.dtype(name)?, shape, range))
     }
 
     /// The tensor `name`, which is one of [`tensors`](Self::tensors); shares the map if the file is mapped.

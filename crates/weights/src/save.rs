@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Serialize;
@@ -146,6 +146,8 @@ pub fn save_checkpoint(dir: &Path, tensors: Vec<LazyTensor>, options: &SaveOptio
         .map_err(|source| WeightsError::io("writing", dir, source))?;
 
     let names = Names::new(options);
+    // Where nothing is replaced, nothing can be lost with the power either.
+    let replaces = !stale(dir, &names, &[])?.is_empty();
     let mut index = Index {
         metadata: IndexMetadata {
             total_parameters: tensors.iter().map(LazyTensor::len).sum(),
@@ -162,12 +164,13 @@ pub fn save_checkpoint(dir: &Path, tensors: Vec<LazyTensor>, options: &SaveOptio
             .iter()
             .map(|tensor| (tensor.name().to_owned(), file.clone()));
         index.weight_map.extend(held);
-        write_file(&temporary.path().join(&file), shard)?;
+        write_file(&temporary.path().join(&file), shard, replaces)?;
         written.push(file);
     }
     if count > 1 {
         let path = temporary.path().join(&names.index);
-        write_index(&path, &index).map_err(|source| WeightsError::io("writing", &path, source))?;
+        write_index(&path, &index, replaces)
+            .map_err(|source| WeightsError::io("writing", &path, source))?;
         written.push(names.index.clone());
     }
     for file in &written {
@@ -202,7 +205,7 @@ fn split(tensors: Shard, max_shard_size: u64) -> Vec<Shard> {
 }
 
 /// The largest alignment first, then by name: the order that keeps every tensor aligned.
-fn write_file(path: &Path, mut tensors: Shard) -> Result<()> {
+fn write_file(path: &Path, mut tensors: Shard, sync: bool) -> Result<()> {
     tensors.sort_by(|left, right| {
         let by_alignment = right.dtype().stored().cmp(&left.dtype().stored());
         by_alignment.then_with(|| left.name().cmp(right.name()))
@@ -218,7 +221,10 @@ fn write_file(path: &Path, mut tensors: Shard) -> Result<()> {
         file.write_all(tensor.bytes()).map_err(io)?;
     }
     let file = file.into_inner().map_err(|error| io(error.into_error()))?;
-    file.sync_all().map_err(io)
+    match sync {
+        true => file.sync_all().map_err(io),
+        false => Ok(()),
+    }
 }
 
 fn header(tensors: &[LazyTensor]) -> std::io::Result<Vec<u8>> {
@@ -240,25 +246,36 @@ fn header(tensors: &[LazyTensor]) -> std::io::Result<Vec<u8>> {
     Ok(json)
 }
 
-fn write_index(path: &Path, index: &Index) -> std::io::Result<()> {
+fn write_index(path: &Path, index: &Index, sync: bool) -> std::io::Result<()> {
     let mut json = serde_json::to_vec_pretty(index)?;
     json.push(b'\n');
     let mut file = File::create(path)?;
     file.write_all(&json)?;
-    file.sync_all()
+    match sync {
+        true => file.sync_all(),
+        false => Ok(()),
+    }
 }
 
 /// A stale `model.safetensors` would be loaded in place of new shards, and a stale shard is dead weight.
 fn remove_stale(dir: &Path, names: &Names, written: &[String]) -> Result<()> {
-    let io = |operation| move |source| WeightsError::io(operation, dir, source);
-    for entry in fs::read_dir(dir).map_err(io("listing"))? {
-        let entry = entry.map_err(io("listing"))?;
+    for path in stale(dir, names, written)? {
+        fs::remove_file(&path).map_err(|source| WeightsError::io("removing", &path, source))?;
+    }
+    Ok(())
+}
+
+/// The weights of this name in the folder that are not among those written.
+fn stale(dir: &Path, names: &Names, written: &[String]) -> Result<Vec<PathBuf>> {
+    let io = |source| WeightsError::io("listing", dir, source);
+    let mut stale = Vec::new();
+    for entry in fs::read_dir(dir).map_err(io)? {
+        let entry = entry.map_err(io)?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         if names.is_ours(name) && !written.iter().any(|file| file == name) {
-            fs::remove_file(entry.path())
-                .map_err(|source| WeightsError::io("removing", &entry.path(), source))?;
+            stale.push(entry.path());
         }
     }
-    Ok(())
+    Ok(stale)
 }

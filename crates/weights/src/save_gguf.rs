@@ -7,9 +7,7 @@ use std::path::Path;
 
 use transformers_config::gguf::{GgufArray, GgufValue};
 
-use crate::conversion::{Operand, operation};
-use crate::conversion_mapping::gguf::{GgufMapping, Heads, Stored};
-use crate::{DType, GgufType, HostTensor, LazyTensor, Result, WeightsError};
+use crate::{GgufType, LazyTensor, Result, WeightsError};
 
 const VERSION: u32 = 3;
 const DEFAULT_ALIGNMENT: usize = 32;
@@ -21,90 +19,6 @@ pub struct GgufTensor {
     pub tensor: LazyTensor,
     /// What they are written as.
     pub as_type: GgufType,
-}
-
-/// How many heads a model has, whose rows some files store in another order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeadCounts {
-    /// `num_attention_heads`.
-    pub query: usize,
-    /// `num_key_value_heads`.
-    pub key_value: usize,
-}
-
-impl GgufTensor {
-    /// A parameter of a Hugging Face model as a file of the architecture has it: under its name there, and with the
-    /// values changed as [`Stored`] says when they are written. `None` if such files have no place for it.
-    ///
-    /// # Errors
-    /// If the rows do not divide into heads.
-    pub fn of_parameter(
-        mapping: &GgufMapping,
-        heads: HeadCounts,
-        tensor: LazyTensor,
-        as_type: GgufType,
-    ) -> Result<Option<Self>> {
-        let Some((name, stored)) = mapping.gguf_name(tensor.name()) else {
-            return Ok(None);
-        };
-        let tensor = match stored {
-            Stored::AsIs => tensor,
-            Stored::PlusOne => computed(tensor, |value| value + 1.0),
-            Stored::NegatedExponential => computed(tensor, |value| -value.exp()),
-            Stored::Flat => flat(tensor),
-            Stored::Interleaved(Heads::Query) => interleaved(tensor, heads.query)?,
-            Stored::Interleaved(Heads::KeyValue) => interleaved(tensor, heads.key_value)?,
-        };
-        Ok(Some(Self {
-            tensor: tensor.renamed(name),
-            as_type,
-        }))
-    }
-}
-
-fn computed(tensor: LazyTensor, f: impl Fn(f32) -> f32 + Send + Sync + 'static) -> LazyTensor {
-    tensor.map(DType::F32, move |tensor| {
-        let values = tensor.cast(DType::F32)?.aligned();
-        let values = values.as_slice::<f32>().unwrap_or_default();
-        let values = values.iter().map(|value| f(*value)).collect();
-        HostTensor::from_vec(values, tensor.shape().to_vec())
-    })
-}
-
-/// `[channels, 1, width]` as `[channels, width]`.
-fn flat(tensor: LazyTensor) -> LazyTensor {
-    let &[channels, 1, width] = tensor.shape() else {
-        return tensor;
-    };
-    let (name, dtype) = (tensor.name().to_owned(), tensor.dtype());
-    let shape = vec![channels, width];
-    let of_shape = shape.clone();
-    LazyTensor::deferred(name, dtype, shape, move || {
-        let (_, tensor) = tensor.into_tensor()?;
-        HostTensor::new(tensor.bytes().clone(), dtype, of_shape)
-    })
-}
-
-/// Row `j * head_dim / 2 + i` of each head as row `2 i + j`.
-fn interleaved(tensor: LazyTensor, heads: usize) -> Result<LazyTensor> {
-    let shape = tensor.shape().to_vec();
-    let rows = shape.first().copied().unwrap_or_default();
-    if heads == 0 || !rows.is_multiple_of(2 * heads) {
-        return Err(operation(format!(
-            "the {rows} rows of `{}` do not divide into {heads} heads of even size",
-            tensor.name()
-        )));
-    }
-    let by_head = [&[heads, 2, rows / heads / 2], &shape[1..]].concat();
-    let dtype = tensor.dtype();
-    Ok(tensor.map(dtype, move |tensor| {
-        let stored = Operand::from(tensor)
-            .reshape(&by_head)?
-            .transpose(1, 2)?
-            .reshape(&shape)?;
-        let stored = stored.into_tensor()?;
-        stored.ok_or_else(|| operation("a tensor without values".into()))
-    }))
 }
 
 /// Writes a GGUF file of version 3 with `metadata`, which names `general.architecture` first by custom, and `tensors`, in
@@ -150,7 +64,9 @@ pub fn save_gguf(
         .file
         .into_inner()
         .map_err(|error| io(error.into_error()))?;
-    file.sync_all().map_err(io)?;
+    if path.exists() {
+        file.sync_all().map_err(io)?;
+    }
     fs::rename(&whole, path).map_err(io)?;
     Ok(())
 }

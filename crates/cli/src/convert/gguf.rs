@@ -96,36 +96,34 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn tensors(&self, names: &[(String, String)]) -> Result<Vec<GgufTensor>> {
-        let architecture = self.gguf.architecture;
-        let mapping = GgufMapping::of(architecture)
-            .ok_or_else(|| format!("there are no names for the architecture {architecture}"))?;
         let heads = HeadCounts {
             query: self.count("attention.head_count"),
             key_value: self.count("attention.head_count_kv"),
         };
-        let mut written = Vec::new();
+        let mut parameters = Vec::new();
+        for (key, name) in names {
+            parameters.push(self.tensors.tensor(key)?.renamed(name));
+        }
+        let mut tensors = GgufMapping::file_tensors(self.gguf.architecture, heads, parameters)?;
         if let Some(divisors) = &self.gguf.rope_divisors {
             let values = HostTensor::from_vec(divisors.clone(), vec![divisors.len()])?;
-            written.push(GgufTensor {
-                tensor: LazyTensor::from(("rope_freqs.weight".to_owned(), values)),
-                as_type: GgufType::F32,
-            });
+            tensors.insert(
+                0,
+                LazyTensor::from(("rope_freqs.weight".to_owned(), values)),
+            );
         }
-        for (key, name) in names {
-            let tensor = self.tensors.tensor(key)?.renamed(name);
-            let as_type = self.type_of(&tensor);
-            let tensor = GgufTensor::of_parameter(mapping, heads, tensor, as_type)?;
-            written.push(tensor.ok_or_else(|| {
-                format!("`{key}` has no place in a GGUF file of the architecture {architecture}; write safetensors")
-            })?);
-        }
-        Ok(written)
+        let typed = |tensor| GgufTensor {
+            as_type: self.type_of(&tensor),
+            tensor,
+        };
+        Ok(tensors.into_iter().map(typed).collect())
     }
 
-    /// Matrices in the type asked for, all else in f32.
+    /// Matrices in the type asked for, all else in f32; norms of heads and routers too, as llama.cpp has them.
     fn type_of(&self, tensor: &LazyTensor) -> GgufType {
+        let exact = ["_norm.", ".ffn_gate_inp"];
         match tensor.shape() {
-            [_, cols] => self
+            [_, .., cols] if !exact.iter().any(|part| tensor.name().contains(part)) => self
                 .quantize
                 .unwrap_or(GgufType::of_dtype(tensor.dtype()))
                 .for_rows_of(*cols),
@@ -178,7 +176,7 @@ fn report(path: &Path, tensors: &[GgufTensor], asked: Option<GgufType>) -> Strin
     for GgufTensor { tensor, as_type } in tensors {
         let elements: usize = tensor.shape().iter().product();
         let bytes = elements / as_type.block_len() * as_type.block_bytes();
-        let fell_back = tensor.shape().len() == 2 && asked.is_some_and(|asked| asked != *as_type);
+        let fell_back = *as_type != GgufType::F32 && asked.is_some_and(|asked| asked != *as_type);
         let (count, total) = kinds.entry((as_type.name(), fell_back)).or_default();
         *count += 1;
         *total += bytes as u64;

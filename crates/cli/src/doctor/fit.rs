@@ -9,18 +9,26 @@ use transformers_modeling::{
     AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, DeviceSpec, LoadOptions, ModelError,
     ModelInputs, PreTrainedModel,
 };
-use transformers_weights::{LoadReport, OpenOptions};
+use transformers_weights::LoadReport;
 
 use super::Findings;
+use crate::source::SourceArguments;
 
 /// As many tokens as show whether it runs.
 const TOKENS: u32 = 4;
 
 /// Loads the model as its class says, and runs it.
-pub fn check(files: &ModelFiles, config: &AutoConfig, open: &OpenOptions, findings: &mut Findings) {
+pub fn check(
+    files: &ModelFiles,
+    config: &AutoConfig,
+    source: &SourceArguments,
+    findings: &mut Findings,
+) {
+    let open = source.open();
     let options = LoadOptions {
+        hub: source.hub(),
         device: DeviceSpec::Cpu,
-        variant: open.variant.clone(),
+        variant: open.variant,
         mmap: open.mmap,
         ignore_mismatched_sizes: true,
         ..LoadOptions::default()

@@ -38,6 +38,7 @@ mod layout;
 mod operand;
 mod parts;
 mod quantization;
+mod values;
 
 use std::collections::HashMap;
 use std::fmt::Debug;

@@ -3,16 +3,20 @@
 use bytes::Bytes;
 
 use super::operation;
+use super::values::{Values, write_joined};
+use crate::file_bytes::FileRange;
 use crate::tensor::{element_count, owned_bytes};
 use crate::{DType, HostTensor, Result};
 
 /// A tensor with values, or its type and shape alone while a plan is made. Cloning shares the values.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Joining tensors copies nothing until the values are needed: each is then copied, or read from its file, once to where it
+/// belongs in the whole.
+#[derive(Clone, Debug)]
 pub struct Operand {
-    dtype: DType,
-    shape: Vec<usize>,
-    /// Row-major.
-    values: Option<Bytes>,
+    pub(super) dtype: DType,
+    pub(super) shape: Vec<usize>,
+    pub(super) values: Option<Values>,
 }
 
 impl From<HostTensor> for Operand {
@@ -21,7 +25,7 @@ impl From<HostTensor> for Operand {
         Self {
             dtype,
             shape,
-            values: Some(bytes),
+            values: Some(Values::Here(bytes)),
         }
     }
 }
@@ -33,6 +37,15 @@ impl Operand {
             dtype,
             shape: shape.to_vec(),
             values: None,
+        }
+    }
+
+    /// A tensor that is read when its values are needed.
+    pub(crate) fn in_file(dtype: DType, shape: &[usize], range: FileRange) -> Self {
+        Self {
+            dtype,
+            shape: shape.to_vec(),
+            values: Some(Values::InFile(range)),
         }
     }
 
@@ -49,16 +62,43 @@ impl Operand {
     /// The values, if there are any.
     ///
     /// # Errors
-    /// If an operation gave a shape that does not fit its values.
+    /// If an operation gave a shape that does not fit its values, or they cannot be read.
     pub fn into_tensor(self) -> Result<Option<HostTensor>> {
-        let Self {
-            dtype,
-            shape,
-            values,
-        } = self;
-        values
+        let (dtype, shape) = (self.dtype, self.shape.clone());
+        let bytes = self.bytes()?;
+        bytes
             .map(|bytes| HostTensor::new(bytes, dtype, shape))
             .transpose()
+    }
+
+    /// The values' bytes in one place.
+    fn bytes(self) -> Result<Option<Bytes>> {
+        Ok(match self.values {
+            None => None,
+            Some(Values::Here(bytes)) => Some(bytes),
+            Some(Values::InFile(range)) => Some(range.bytes()?),
+            Some(Values::Joined { .. }) => {
+                let mut output = Output::new(byte_count(self.dtype, &self.shape)?);
+                write_joined(self, output.bytes())?;
+                Some(output.into_bytes())
+            }
+        })
+    }
+
+    /// The same with its values in one place.
+    fn here(self) -> Result<Self> {
+        let (dtype, shape) = (self.dtype, self.shape.clone());
+        Ok(Self {
+            dtype,
+            shape,
+            values: self.bytes()?.map(Values::Here),
+        })
+    }
+
+    /// The values, which must be there.
+    pub(crate) fn into_values(self) -> Result<HostTensor> {
+        let tensor = self.into_tensor()?;
+        tensor.ok_or_else(|| operation("a tensor without values".into()))
     }
 
     /// What `convert` makes of the values; it must give `dtype` and `shape`.
@@ -100,13 +140,17 @@ impl Operand {
                 self.shape
             )));
         }
+        let this = match self.values {
+            Some(Values::Joined { .. }) => self.here()?,
+            _ => self,
+        };
         Ok(Self {
             shape: shape.to_vec(),
-            ..self
+            ..this
         })
     }
 
-    /// The tensors one after the other along `dim`. Each is freed as soon as it is copied; a single one is not copied.
+    /// The tensors one after the other along `dim`.
     ///
     /// # Errors
     /// If there are none, or they differ in type or in another dimension.
@@ -115,22 +159,12 @@ impl Operand {
         if tensors.len() == 1 {
             return Ok(tensors.remove(0));
         }
-        if tensors.iter().any(|tensor| tensor.values.is_none()) {
-            return Ok(Self::of_shape(dtype, &shape));
-        }
-        let outer: usize = shape[..dim].iter().product();
-        let mut output = Output::new(byte_count(dtype, &shape)?);
-        let row = output.len / outer.max(1);
-        let mut start = 0;
-        for values in tensors.into_iter().filter_map(|tensor| tensor.values) {
-            let run = values.len() / outer.max(1);
-            for index in 0..outer {
-                let target = index * row + start;
-                output.bytes()[target..][..run].copy_from_slice(&values[index * run..][..run]);
-            }
-            start += run;
-        }
-        Ok(output.into_operand(dtype, shape))
+        let values = tensors.iter().all(|tensor| tensor.values.is_some());
+        Ok(Self {
+            dtype,
+            shape,
+            values: values.then_some(Values::Joined { dim, tensors }),
+        })
     }
 
     /// The tensors, all of one shape, along a new dimension `dim`.
@@ -165,35 +199,36 @@ impl Operand {
                 "dimension {dim} of shape {shape:?} does not part into {sizes:?}"
             )));
         }
-        let outer: usize = self.shape[..dim].iter().product();
-        let inner = byte_count(self.dtype, &self.shape[dim + 1..])?;
+        let (dtype, whole) = (self.dtype, self.shape.clone());
+        let values = self.bytes()?;
+        let outer: usize = whole[..dim].iter().product();
+        let inner = byte_count(dtype, &whole[dim + 1..])?;
         let mut start = 0;
         let piece = |&piece: &usize| {
-            let mut shape = self.shape.clone();
+            let mut shape = whole.clone();
             shape[dim] = piece;
             let from = start * inner;
             start += piece;
-            let Some(values) = &self.values else {
-                return Ok(Self::of_shape(self.dtype, &shape));
+            let Some(values) = &values else {
+                return Self::of_shape(dtype, &shape);
             };
             let run = piece * inner;
             if outer == 1 {
-                let values = Some(values.slice(from..from + run));
-                let dtype = self.dtype;
-                return Ok(Self {
+                let values = Some(Values::Here(values.slice(from..from + run)));
+                return Self {
                     dtype,
                     shape,
                     values,
-                });
+                };
             }
             let mut output = Output::new(outer * run);
             for index in 0..outer {
                 let source = &values[index * size * inner + from..][..run];
                 output.bytes()[index * run..][..run].copy_from_slice(source);
             }
-            Ok(output.into_operand(self.dtype, shape))
+            output.into_operand(dtype, shape)
         };
-        sizes.iter().map(piece).collect()
+        Ok(sizes.iter().map(piece).collect())
     }
 
     /// `count` pieces along `dim`, all of one size but for a smaller last one.
@@ -242,18 +277,21 @@ impl Operand {
         self.size(dim0)?;
         self.size(dim1)?;
         let (first, second) = (dim0.min(dim1), dim0.max(dim1));
-        let mut shape = self.shape.clone();
+        if first == second {
+            return Ok(self);
+        }
+        let (dtype, sizes) = (self.dtype, self.shape.clone());
+        let mut shape = sizes.clone();
         shape.swap(first, second);
-        let Some(values) = self.values.as_ref().filter(|_| first != second) else {
-            return Ok(Self { shape, ..self });
+        let Some(values) = self.bytes()? else {
+            return Ok(Self::of_shape(dtype, &shape));
         };
-        let sizes = &self.shape;
         let product = |range: std::ops::Range<usize>| sizes[range].iter().product::<usize>();
         let grid = Grid {
             rows: sizes[first],
             middle: product(first + 1..second),
             cols: sizes[second],
-            run: byte_count(self.dtype, &sizes[second + 1..])?,
+            run: byte_count(dtype, &sizes[second + 1..])?,
         };
         let mut output = Output::new(values.len());
         if !values.is_empty() {
@@ -264,7 +302,7 @@ impl Operand {
                 grid.transpose(from, to);
             }
         }
-        Ok(output.into_operand(self.dtype, shape))
+        Ok(output.into_operand(dtype, shape))
     }
 
     fn size(&self, dim: usize) -> Result<usize> {
@@ -370,11 +408,15 @@ impl Output {
         &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
     }
 
+    fn into_bytes(self) -> Bytes {
+        owned_bytes(self.words).slice(..self.len)
+    }
+
     fn into_operand(self, dtype: DType, shape: Vec<usize>) -> Operand {
         Operand {
             dtype,
             shape,
-            values: Some(owned_bytes(self.words).slice(..self.len)),
+            values: Some(Values::Here(self.into_bytes())),
         }
     }
 }
@@ -444,7 +486,7 @@ mod tests {
             .unwrap()
             .transpose(0, 1)
             .unwrap();
-        assert_eq!(twice, large);
+        assert_eq!(values(&twice), values(&large));
         assert!(tensor(&[2]).transpose(0, 1).is_err());
     }
 
@@ -508,7 +550,10 @@ mod tests {
     fn outermost_pieces_share_the_values() {
         let whole = tensor(&[4, 2]);
         let pieces = whole.clone().chunk(2, 0).unwrap();
-        let pointer = |operand: &Operand| operand.values.as_ref().unwrap().as_ptr().addr();
+        let pointer = |operand: &Operand| {
+            let tensor = operand.clone().into_tensor().unwrap().unwrap();
+            tensor.bytes().as_ptr().addr()
+        };
         assert_eq!(pointer(&pieces[1]), pointer(&whole) + 8);
         let alone = Operand::concatenate(vec![whole.clone()], 0).unwrap();
         assert_eq!(pointer(&alone), pointer(&whole));

@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::json;
-use transformers_weights::conversion::ModelFacts;
+use transformers_weights::conversion::{Concatenate, MergeModulelist, ModelFacts};
 use transformers_weights::conversion_mapping::{self, SubModel};
-use transformers_weights::{Checkpoint, HostTensor, LoadReport, LoadRules, plan, revert};
+use transformers_weights::{
+    Checkpoint, HostTensor, LoadReport, LoadRules, OpenOptions, WeightConverter, plan, revert,
+    save_safetensors,
+};
 
 use crate::{converted, golden};
 
@@ -217,5 +221,53 @@ fn models_within_models_convert_as_in_the_reference() {
         );
         let saved = converted(plan.revert(loaded).unwrap());
         assert_eq!(described(saved), case.saved_after_loading, "{}", case.class);
+    }
+}
+
+/// Tensors that are read from a file straight to their place, in long runs and in short ones.
+#[test]
+fn experts_of_a_file_are_joined_as_those_in_memory() {
+    for (rows, cols) in [(64, 96), (8, 12), (3, 0)] {
+        let expert = |index: usize| {
+            let values = (0..rows * cols).map(|value| (value + 10_000 * index) as f32);
+            HostTensor::from_vec(values.collect(), vec![rows, cols]).unwrap()
+        };
+        let mut tensors = Vec::new();
+        for index in 0..11 {
+            tensors.push((format!("experts.{index}.gate"), expert(2 * index)));
+            tensors.push((format!("experts.{index}.up"), expert(2 * index + 1)));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        save_safetensors(folder.path(), tensors.clone(), 40_000).unwrap();
+        let memory = Checkpoint::from_tensors(tensors);
+        for (stack, join) in [(0, 1), (0, 0), (0, 2), (1, 0), (2, 1)] {
+            let fuse = WeightConverter::new(
+                &["experts.*.gate", "experts.*.up"],
+                &["experts"],
+                vec![
+                    Arc::new(MergeModulelist::new(stack)),
+                    Arc::new(Concatenate::new(join)),
+                ],
+            );
+            let mut shape = vec![rows, cols];
+            shape.insert(stack, 11);
+            shape[join] *= 2;
+            let parameters = [("experts".to_owned(), shape)];
+            let transforms = [fuse.unwrap().into()];
+            let load = |checkpoint: &Checkpoint| {
+                let rules = LoadRules {
+                    transforms: &transforms,
+                    ..LoadRules::default()
+                };
+                let plan = plan(&parameters, checkpoint, &rules).unwrap();
+                assert!(plan.report.is_clean(), "{}", plan.report);
+                plan.load(checkpoint).unwrap()
+            };
+            let expected = load(&memory);
+            for options in [OpenOptions::default(), crate::read_instead_of_mapping()] {
+                let found = load(&crate::open_folder(folder.path(), &options).unwrap());
+                assert_eq!(found, expected, "{rows} by {cols}, {stack} and {join}");
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use safetensors::SafeTensors;
+use transformers_hub::{HubOptions, ModelFiles};
 use transformers_weights::{Checkpoint, DType, OpenOptions, Result};
 
 use crate::{check_error, golden, open_folder, read_instead_of_mapping};
@@ -274,6 +275,8 @@ fn faulty_indices_are_refused() {
         ".",
         r"sub\\2.safetensors",
         "C:x",
+        "https://example.com/1.safetensors",
+        "file:///etc/passwd",
     ] {
         let index = format!(r#"{{"weight_map":{{"a":"1.safetensors","w":"{outside}"}}}}"#);
         check(
@@ -311,10 +314,21 @@ fn faulty_indices_are_refused() {
         ("sub/2.safetensors", &b),
         (INDEX, index),
     ]);
-    assert_eq!(
-        open_in(folder.path()).unwrap().names().collect::<Vec<_>>(),
-        ["a", "b"]
-    );
+    let checkpoint = open_in(folder.path()).unwrap();
+    assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(checkpoint.dtype_hint(), None);
+
+    for (stated, expected) in [
+        (r#""torch.bfloat16""#, Some(DType::BF16)),
+        (r#""float16""#, Some(DType::F16)),
+        ("3", None),
+    ] {
+        let index =
+            format!(r#"{{"metadata":{{"dtype":{stated}}},"weight_map":{{"a":"1.safetensors"}}}}"#);
+        fs::write(folder.path().join(INDEX), index).unwrap();
+        let checkpoint = open_in(folder.path()).unwrap();
+        assert_eq!(checkpoint.dtype_hint(), expected);
+    }
 }
 
 /// Nothing in opening takes longer per tensor the more there are.
@@ -354,6 +368,12 @@ fn links_out_of_the_folder_are_refused() {
     symlink(elsewhere.path(), folder.path().join("sub")).unwrap();
     fs::copy(&secret, elsewhere.path().join("1.safetensors")).unwrap();
     check_error(open_in(folder.path()), &["1.safetensors", "outside"]);
+    let followed = HubOptions {
+        follow_symlinks: true,
+        ..HubOptions::default()
+    };
+    let files = ModelFiles::resolve(folder.path(), &followed).unwrap();
+    assert!(Checkpoint::open(&files, &OpenOptions::default()).is_ok());
 
     // Within the folder a link is as good as a file.
     let folder = folder_with(&[("real.safetensors", &bytes_tensor("a"))]);
@@ -396,6 +416,41 @@ fn the_variant_selects_the_file() {
             "model.safetensors.index.int8.json",
         ],
     );
+}
+
+#[test]
+fn a_subfolder_holds_a_model_of_its_own() {
+    let folder = folder_with(&[
+        (SINGLE, &bytes_tensor("a")),
+        ("sub/model.fp16.safetensors", &bytes_tensor("b")),
+    ]);
+    let options = HubOptions {
+        subfolder: Some("sub".into()),
+        ..HubOptions::default()
+    };
+    let files = ModelFiles::resolve(folder.path(), &options).unwrap();
+    let half = OpenOptions {
+        variant: Some("fp16".into()),
+        ..OpenOptions::default()
+    };
+    assert!(Checkpoint::open(&files, &half).unwrap().contains("b"));
+    check_error(
+        Checkpoint::open(&files, &OpenOptions::default()),
+        &["no weights"],
+    );
+}
+
+/// What is read later is checked again; under a map nothing could be.
+#[test]
+fn a_file_that_became_shorter_is_noticed_where_it_is_read() {
+    let folder = folder_with(&[(SINGLE, &bytes_tensor("a"))]);
+    let path = folder.path().join(SINGLE);
+    let checkpoint = Checkpoint::open_file(&path, &read_instead_of_mapping()).unwrap();
+    assert!(checkpoint.tensor("a").is_ok());
+    let len = fs::metadata(&path).unwrap().len();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(len - 1).unwrap();
+    check_error(checkpoint.tensor("a"), &["reading", SINGLE]);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Keys: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. What a converter leaves out (gemma3's pattern of
 //! layers and local rope base, for instance) is the family's default, as it is in llama.cpp.
 
+pub(crate) mod architectures;
+
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -11,52 +13,67 @@ use serde_json::{Map, Value, json};
 
 use crate::checks::{self, MAX_HEAD_DIM};
 use crate::gguf::{GgufArray, GgufHeader, GgufValue};
-use crate::rope::DEFAULT_THETA;
 use crate::{ConfigError, Result};
-
-const SUPPORTED: &[&str] = &["gemma3", "lfm2", "llama", "mamba", "qwen2", "qwen3"];
+use architectures::{ARCHITECTURES, Architecture, Key};
 
 /// Divisors of the rope frequencies, one per pair of values.
 const ROPE_DIVISORS: &str = "rope_freqs.weight";
 
-/// The number of layers by which gemma3-27b is known, whose attention is scaled in another way.
-const GEMMA3_27B_LAYERS: u64 = 62;
+/// The same for short and for long texts.
+const LONGROPE_FACTORS: [(&str, &str); 2] = [
+    ("short_factor", "rope_factors_short.weight"),
+    ("long_factor", "rope_factors_long.weight"),
+];
 
 /// The tree of the `config.json`.
 pub(crate) fn to_object(header: &GgufHeader) -> Result<Map<String, Value>> {
-    let architecture = header
+    let name = header
         .architecture()
         .ok_or_else(|| missing("general.architecture"))?;
     let source = Source {
         header,
-        architecture,
+        architecture: name,
     };
-    let mut config = Map::new();
-    match architecture {
-        "llama" => source.llama(&mut config)?,
-        "qwen2" => source.qwen(&mut config, "qwen2", "Qwen2ForCausalLM")?,
-        "qwen3" => source.qwen(&mut config, "qwen3", "Qwen3ForCausalLM")?,
-        "gemma3" => source.gemma3(&mut config)?,
-        "mamba" => source.mamba(&mut config)?,
-        "lfm2" => source.lfm2(&mut config)?,
-        _ => return Err(source.unsupported(architecture)),
-    }
-    Ok(config)
+    let known = ARCHITECTURES.iter().find(|known| known.name == name);
+    source.config(known.ok_or_else(|| source.unsupported(name))?)
 }
 
-/// Puts the divisors of the rope frequencies into `config`, if the file at `path` has them. A converter computes them
-/// from the `llama3` parameters, which cannot be recovered; one divisor per frequency is what `longrope` does.
+/// Puts what the rope frequencies are divided by into `config`, if the file at `path` says so by tensors: the factors of
+/// `longrope`, or divisors that a converter computed from the `llama3` parameters, which cannot be recovered; one divisor
+/// per frequency is what `longrope` does.
 pub(crate) fn read_rope_divisors(
     path: &Path,
     header: &GgufHeader,
     config: &mut Map<String, Value>,
 ) -> Result<()> {
+    if let Some(divisors) = floats(path, header, ROPE_DIVISORS)? {
+        set_rope_divisors(config, &divisors);
+    }
+    let original = config.get("original_max_position_embeddings").cloned();
+    for (key, tensor) in LONGROPE_FACTORS {
+        if let Some(factors) = floats(path, header, tensor)?
+            && let Some(rope) = rope_parameters(config)
+        {
+            rope.insert("rope_type".into(), "longrope".into());
+            rope.insert(key.into(), json!(factors));
+            rope.extend(
+                original
+                    .clone()
+                    .map(|length| ("original_max_position_embeddings".to_owned(), length)),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The values of a tensor that is a short list of f32.
+fn floats(path: &Path, header: &GgufHeader, name: &str) -> Result<Option<Vec<f32>>> {
     const F32: u32 = 0;
-    let Some(tensor) = header.tensor(ROPE_DIVISORS) else {
-        return Ok(());
+    let Some(tensor) = header.tensor(name) else {
+        return Ok(None);
     };
     let invalid = |reason: &str| ConfigError::GgufInvalid {
-        what: format!("tensor `{ROPE_DIVISORS}`"),
+        what: format!("tensor `{name}`"),
         reason: reason.into(),
     };
     let (&[count], F32) = (tensor.shape.as_slice(), tensor.ggml_type) else {
@@ -74,21 +91,18 @@ pub(crate) fn read_rope_divisors(
     file.seek(SeekFrom::Start(start))
         .map_err(ConfigError::reading)?;
     file.read_exact(&mut bytes).map_err(ConfigError::reading)?;
-    let (divisors, _) = bytes.as_chunks();
-    let divisors: Vec<f32> = divisors
-        .iter()
-        .map(|&divisor| f32::from_le_bytes(divisor))
-        .collect();
-    set_rope_divisors(config, &divisors);
-    Ok(())
+    let (values, _) = bytes.as_chunks();
+    Ok(Some(
+        values
+            .iter()
+            .map(|&value| f32::from_le_bytes(value))
+            .collect(),
+    ))
 }
 
 /// Puts the divisors into `config` that `rope_freqs.weight` holds.
 pub(crate) fn set_rope_divisors(config: &mut Map<String, Value>, divisors: &[f32]) {
-    if let Some(rope) = config
-        .get_mut("rope_parameters")
-        .and_then(Value::as_object_mut)
-    {
+    if let Some(rope) = rope_parameters(config) {
         rope.insert("rope_type".into(), "longrope".into());
         rope.insert("attention_factor".into(), json!(1.0));
         rope.insert("short_factor".into(), json!(divisors));
@@ -96,199 +110,25 @@ pub(crate) fn set_rope_divisors(config: &mut Map<String, Value>, divisors: &[f32
     }
 }
 
-struct Source<'a> {
+fn rope_parameters(config: &mut Map<String, Value>) -> Option<&mut Map<String, Value>> {
+    config.get_mut("rope_parameters")?.as_object_mut()
+}
+
+pub(crate) struct Source<'a> {
     header: &'a GgufHeader,
     architecture: &'a str,
 }
 
 impl Source<'_> {
-    fn llama(&self, config: &mut Map<String, Value>) -> Result<()> {
-        if self.optional_u64("expert_count")?.unwrap_or(0) > 0 {
-            return Err(self.unsupported("llama with experts (mixtral)"));
-        }
-        self.decoder(config, "llama", "LlamaForCausalLM")?;
-        let rotating = match self.optional_u64("attention.key_length")? {
-            Some(length) => Some(length),
-            None => self.optional_u64("rope.dimension_count")?,
-        };
-        if let Some(head_dim) = rotating {
-            config.insert("head_dim".into(), head_dim.into());
-        }
-        config.insert(
-            "attention_bias".into(),
-            self.has_tensor("blk.0.attn_q.bias").into(),
-        );
-        config.insert(
-            "mlp_bias".into(),
-            self.has_tensor("blk.0.ffn_gate.bias").into(),
-        );
-        config.insert("rope_parameters".into(), self.rope(DEFAULT_THETA)?);
-        Ok(())
-    }
-
-    fn qwen(&self, config: &mut Map<String, Value>, model_type: &str, class: &str) -> Result<()> {
-        self.decoder(config, model_type, class)?;
-        if let Some(head_dim) = self.optional_u64("attention.key_length")? {
-            config.insert("head_dim".into(), head_dim.into());
-        }
-        config.insert("rope_parameters".into(), self.rope(DEFAULT_THETA)?);
-        Ok(())
-    }
-
-    fn gemma3(&self, config: &mut Map<String, Value>) -> Result<()> {
-        self.decoder(config, "gemma3_text", "Gemma3ForCausalLM")?;
-        let head_dim = self.u64("attention.key_length")?;
-        let (hidden_size, heads) = (
-            self.u64("embedding_length")?,
-            self.count("attention.head_count")?,
-        );
-        let scalar = match self.u64("block_count")? {
-            GEMMA3_27B_LAYERS => hidden_size.checked_div(heads).unwrap_or(0),
-            _ => head_dim,
-        };
-        config.insert("head_dim".into(), head_dim.into());
-        config.insert("query_pre_attn_scalar".into(), scalar.into());
-        config.insert(
-            "sliding_window".into(),
-            self.u64("attention.sliding_window")?.into(),
-        );
-        let local = self
-            .optional_f64("rope.freq_base_swa")?
-            .unwrap_or(DEFAULT_THETA);
-        let rope = json!({
-            "full_attention": self.rope(1_000_000.0)?,
-            "sliding_attention": {"rope_type": "default", "rope_theta": local},
-        });
-        config.insert("rope_parameters".into(), rope);
-        if let Some(cap) = self.optional_f64("final_logit_softcapping")? {
-            config.insert("final_logit_softcapping".into(), cap.into());
-        }
-        Ok(())
-    }
-
-    /// Falcon Mamba's files say that time steps and states are normed.
-    fn mamba(&self, config: &mut Map<String, Value>) -> Result<()> {
-        let eps = self.f64("attention.layer_norm_rms_epsilon")?;
-        let key = self.key("ssm.dt_b_c_rms");
-        match self.header.get(&key).is_some_and(is_true) {
-            true => {
-                self.text_model(config, "falcon_mamba", "FalconMambaForCausalLM")?;
-                config.insert("mixer_rms_eps".into(), eps.into());
-            }
-            false => self.text_model(config, "mamba", "MambaForCausalLM")?,
-        }
-        config.insert("layer_norm_epsilon".into(), eps.into());
-        for (key, name) in [
-            ("ssm.conv_kernel", "conv_kernel"),
-            ("ssm.inner_size", "intermediate_size"),
-            ("ssm.state_size", "state_size"),
-            ("ssm.time_step_rank", "time_step_rank"),
-        ] {
-            config.insert(name.into(), self.u64(key)?.into());
-        }
-        for (tensor, name) in [
-            ("blk.0.ssm_in.bias", "use_bias"),
-            ("blk.0.ssm_conv1d.bias", "use_conv_bias"),
-        ] {
-            config.insert(name.into(), self.has_tensor(tensor).into());
-        }
-        Ok(())
-    }
-
-    /// The layers of attention are those that have key heads.
-    fn lfm2(&self, config: &mut Map<String, Value>) -> Result<()> {
-        self.text_model(config, "lfm2", "Lfm2ForCausalLM")?;
-        let heads = self.per_layer("attention.head_count_kv")?;
-        let attends = |heads: &u64| match heads {
-            0 => "conv",
-            _ => "full_attention",
-        };
-        let kinds: Vec<_> = heads.iter().map(attends).collect();
-        config.extend([
-            ("layer_types".to_owned(), json!(kinds)),
-            (
-                "num_key_value_heads".to_owned(),
-                heads.iter().max().copied().into(),
-            ),
-            (
-                "num_attention_heads".to_owned(),
-                self.count("attention.head_count")?.into(),
-            ),
-            (
-                "max_position_embeddings".to_owned(),
-                self.u64("context_length")?.into(),
-            ),
-            (
-                "intermediate_size".to_owned(),
-                self.count("feed_forward_length")?.into(),
-            ),
-            ("block_auto_adjust_ff_dim".to_owned(), false.into()),
-            (
-                "norm_eps".to_owned(),
-                self.f64("attention.layer_norm_rms_epsilon")?.into(),
-            ),
-            (
-                "conv_L_cache".to_owned(),
-                self.u64("shortconv.l_cache")?.into(),
-            ),
-            ("rope_parameters".to_owned(), self.rope(1_000_000.0)?),
-        ]);
-        Ok(())
-    }
-
-    /// What all decoders with attention in every layer have.
-    fn decoder(
-        &self,
-        config: &mut Map<String, Value>,
-        model_type: &str,
-        class: &str,
-    ) -> Result<()> {
-        self.text_model(config, model_type, class)?;
-        let heads = self.count("attention.head_count")?;
-        let key_value_heads = match self.header.get(&self.key("attention.head_count_kv")) {
-            Some(_) => self.count("attention.head_count_kv")?,
-            None => heads,
-        };
-        config.extend([
-            (
-                "max_position_embeddings".to_owned(),
-                self.u64("context_length")?.into(),
-            ),
-            (
-                "intermediate_size".to_owned(),
-                self.count("feed_forward_length")?.into(),
-            ),
-            ("num_attention_heads".to_owned(), heads.into()),
-            ("num_key_value_heads".to_owned(), key_value_heads.into()),
-            (
-                "rms_norm_eps".to_owned(),
-                self.f64("attention.layer_norm_rms_epsilon")?.into(),
-            ),
-        ]);
-        Ok(())
-    }
-
-    /// What all decoders have.
-    fn text_model(
-        &self,
-        config: &mut Map<String, Value>,
-        model_type: &str,
-        class: &str,
-    ) -> Result<()> {
-        let tied = !self.has_tensor("output.weight");
-        config.extend([
-            ("model_type".to_owned(), model_type.into()),
-            ("architectures".to_owned(), json!([class])),
-            (
-                "num_hidden_layers".to_owned(),
-                self.u64("block_count")?.into(),
-            ),
-            (
-                "hidden_size".to_owned(),
-                self.u64("embedding_length")?.into(),
-            ),
+    fn config(&self, architecture: &Architecture) -> Result<Map<String, Value>> {
+        let mut config = Map::from_iter([
+            ("model_type".to_owned(), architecture.model_type.into()),
+            ("architectures".to_owned(), json!([architecture.class])),
             ("vocab_size".to_owned(), self.vocab_size()?.into()),
-            ("tie_word_embeddings".to_owned(), tied.into()),
+            (
+                "tie_word_embeddings".to_owned(),
+                (!self.has_tensor("output.weight")).into(),
+            ),
             ("bos_token_id".to_owned(), self.token("bos_token_id").into()),
             ("eos_token_id".to_owned(), self.end_tokens()),
             (
@@ -296,7 +136,36 @@ impl Source<'_> {
                 self.token("padding_token_id").into(),
             ),
         ]);
-        Ok(())
+        for key in architecture.keys.iter().copied().flatten() {
+            if let Some((name, value)) = self.number(*key)? {
+                config.insert(name.to_owned(), value);
+            }
+        }
+        (architecture.rest)(self, &mut config)?;
+        Ok(config)
+    }
+
+    /// The key of the configuration, and its value if the file says one.
+    fn number(&self, key: Key) -> Result<Option<(&'static str, Value)>> {
+        Ok(match key {
+            Key::Count(name, of) => Some((of, self.u64(name)?.into())),
+            Key::EachLayer(name, of) => Some((of, self.count(name)?.into())),
+            Key::HeadsOfKeys(of) => {
+                let stated = self.header.get(&self.key("attention.head_count_kv"));
+                let name = match stated {
+                    Some(_) => "attention.head_count_kv",
+                    None => "attention.head_count",
+                };
+                Some((of, self.count(name)?.into()))
+            }
+            Key::Number(name, of) => Some((of, self.f64(name)?.into())),
+            Key::OptionalCount(name, of) => {
+                self.optional_u64(name)?.map(|value| (of, value.into()))
+            }
+            Key::OptionalNumber(name, of) => {
+                self.optional_f64(name)?.map(|value| (of, value.into()))
+            }
+        })
     }
 
     fn rope(&self, default_theta: f64) -> Result<Value> {
@@ -455,6 +324,14 @@ impl Source<'_> {
         }
     }
 
+    /// Whether the metadata has a switch, and it is on.
+    fn is_set(&self, name: &str) -> bool {
+        matches!(
+            self.header.get(&self.key(name)),
+            Some(GgufValue::Bool(true))
+        )
+    }
+
     /// A number that may be given for each layer, if it is the same for all.
     fn count(&self, name: &str) -> Result<u64> {
         let key = self.key(name);
@@ -474,15 +351,12 @@ impl Source<'_> {
     }
 
     fn unsupported(&self, architecture: &str) -> ConfigError {
+        let supported: Vec<_> = ARCHITECTURES.iter().map(|known| known.name).collect();
         ConfigError::GgufArchitecture {
             architecture: architecture.into(),
-            supported: SUPPORTED.join(", "),
+            supported: supported.join(", "),
         }
     }
-}
-
-fn is_true(value: &GgufValue) -> bool {
-    matches!(value, GgufValue::Bool(true))
 }
 
 fn missing(key: &str) -> ConfigError {

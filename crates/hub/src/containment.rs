@@ -2,19 +2,16 @@
 
 use std::path::Path;
 
-use crate::{Result, WeightsError};
+use crate::HubError;
 
 /// Refuses a `file` of the model in `folder` that is a link to somewhere else. The blobs of a hub's cache, to which the
 /// files of its snapshots are links, belong to the model.
-pub(crate) fn check(folder: &Path, file: &Path) -> Result<()> {
+pub(crate) fn check(folder: &Path, file: &Path) -> Result<(), HubError> {
     let folder = match folder.as_os_str().is_empty() {
         true => Path::new("."),
         false => folder,
     };
-    let real = |path: &Path| {
-        let real = path.canonicalize();
-        real.map_err(|source| WeightsError::io("resolving", path, source))
-    };
+    let real = |path: &Path| path.canonicalize().map_err(HubError::io(path));
     let target = real(file)?;
     if target.starts_with(real(folder)?) {
         return Ok(());
@@ -28,7 +25,7 @@ pub(crate) fn check(folder: &Path, file: &Path) -> Result<()> {
     {
         return Ok(());
     }
-    Err(WeightsError::Outside {
+    Err(HubError::Outside {
         path: file.to_owned(),
         target,
     })

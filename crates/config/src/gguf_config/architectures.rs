@@ -1,0 +1,505 @@
+//! The architectures that GGUF files are read of, as data: which key of the metadata is which of the configuration.
+
+use serde_json::{Map, Value, json};
+
+use super::Source;
+use crate::rope::DEFAULT_THETA;
+use crate::{ConfigError, Result};
+
+/// How an architecture's metadata become a configuration.
+pub(crate) struct Architecture {
+    /// `general.architecture`.
+    pub name: &'static str,
+    pub model_type: &'static str,
+    pub class: &'static str,
+    pub keys: &'static [&'static [Key]],
+    /// What is more than a number under another name.
+    pub rest: fn(&Source<'_>, &mut Map<String, Value>) -> Result<()>,
+}
+
+/// A number of the metadata and its key in the configuration.
+#[derive(Clone, Copy)]
+pub(crate) enum Key {
+    Count(&'static str, &'static str),
+    /// That some files give for each layer; it must be the same for all.
+    EachLayer(&'static str, &'static str),
+    /// As many as there are query heads, unless the file says another number.
+    HeadsOfKeys(&'static str),
+    Number(&'static str, &'static str),
+    OptionalCount(&'static str, &'static str),
+    OptionalNumber(&'static str, &'static str),
+}
+
+use Key::{Count, EachLayer, HeadsOfKeys, Number, OptionalCount, OptionalNumber};
+
+/// What all decoders with rotary embeddings have.
+const DECODER: &[Key] = &[
+    Count("context_length", "max_position_embeddings"),
+    Count("block_count", "num_hidden_layers"),
+    Count("embedding_length", "hidden_size"),
+    EachLayer("feed_forward_length", "intermediate_size"),
+    EachLayer("attention.head_count", "num_attention_heads"),
+    HeadsOfKeys("num_key_value_heads"),
+];
+const RMS_NORM: &[Key] = &[Number("attention.layer_norm_rms_epsilon", "rms_norm_eps")];
+const HEAD_DIM: &[Key] = &[OptionalCount("attention.key_length", "head_dim")];
+const WINDOW: &[Key] = &[OptionalCount("attention.sliding_window", "sliding_window")];
+const EXPERTS: &[Key] = &[
+    Count("expert_used_count", "num_experts_per_tok"),
+    OptionalCount("expert_feed_forward_length", "moe_intermediate_size"),
+];
+const SOFTCAPS: &[Key] = &[
+    OptionalNumber("final_logit_softcapping", "final_logit_softcapping"),
+    OptionalNumber("attn_logit_softcapping", "attn_logit_softcapping"),
+];
+const T5: &[Key] = &[
+    Count("context_length", "n_positions"),
+    Count("block_count", "num_layers"),
+    OptionalCount("decoder_block_count", "num_decoder_layers"),
+    Count("embedding_length", "d_model"),
+    Count("feed_forward_length", "d_ff"),
+    Count("attention.head_count", "num_heads"),
+    Count("attention.key_length", "d_kv"),
+    Number("attention.layer_norm_epsilon", "layer_norm_epsilon"),
+    Count(
+        "attention.relative_buckets_count",
+        "relative_attention_num_buckets",
+    ),
+    OptionalCount("decoder_start_token_id", "decoder_start_token_id"),
+];
+
+/// All of them, in alphabetical order.
+pub(crate) const ARCHITECTURES: &[Architecture] = &[
+    Architecture {
+        name: "bloom",
+        model_type: "bloom",
+        class: "BloomForCausalLM",
+        keys: &[&[
+            Count("block_count", "n_layer"),
+            Count("embedding_length", "hidden_size"),
+            Count("attention.head_count", "n_head"),
+            Number("attention.layer_norm_epsilon", "layer_norm_epsilon"),
+        ]],
+        rest: |_, config| tied(config),
+    },
+    Architecture {
+        name: "falcon",
+        model_type: "falcon",
+        class: "FalconForCausalLM",
+        keys: &[&[
+            Count("context_length", "max_position_embeddings"),
+            Count("block_count", "num_hidden_layers"),
+            Count("embedding_length", "hidden_size"),
+            Count("feed_forward_length", "ffn_hidden_size"),
+            Count("attention.head_count", "num_attention_heads"),
+            HeadsOfKeys("num_kv_heads"),
+            Number("attention.layer_norm_epsilon", "layer_norm_epsilon"),
+        ]],
+        rest: falcon,
+    },
+    Architecture {
+        name: "gemma2",
+        model_type: "gemma2",
+        class: "Gemma2ForCausalLM",
+        keys: &[DECODER, RMS_NORM, HEAD_DIM, WINDOW, SOFTCAPS],
+        rest: |source, config| {
+            query_scale(source, config, GEMMA2_27B_LAYERS)?;
+            rope(source, config)
+        },
+    },
+    Architecture {
+        name: "gemma3",
+        model_type: "gemma3_text",
+        class: "Gemma3ForCausalLM",
+        keys: &[
+            DECODER,
+            RMS_NORM,
+            &[
+                Count("attention.key_length", "head_dim"),
+                Count("attention.sliding_window", "sliding_window"),
+                OptionalNumber("final_logit_softcapping", "final_logit_softcapping"),
+            ],
+        ],
+        rest: gemma3,
+    },
+    Architecture {
+        name: "gpt-oss",
+        model_type: "gpt_oss",
+        class: "GptOssForCausalLM",
+        keys: &[
+            DECODER,
+            RMS_NORM,
+            HEAD_DIM,
+            WINDOW,
+            EXPERTS,
+            &[
+                Count("expert_count", "num_local_experts"),
+                OptionalCount("expert_feed_forward_length", "intermediate_size"),
+            ],
+        ],
+        rest: gpt_oss,
+    },
+    Architecture {
+        name: "gpt2",
+        model_type: "gpt2",
+        class: "GPT2LMHeadModel",
+        keys: &[&[
+            Count("context_length", "n_positions"),
+            Count("block_count", "n_layer"),
+            Count("embedding_length", "n_embd"),
+            Count("feed_forward_length", "n_inner"),
+            Count("attention.head_count", "n_head"),
+            Number("attention.layer_norm_epsilon", "layer_norm_epsilon"),
+        ]],
+        rest: |_, _| Ok(()),
+    },
+    Architecture {
+        name: "lfm2",
+        model_type: "lfm2",
+        class: "Lfm2ForCausalLM",
+        keys: &[&[
+            Count("context_length", "max_position_embeddings"),
+            Count("block_count", "num_hidden_layers"),
+            Count("embedding_length", "hidden_size"),
+            EachLayer("feed_forward_length", "intermediate_size"),
+            EachLayer("attention.head_count", "num_attention_heads"),
+            Number("attention.layer_norm_rms_epsilon", "norm_eps"),
+            Count("shortconv.l_cache", "conv_L_cache"),
+        ]],
+        rest: lfm2,
+    },
+    Architecture {
+        name: "llama",
+        model_type: "llama",
+        class: "LlamaForCausalLM",
+        keys: &[DECODER, RMS_NORM],
+        rest: llama,
+    },
+    Architecture {
+        name: "mamba",
+        model_type: "mamba",
+        class: "MambaForCausalLM",
+        keys: &[&[
+            Count("block_count", "num_hidden_layers"),
+            Count("embedding_length", "hidden_size"),
+            Number("attention.layer_norm_rms_epsilon", "layer_norm_epsilon"),
+            Count("ssm.conv_kernel", "conv_kernel"),
+            Count("ssm.inner_size", "intermediate_size"),
+            Count("ssm.state_size", "state_size"),
+            Count("ssm.time_step_rank", "time_step_rank"),
+        ]],
+        rest: mamba,
+    },
+    Architecture {
+        name: "nemotron",
+        model_type: "nemotron",
+        class: "NemotronForCausalLM",
+        keys: &[
+            DECODER,
+            HEAD_DIM,
+            &[Number("attention.layer_norm_epsilon", "norm_eps")],
+        ],
+        rest: |source, config| {
+            config.insert(
+                "attention_bias".into(),
+                source.has_tensor("blk.0.attn_q.bias").into(),
+            );
+            config.insert(
+                "mlp_bias".into(),
+                source.has_tensor("blk.0.ffn_up.bias").into(),
+            );
+            partial_rope(source, config)
+        },
+    },
+    Architecture {
+        name: "phi3",
+        model_type: "phi3",
+        class: "Phi3ForCausalLM",
+        keys: &[
+            DECODER,
+            RMS_NORM,
+            WINDOW,
+            &[OptionalCount(
+                "rope.scaling.original_context_length",
+                "original_max_position_embeddings",
+            )],
+        ],
+        rest: partial_rope,
+    },
+    Architecture {
+        name: "qwen2",
+        model_type: "qwen2",
+        class: "Qwen2ForCausalLM",
+        keys: &[DECODER, RMS_NORM, HEAD_DIM],
+        rest: rope,
+    },
+    Architecture {
+        name: "qwen2moe",
+        model_type: "qwen2_moe",
+        class: "Qwen2MoeForCausalLM",
+        keys: &[
+            DECODER,
+            RMS_NORM,
+            HEAD_DIM,
+            EXPERTS,
+            &[
+                Count("expert_count", "num_experts"),
+                OptionalCount(
+                    "expert_shared_feed_forward_length",
+                    "shared_expert_intermediate_size",
+                ),
+            ],
+        ],
+        rest: rope,
+    },
+    Architecture {
+        name: "qwen3",
+        model_type: "qwen3",
+        class: "Qwen3ForCausalLM",
+        keys: &[DECODER, RMS_NORM, HEAD_DIM],
+        rest: rope,
+    },
+    Architecture {
+        name: "qwen3moe",
+        model_type: "qwen3_moe",
+        class: "Qwen3MoeForCausalLM",
+        keys: &[
+            DECODER,
+            RMS_NORM,
+            HEAD_DIM,
+            EXPERTS,
+            &[Count("expert_count", "num_local_experts")],
+        ],
+        rest: |source, config| {
+            // As llama.cpp computes it.
+            config.insert("norm_topk_prob".into(), true.into());
+            rope(source, config)
+        },
+    },
+    Architecture {
+        name: "stablelm",
+        model_type: "stablelm",
+        class: "StableLmForCausalLM",
+        keys: &[
+            DECODER,
+            &[Number("attention.layer_norm_epsilon", "layer_norm_eps")],
+        ],
+        rest: |source, config| {
+            for (key, set) in [
+                ("use_qkv_bias", source.has_tensor("blk.0.attn_q.bias")),
+                (
+                    "qk_layernorm",
+                    source.has_tensor("blk.0.attn_q_norm.weight"),
+                ),
+                (
+                    "use_parallel_residual",
+                    !source.has_tensor("blk.0.ffn_norm.weight"),
+                ),
+            ] {
+                config.insert(key.into(), set.into());
+            }
+            partial_rope(source, config)
+        },
+    },
+    Architecture {
+        name: "starcoder2",
+        model_type: "starcoder2",
+        class: "Starcoder2ForCausalLM",
+        keys: &[
+            DECODER,
+            WINDOW,
+            &[Number("attention.layer_norm_epsilon", "norm_epsilon")],
+        ],
+        rest: |source, config| {
+            config.insert(
+                "use_bias".into(),
+                source.has_tensor("blk.0.attn_q.bias").into(),
+            );
+            rope(source, config)
+        },
+    },
+    Architecture {
+        name: "t5",
+        model_type: "t5",
+        class: "T5ForConditionalGeneration",
+        keys: &[T5],
+        rest: t5,
+    },
+    Architecture {
+        name: "t5encoder",
+        model_type: "t5",
+        class: "T5EncoderModel",
+        keys: &[T5],
+        rest: t5,
+    },
+];
+
+/// The numbers of layers by which the largest gemmas are known, whose attention is scaled in another way.
+const GEMMA2_27B_LAYERS: u64 = 46;
+const GEMMA3_27B_LAYERS: u64 = 62;
+
+fn rope(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
+    config.insert("rope_parameters".into(), source.rope(DEFAULT_THETA)?);
+    Ok(())
+}
+
+/// A rope of a part of each head.
+fn partial_rope(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
+    let mut rope = source.rope(DEFAULT_THETA)?;
+    if let Some(rotating) = source.optional_u64("rope.dimension_count")? {
+        let whole = match source.optional_u64("attention.key_length")? {
+            Some(length) => Some(length),
+            None => source
+                .u64("embedding_length")?
+                .checked_div(source.count("attention.head_count")?),
+        };
+        let whole = whole.filter(|&whole| whole > 0).ok_or_else(|| {
+            ConfigError::invalid(
+                source.key("attention.head_count"),
+                "it gives no size of heads",
+            )
+        })?;
+        rope["partial_rotary_factor"] = json!(rotating as f64 / whole as f64);
+    }
+    config.insert("rope_parameters".into(), rope);
+    Ok(())
+}
+
+fn tied(config: &mut Map<String, Value>) -> Result<()> {
+    // Converters write the head a second time.
+    config.insert("tie_word_embeddings".into(), true.into());
+    Ok(())
+}
+
+fn llama(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
+    if source.optional_u64("expert_count")?.unwrap_or(0) > 0 {
+        return Err(source.unsupported("llama with experts (mixtral)"));
+    }
+    let rotating = match source.optional_u64("attention.key_length")? {
+        Some(length) => Some(length),
+        None => source.optional_u64("rope.dimension_count")?,
+    };
+    if let Some(head_dim) = rotating {
+        config.insert("head_dim".into(), head_dim.into());
+    }
+    config.insert(
+        "attention_bias".into(),
+        source.has_tensor("blk.0.attn_q.bias").into(),
+    );
+    config.insert(
+        "mlp_bias".into(),
+        source.has_tensor("blk.0.ffn_gate.bias").into(),
+    );
+    rope(source, config)
+}
+
+/// The first falcons have one key head and one norm for both branches; the later ones groups of heads, and some two norms.
+fn falcon(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
+    let key_heads = config
+        .get("num_kv_heads")
+        .and_then(Value::as_u64)
+        .unwrap_or(1);
+    let two_norms = source.has_tensor("blk.0.attn_norm_2.weight");
+    let grouped =
+        two_norms || (key_heads > 1 && key_heads < source.count("attention.head_count")?);
+    config.insert("multi_query".into(), (grouped || key_heads == 1).into());
+    config.insert("new_decoder_architecture".into(), grouped.into());
+    if grouped {
+        let norms = if two_norms { 2 } else { 1 };
+        config.insert("num_ln_in_parallel_attn".into(), norms.into());
+    }
+    config.insert(
+        "bias".into(),
+        source.has_tensor("blk.0.attn_qkv.bias").into(),
+    );
+    rope(source, config)?;
+    tied(config)
+}
+
+fn query_scale(source: &Source<'_>, config: &mut Map<String, Value>, largest: u64) -> Result<()> {
+    let scalar = match source.u64("block_count")? == largest {
+        true => source
+            .u64("embedding_length")?
+            .checked_div(source.count("attention.head_count")?)
+            .unwrap_or(0),
+        false => source.u64("attention.key_length")?,
+    };
+    config.insert("query_pre_attn_scalar".into(), scalar.into());
+    Ok(())
+}
+
+fn gemma3(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
+    query_scale(source, config, GEMMA3_27B_LAYERS)?;
+    let local = source
+        .optional_f64("rope.freq_base_swa")?
+        .unwrap_or(DEFAULT_THETA);
+    let rope = json!({
+        "full_attention": source.rope(1_000_000.0)?,
+        "sliding_attention": {"rope_type": "default", "rope_theta": local},
+    });
+    config.insert("rope_parameters".into(), rope);
+    Ok(())
+}
+
+fn gpt_oss(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
+    rope(source, config)?;
+    let rope = &mut config["rope_parameters"];
+    if rope["rope_type"] == "yarn" {
+        rope["truncate"] = false.into();
+    }
+    Ok(())
+}
+
+/// Falcon Mamba's files say that time steps and states are normed.
+fn mamba(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
+    if source.is_set("ssm.dt_b_c_rms") {
+        let eps = source.f64("attention.layer_norm_rms_epsilon")?;
+        config.insert("model_type".into(), "falcon_mamba".into());
+        config.insert("architectures".into(), json!(["FalconMambaForCausalLM"]));
+        config.insert("mixer_rms_eps".into(), eps.into());
+    }
+    for (tensor, name) in [
+        ("blk.0.ssm_in.bias", "use_bias"),
+        ("blk.0.ssm_conv1d.bias", "use_conv_bias"),
+    ] {
+        config.insert(name.into(), source.has_tensor(tensor).into());
+    }
+    Ok(())
+}
+
+/// The layers of attention are those that have key heads.
+fn lfm2(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
+    let heads = source.per_layer("attention.head_count_kv")?;
+    let kinds: Vec<_> = heads
+        .iter()
+        .map(|heads| match heads {
+            0 => "conv",
+            _ => "full_attention",
+        })
+        .collect();
+    config.insert("layer_types".into(), json!(kinds));
+    config.insert(
+        "num_key_value_heads".into(),
+        heads.iter().max().copied().into(),
+    );
+    config.insert("block_auto_adjust_ff_dim".into(), false.into());
+    config.insert("rope_parameters".into(), source.rope(1_000_000.0)?);
+    Ok(())
+}
+
+/// `umt5` calls itself `t5`; it has a bias of positions in every layer.
+fn t5(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
+    if source.has_tensor("enc.blk.1.attn_rel_b.weight") {
+        let class = match source.architecture {
+            "t5" => "UMT5ForConditionalGeneration",
+            _ => "UMT5EncoderModel",
+        };
+        config.insert("model_type".into(), "umt5".into());
+        config.insert("architectures".into(), json!([class]));
+    }
+    let gated = source.has_tensor("enc.blk.0.ffn_gate.weight");
+    let activation = if gated { "gated-gelu" } else { "relu" };
+    config.insert("feed_forward_proj".into(), activation.into());
+    config.entry("decoder_start_token_id").or_insert(0.into());
+    Ok(())
+}

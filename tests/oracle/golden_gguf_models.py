@@ -1,0 +1,227 @@
+"""GGUF files of whole models, each made of a committed case and read back by the reference.
+
+Writes tests/golden/gguf/<architecture>.gguf (and <architecture>_<case>.gguf of a second case). A file holds the case's
+tensors as llama.cpp's converter stores them, written by the package `gguf`; names come from its tables. Where the reference
+reads the architecture (NOT_READ says where it does not), its loader must give the case's own tensors.
+
+Pinned: transformers 5.23.0, gguf 0.19.0, numpy 2.3.5, safetensors 0.8.0.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import gguf
+import numpy as np
+from safetensors.numpy import load_file
+from tiny import torch  # first: it sets the environment of the reference
+
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+CASES, OUT = ROOT / "tests/cases", ROOT / "tests/golden/gguf"
+
+# the file's name, the case, the architecture
+FILES = [
+    ("bloom", "bloom", "bloom"),
+    ("falcon", "falcon", "falcon"),
+    ("falcon_40b", "falcon_40b", "falcon"),
+    ("gemma2", "gemma2", "gemma2"),
+    ("gemma3", "gemma3_text", "gemma3"),
+    ("gpt-oss", "gpt_oss", "gpt-oss"),
+    ("gpt2", "gpt2", "gpt2"),
+    ("llama", "llama", "llama"),
+    ("nemotron", "nemotron", "nemotron"),
+    ("phi3", "phi3", "phi3"),
+    ("phi3_longrope", "phi3_longrope", "phi3"),
+    ("qwen2", "qwen2", "qwen2"),
+    ("qwen2moe", "qwen2_moe", "qwen2moe"),
+    ("qwen3", "qwen3", "qwen3"),
+    ("qwen3moe", "qwen3_moe", "qwen3moe"),
+    ("stablelm", "stablelm", "stablelm"),
+    ("stablelm_parallel", "stablelm_parallel", "stablelm"),
+    ("starcoder2", "starcoder2", "starcoder2"),
+    ("t5", "t5", "t5"),
+    ("t5_gated", "t5_gated", "t5"),
+    ("umt5", "umt5", "t5"),
+]
+
+# What the reference's loader does not do, by file: it takes `attn_qkv` of grouped heads as it is; leaves out the experts
+# and the sinks of gpt-oss; knows no norms of heads in stablelm.
+NOT_READ = {"falcon_40b", "gpt-oss", "stablelm_parallel"}
+
+# Stems that the package's tables of names have in another spelling.
+RENAMED = [
+    (r"^transformer\.(word_embeddings_layernorm|h\.\d+\.post_attention_layernorm)", r"\1"),
+    (r"\.layernorm\.norms$", ".layernorm"),
+]
+
+
+class Writer:
+    def __init__(self, path, architecture, config, tensors):
+        self.config, self.architecture = config, architecture
+        self.tensors = tensors
+        self.names = gguf.get_tensor_name_map({n: a for a, n in gguf.MODEL_ARCH_NAMES.items()}[architecture], 8)
+        self.out = gguf.GGUFWriter(path, architecture)
+        self.head_count = config.get("num_attention_heads") or config.get("n_head") or config.get("num_heads")
+        self.hidden = config.get("hidden_size") or config.get("n_embd") or config.get("d_model")
+        self.key_heads = config.get("num_key_value_heads") or self.head_count
+        if config["model_type"] == "falcon":
+            self.key_heads = config["num_kv_heads"] if config["new_decoder_architecture"] else 1
+
+    def metadata(self):
+        config, out = self.config, self.out
+        out.add_name("tiny")
+        out.add_context_length(config.get("max_position_embeddings") or config.get("n_positions") or 512)
+        out.add_embedding_length(self.hidden)
+        out.add_block_count(config.get("num_hidden_layers") or config.get("n_layer") or config.get("num_layers"))
+        inner = config.get("intermediate_size") or config.get("ffn_hidden_size") or config.get("n_inner") or config.get("d_ff")
+        out.add_feed_forward_length(inner or 4 * self.hidden)
+        out.add_head_count(self.head_count)
+        out.add_head_count_kv(self.key_heads)
+        if "rms_norm_eps" in config:
+            out.add_layer_norm_rms_eps(config["rms_norm_eps"])
+        for key in ["layer_norm_epsilon", "layer_norm_eps", "norm_eps", "norm_epsilon"]:
+            if key in config:
+                out.add_layer_norm_eps(config[key])
+        head_dim = config.get("head_dim") or config.get("d_kv") or self.hidden // self.head_count
+        out.add_key_length(head_dim)
+        out.add_value_length(head_dim)
+        self.rope(head_dim)
+        if config.get("sliding_window"):
+            out.add_sliding_window(config["sliding_window"])
+        if config.get("final_logit_softcapping"):
+            out.add_final_logit_softcapping(config["final_logit_softcapping"])
+        if config.get("attn_logit_softcapping"):
+            out.add_attn_logit_softcapping(config["attn_logit_softcapping"])
+        experts = config.get("num_experts") or config.get("num_local_experts")
+        if experts:
+            out.add_expert_count(experts)
+            out.add_expert_used_count(config["num_experts_per_tok"])
+            out.add_expert_feed_forward_length(config.get("moe_intermediate_size") or inner)
+            if "shared_expert_intermediate_size" in config:
+                out.add_expert_shared_feed_forward_length(config["shared_expert_intermediate_size"])
+        if "d_kv" in config:
+            out.add_relative_attn_buckets_count(config["relative_attention_num_buckets"])
+            out.add_decoder_start_token_id(config["decoder_start_token_id"])
+            out.add_uint32("t5.decoder_block_count", config["num_decoder_layers"])
+        out.add_tokenizer_model("gpt2")
+        out.add_token_list([f"t{index}" for index in range(config["vocab_size"])])
+        for name, add in [("bos", out.add_bos_token_id), ("eos", out.add_eos_token_id), ("pad", out.add_pad_token_id)]:
+            value = config.get(f"{name}_token_id")
+            if isinstance(value, int):
+                add(value)
+
+    def rope(self, head_dim):
+        rope = self.config.get("rope_parameters")
+        if not rope:
+            return
+        if "full_attention" in rope:
+            self.out.add_float32(f"{self.architecture}.rope.freq_base_swa", rope["sliding_attention"]["rope_theta"])
+            rope = rope["full_attention"]
+        self.out.add_rope_dimension_count(int(rope.get("partial_rotary_factor", 1) * head_dim))
+        self.out.add_rope_freq_base(rope["rope_theta"])
+        if rope["rope_type"] == "yarn":
+            self.out.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+            self.out.add_rope_scaling_factor(rope["factor"])
+        if "original_max_position_embeddings" in rope:
+            self.out.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+        for length in ["long", "short"]:
+            if f"{length}_factor" in rope:
+                self.out.add_tensor(f"rope_factors_{length}.weight", np.array(rope[f"{length}_factor"], np.float32))
+
+    def interleave(self, values, heads):
+        half = values.shape[0] // heads // 2
+        return values.reshape(heads, 2, half, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
+
+    def fuse(self, values):
+        groups, size = self.key_heads, values.shape[0] // (self.head_count + 2 * self.key_heads)
+        grouped = values.reshape(groups, -1, size, *values.shape[1:])
+        parts = [grouped[:, :-2], grouped[:, -2:-1], grouped[:, -1:]]
+        return np.concatenate([part.reshape(-1, *values.shape[1:]) for part in parts])
+
+    def stored(self, name, values):
+        """A tensor as llama.cpp's converter writes it."""
+        kind = self.config["model_type"]
+        if kind == "llama" and re.search(r"\.(q|k)_proj\.", name):
+            return self.interleave(values, self.head_count if ".q_proj." in name else self.key_heads)
+        if kind in ("bloom", "falcon") and "query_key_value" in name:
+            return self.fuse(values)
+        if kind in ("gemma2", "gemma3_text", "nemotron") and name.endswith("norm.weight"):
+            return values + np.float32(1)
+        if kind == "gpt2" and re.search(r"\.(c_attn|c_proj|c_fc)\.weight", name):
+            return values.T
+        if name.endswith("shared_expert_gate.weight"):
+            return values[0]
+        return values
+
+    def stacks(self):
+        """Experts, and norms of heads, which a file has as one tensor; the others stay."""
+        stacks, rest = {}, {}
+        for name, values in self.tensors.items():
+            found = re.fullmatch(r"(.*\.(?:experts|norms))\.(\d+)\.?(.*)", name)
+            if found:
+                stacks.setdefault((found[1], found[3]), {})[int(found[2])] = values
+            elif self.config["model_type"] == "gpt_oss" and ".experts." in name:
+                self.experts_of_gpt_oss(rest, name, values)
+            else:
+                rest[name] = values
+        for (before, after), parts in stacks.items():
+            stacked = np.stack([parts[index] for index in range(len(parts))])
+            rest[f"{before.removesuffix('.norms')}.{after}"] = stacked
+        return rest
+
+    def experts_of_gpt_oss(self, out, name, values):
+        stem = name.split(".experts.")[0] + ".experts"
+        suffix = "bias" if name.endswith("_bias") else "weight"
+        values = values if suffix == "bias" else values.swapaxes(1, 2)
+        if "gate_up" in name:
+            out[f"{stem}.gate_proj.{suffix}"], out[f"{stem}.up_proj.{suffix}"] = values[:, ::2], values[:, 1::2]
+        else:
+            out[f"{stem}.down_proj.{suffix}"] = values
+
+    def write(self):
+        self.metadata()
+        for name, values in self.stacks().items():
+            stem, suffix = name.rsplit(".", 1) if name.endswith((".weight", ".bias")) else (name, "weight")
+            for pattern, spelling in RENAMED:
+                stem = re.sub(pattern, spelling, stem)
+            found = self.names.get_name(stem)
+            assert found, name
+            values = np.ascontiguousarray(self.stored(name, values).astype(np.float32))
+            self.out.add_tensor(f"{found}.{suffix}", values)
+        self.out.write_header_to_file()
+        self.out.write_kv_data_to_file()
+        self.out.write_tensors_to_file()
+        self.out.close()
+
+
+def check(path, case):
+    """The reference's loader gives the case's tensors."""
+    config = AutoConfig.from_pretrained(case)
+    auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    expected = auto.from_pretrained(case, dtype=torch.float32).state_dict()
+    with torch.device("meta"):
+        empty = auto.from_config(config)
+    read = load_gguf_checkpoint(str(path), return_tensors=True, model_to_load=empty)["tensors"]
+    tied = {"lm_head.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"}
+    lacking = set(expected) - set(read) - tied
+    assert not lacking, f"{path.name}: the reference does not read {sorted(lacking)}"
+    for name, tensor in read.items():
+        torch.testing.assert_close(tensor.reshape(expected[name].shape), expected[name], rtol=1e-6, atol=1e-6, msg=f"{path.name} {name}")
+
+
+def main():
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name, case, architecture in FILES:
+        folder, path = CASES / case, OUT / f"{name}.gguf"
+        config = json.loads((folder / "config.json").read_text())
+        Writer(path, architecture, config, load_file(folder / "model.safetensors")).write()
+        if name not in NOT_READ:
+            check(path, folder)
+        print(name, path.stat().st_size)
+
+
+if __name__ == "__main__":
+    main()
