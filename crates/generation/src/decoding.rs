@@ -107,7 +107,12 @@ impl<'a> Batch<'a> {
             row.new_len += 1;
             if let Some(top) = self.logprobs {
                 let raw = std::mem::take(&mut raw[index]);
-                row.logprobs.push(TokenLogprob::new(token, raw, top));
+                let logprob = TokenLogprob::new(token, raw, top);
+                if let Some(streamer) = streamer.as_deref_mut() {
+                    let put = streamer.put_logprob(&logprob);
+                    put.map_err(GenerateError::Streamer)?;
+                }
+                row.logprobs.push(logprob);
             }
             if let Some(streamer) = streamer.as_deref_mut() {
                 streamer.put(token).map_err(GenerateError::Streamer)?;

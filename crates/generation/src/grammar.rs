@@ -34,7 +34,7 @@ use std::sync::Arc;
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use transformers_tokenization::Tokenizer;
 
 use crate::GenerateError;
@@ -51,6 +51,21 @@ pub enum Grammar {
     Choices(Vec<String>),
     /// A grammar in llguidance's dialect of Lark, which is close to EBNF.
     Lark(String),
+}
+
+impl Grammar {
+    /// A schema as a part of a [`Lark`](Self::Lark) grammar: a JSON value of it, with bounded space between its parts.
+    /// `lenient`: keywords that cannot be followed are left out instead of refused.
+    pub fn json_in_lark(schema: &Value, lenient: bool) -> String {
+        let mut schema = match schema {
+            Value::Object(fields) => fields.clone(),
+            // "Anything" and "nothing".
+            other => Map::from_iter([("allOf".to_owned(), serde_json::json!([other]))]),
+        };
+        let options = serde_json::json!({ "whitespace_pattern": SPACE, "lenient": lenient });
+        schema.insert("x-guidance".to_owned(), options);
+        format!("%json {}", Value::Object(schema))
+    }
 }
 
 /// The longest grammar, in bytes of its text. This and the limits below keep the worst grammars that are known below a

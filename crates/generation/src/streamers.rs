@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use transformers_tokenization::{DecodeStream, Tokenizer};
 
-use crate::CancelToken;
+use crate::{CancelToken, TokenLogprob};
 
 /// What becomes of a piece of text.
 type Write = Box<dyn FnMut(&str) + Send>;
@@ -29,6 +29,15 @@ pub trait Streamer {
     /// # Errors
     /// Whatever the receiver cannot do with it.
     fn put(&mut self, token: u32) -> Outcome;
+
+    /// The log-probability of the token that [`Self::put`] gets next; only where they were asked for.
+    ///
+    /// # Errors
+    /// Whatever the receiver cannot do with it.
+    fn put_logprob(&mut self, logprob: &TokenLogprob) -> Outcome {
+        let _ = logprob;
+        Ok(())
+    }
 
     /// No more tokens follow.
     ///

@@ -79,7 +79,7 @@ pub use error::{Result, TokenizationError};
 pub use merges::generate_merges;
 pub use one_or_many::{Ids, Texts};
 pub use plain::{PlainTokenizer, PlainVocabulary, SpecialTokensPattern, Tokenize};
-pub use response::{ResponseEvent, ResponseParser, ResponseTemplate, parse_response};
+pub use response::{AnswerForm, ResponseEvent, ResponseParser, ResponseTemplate, parse_response};
 pub use sentencepiece::{SentencePieceProcessor, TextPiece};
 pub use tokenizer::Tokenizer;
 pub use tokenizers::AddedToken;

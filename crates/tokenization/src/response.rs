@@ -6,12 +6,14 @@
 
 mod content;
 mod delimiter;
+mod form;
 mod parser;
 mod template;
 mod tools;
 
 use serde_json::Value;
 
+pub use form::AnswerForm;
 pub use parser::{ResponseEvent, ResponseParser};
 pub use template::ResponseTemplate;
 

@@ -163,6 +163,19 @@ impl SentenceTransformer {
         a.iter().map(row).collect()
     }
 
+    /// How many tokens [`Self::encode`] reads for these texts, special ones and prompts included.
+    ///
+    /// # Errors
+    /// An unknown prompt, and what the tokenizer answers.
+    pub fn count_tokens(
+        &self,
+        texts: &[&str],
+        options: &EmbedOptions,
+    ) -> Result<usize, PipelineError> {
+        let rows = self.tokenize(self.prompt(options)?, texts)?;
+        Ok(rows.iter().map(Vec::len).sum())
+    }
+
     /// The names of the model's prompts.
     pub fn prompt_names(&self) -> impl Iterator<Item = &str> {
         self.config.prompts.keys().map(String::as_str)

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value};
 
+use super::AnswerForm;
 use super::content::{self, PARSERS};
 use super::delimiter::Delimiter;
 use super::invalid;
@@ -131,10 +132,7 @@ impl ResponseTemplate {
     /// reasoning, the tool calls and the content of DeepSeek, GLM, gpt-oss, Granite, Hermes, Kimi, Llama 3, Mistral, Phi-4,
     /// Qwen, Gemma and Command models.
     pub fn of_chat_template(chat_template: &str) -> Option<Self> {
-        let family = families()
-            .iter()
-            .find(|family| family.marks.iter().all(|mark| chat_template.contains(mark)))?;
-        Some(family.template.clone())
+        Some(family_of(chat_template)?.template.clone())
     }
 
     /// The template of a family by its name in `families.json`.
@@ -145,13 +143,20 @@ impl ResponseTemplate {
 }
 
 /// A family whose models' files say nothing of their answers.
-struct Family {
-    name: String,
+pub(super) struct Family {
+    pub name: String,
     marks: Vec<String>,
     template: ResponseTemplate,
+    pub form: Option<AnswerForm>,
 }
 
-fn families() -> &'static [Family] {
+/// The first family all of whose marks a chat template writes.
+pub(super) fn family_of(chat_template: &str) -> Option<&'static Family> {
+    let writes = |family: &&Family| family.marks.iter().all(|mark| chat_template.contains(mark));
+    families().iter().find(writes)
+}
+
+pub(super) fn families() -> &'static [Family] {
     #[derive(serde::Deserialize)]
     struct Entry {
         name: String,
@@ -161,6 +166,7 @@ fn families() -> &'static [Family] {
         model_type: Option<String>,
         /// of this form.
         template: Option<Value>,
+        form: Option<AnswerForm>,
     }
 
     static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
@@ -176,6 +182,7 @@ fn families() -> &'static [Family] {
                 name: entry.name,
                 marks: entry.marks,
                 template: template.expect("the data is valid"),
+                form: entry.form,
             }
         };
         entries.into_iter().map(family).collect()
