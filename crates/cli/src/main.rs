@@ -1,9 +1,11 @@
-//! The `transformers` binary: language models, embeddings, tokenizers and checkpoints from the command line.
+//! The `transformers` binary: language models, a server, embeddings, tokenizers and checkpoints from the command line.
 //!
 //! One file for each subcommand. What they print goes to stdout and nothing else does, so that they can be piped.
 #![forbid(unsafe_code)]
 
 mod bench;
+#[cfg(feature = "serve")]
+mod chat;
 mod completions;
 mod convert;
 mod doctor;
@@ -17,6 +19,8 @@ mod model;
 mod output;
 mod progress;
 mod prompts_file;
+#[cfg(feature = "serve")]
+mod serve;
 mod source;
 mod stats;
 mod tokenize;
@@ -37,6 +41,8 @@ use clap::{Parser, Subcommand};
 Examples:
   transformers generate --model HuggingFaceTB/SmolLM2-135M-Instruct --chat 'Who wrote Emma?'
   transformers generate --model ./SmolLM2-135M-Instruct.Q4_1.gguf --prompt 'Once upon a time'
+  transformers serve HuggingFaceTB/SmolLM2-135M-Instruct
+  transformers chat HuggingFaceTB/SmolLM2-135M-Instruct
   transformers embed --model sentence-transformers/all-MiniLM-L6-v2 'A cat sleeps.' 'It naps.'
   transformers tokenize --model ./SmolLM2-135M-Instruct.Q4_1.gguf 'Hello, world!'
   transformers train-tokenizer --class LlamaTokenizer --vocab-size 8000 --output mine corpus.txt
@@ -56,6 +62,10 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Generate(Box<generate::Arguments>),
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::Arguments>),
+    #[cfg(feature = "serve")]
+    Chat(Box<chat::Arguments>),
     Embed(Box<embed::Arguments>),
     Tokenize(Box<tokenize::Arguments>),
     TrainTokenizer(Box<train_tokenizer::Arguments>),
@@ -72,9 +82,13 @@ fn main() -> ExitCode {
     let start = Instant::now();
     let arguments = Arguments::parse();
     transformers_kernels::memory::keep_freed_memory();
-    start_logging();
+    start_logging(arguments.log_level());
     let done = match &arguments.command {
         Command::Generate(arguments) => generate::run(arguments, start),
+        #[cfg(feature = "serve")]
+        Command::Serve(arguments) => serve::run(arguments),
+        #[cfg(feature = "serve")]
+        Command::Chat(arguments) => chat::run(arguments),
         Command::Embed(arguments) => embed::run(arguments),
         Command::Tokenize(arguments) => tokenize::run(arguments),
         Command::TrainTokenizer(arguments) => train_tokenizer::run(arguments),
@@ -89,11 +103,22 @@ fn main() -> ExitCode {
     done.unwrap_or_else(|failure| failure.report())
 }
 
+impl Arguments {
+    /// What is logged where `RUST_LOG` does not say.
+    fn log_level(&self) -> &str {
+        match &self.command {
+            #[cfg(feature = "serve")]
+            Command::Serve(arguments) => arguments.log_level(),
+            _ => "warn",
+        }
+    }
+}
+
 /// Warnings go to stderr; `RUST_LOG` asks for more.
-fn start_logging() {
+fn start_logging(level: &str) {
     use std::io::Write;
 
-    let filter = env_logger::Env::default().default_filter_or("warn");
+    let filter = env_logger::Env::default().default_filter_or(level);
     let mut builder = env_logger::Builder::from_env(filter);
     builder.format(|out, record| match record.level().as_str() {
         "WARN" => writeln!(out, "warning: {}", record.args()),

@@ -63,6 +63,14 @@ pub struct ModelArguments {
     #[arg(short, long, value_name = "MODEL")]
     pub model: String,
 
+    #[command(flatten)]
+    load: LoadArguments,
+}
+
+/// How a model is loaded.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub struct LoadArguments {
     /// Where it runs: auto, cpu, wgpu[:N] or cuda[:N]. auto is the first GPU, or the CPU where there is none
     #[arg(long, default_value_t)]
     device: DeviceSpec,
@@ -88,6 +96,13 @@ pub struct ModelArguments {
 }
 
 impl ModelArguments {
+    /// As the library takes them, with progress bars where someone watches.
+    pub fn load_options(&self) -> LoadOptions {
+        self.load.load_options()
+    }
+}
+
+impl LoadArguments {
     /// As the library takes them, with progress bars where someone watches.
     pub fn load_options(&self) -> LoadOptions {
         self.set_threads();

@@ -74,7 +74,7 @@ impl Conversation {
         };
         let tokenizer = &model.tokenizer;
         if tokenizer.has_chat_template() {
-            let text = tokenizer.apply_chat_template(&messages, &options)?;
+            let text = tokenizer.render_chat_template(&messages, &options)?;
             // The template writes the special tokens itself.
             let ids = tokenizer.encode(text.as_str(), false)?;
             return Ok(Prompt { ids, text });
@@ -88,7 +88,7 @@ impl Conversation {
             });
         }
         // Mistral's own rules make ids, and no text.
-        let mut batch = tokenizer.encode_chat(&messages, &options)?;
+        let mut batch = tokenizer.apply_chat_template(&messages, &options)?;
         let ids = batch.input_ids.remove(0);
         let text = tokenizer.decode(ids.as_slice(), false)?;
         Ok(Prompt { ids, text })

@@ -179,7 +179,9 @@ impl Answer {
                 cached.fetch_add(cached_tokens as u64, Ordering::Relaxed);
                 self.finish(match reason {
                     // Stop strings are found here, in the text.
-                    FinishReason::Eos | FinishReason::StopString => EndReason::Done,
+                    FinishReason::Eos | FinishReason::StopString | FinishReason::Criteria => {
+                        EndReason::Done
+                    }
                     FinishReason::Length | FinishReason::Time | FinishReason::Cancelled => {
                         EndReason::Length
                     }
