@@ -5,10 +5,12 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod clients;
 mod conformance;
 mod demo;
 mod fuzz;
 mod golden;
+mod load;
 mod packages;
 mod parity;
 mod project;
@@ -49,6 +51,10 @@ enum Task {
     Fuzz(fuzz::Arguments),
     /// Compare every tokenizer with the reference's on thousands of texts
     Parity(parity::Arguments),
+    /// Run the official Python clients against the server, where they are installed
+    Clients(clients::Arguments),
+    /// Load a server with many clients at once, and say how it bears it
+    Load(load::Arguments),
     /// Fetch two real models and compare with the reference's answers on them
     Real,
     /// Time the release build beside other engines and the machine's limits; benches/peers/README.md installs them
@@ -64,6 +70,8 @@ fn main() -> ExitCode {
         Task::Roundtrip(arguments) => roundtrip::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Parity(arguments) => parity::run(&arguments),
+        Task::Clients(arguments) => clients::run(&arguments),
+        Task::Load(arguments) => load::run(&arguments),
         Task::Real => demo::run_real_checks(),
         Task::Bench(arguments) => bench::run(&arguments),
     };
