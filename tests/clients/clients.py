@@ -141,7 +141,7 @@ def errors():
     else:
         raise AssertionError("an unknown model is not refused")
     try:
-        ANTHROPIC.messages.create(model=MODEL, max_tokens=10, messages=[], temperature=7)
+        ANTHROPIC.messages.create(model=MODEL, max_tokens=10, messages=[])
     except anthropic.UnprocessableEntityError as error:
         assert error.body["type"] == "error", error
     else:
@@ -156,7 +156,7 @@ def cancellation():
 
 
 def messages():
-    answer = ANTHROPIC.messages.create(model=MODEL, max_tokens=30, temperature=0, messages=QUESTION, system="Be brief.")
+    answer = ANTHROPIC.messages.create(model=MODEL, max_tokens=30, messages=QUESTION, system="Be brief.")
     assert answer.content[0].type == "text" and answer.usage.output_tokens > 0
     count = ANTHROPIC.messages.count_tokens(model=MODEL, messages=QUESTION, system="Be brief.")
     assert count.input_tokens == answer.usage.input_tokens + answer.usage.cache_read_input_tokens
@@ -169,7 +169,7 @@ def messages():
 
 
 def messages_stream():
-    with ANTHROPIC.messages.stream(model=MODEL, max_tokens=30, temperature=0, messages=QUESTION) as stream:
+    with ANTHROPIC.messages.stream(model=MODEL, max_tokens=30, messages=QUESTION) as stream:
         text = "".join(stream.text_stream)
         final = stream.get_final_message()
     assert text and final.content[0].text == text and final.stop_reason in ["end_turn", "max_tokens"]

@@ -33,7 +33,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let mut serve = Command::new(binary);
     serve.arg("serve").arg(SMOLLM2.fetch()?);
-    let server = Server::start(serve.args(["--served-model-name", NAME]))?;
+    let server = Server::start(serve.args(["--exact", "--served-model-name", NAME]))?;
     let mut script = Command::new(&arguments.python);
     script
         .arg("-B")
