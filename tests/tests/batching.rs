@@ -225,13 +225,18 @@ fn a_shared_prefix_is_computed_once() {
 
 #[test]
 fn families_without_pages_run_beside_each_other() {
-    let model = case("modernbert_decoder");
-    let prompts: [&[u32]; 3] = [&[5, 6, 7, 8], &[9, 10], &[11, 12, 13, 14, 15, 16, 17]];
-    let requests = prompts.map(|prompt| request(prompt, greedy(8)));
-    let outputs = generate_batch(&*model, None, requests.into(), &tight(12)).unwrap();
-    for (prompt, output) in prompts.into_iter().zip(outputs) {
-        let alone = model.generate(prompt, &greedy(8)).unwrap();
-        assert_eq!(output.generated_tokens(), alone.new_tokens(0));
+    for name in ["modernbert_decoder", "mamba2_limits", "lfm2"] {
+        let model = case(name);
+        let prompts: [&[u32]; 3] = [&[5, 6, 7, 8], &[9, 10], &[11, 12, 13, 14, 15, 16, 17]];
+        // With room for all, and so little that some give way.
+        for blocks in [12, 5] {
+            let requests = prompts.map(|prompt| request(prompt, greedy(8)));
+            let outputs = generate_batch(&*model, None, requests.into(), &tight(blocks)).unwrap();
+            for (prompt, output) in prompts.into_iter().zip(outputs) {
+                let alone = model.generate(prompt, &greedy(8)).unwrap();
+                assert_eq!(output.generated_tokens(), alone.new_tokens(0), "{name}");
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a step computes: first what goes on, then what begins, as far as tokens and blocks reach.
 
 use super::engine::Engine;
+use super::task::Task;
 
 impl Engine<'_> {
     /// Plans the next step: afterwards every running task says how many tokens it computes.
@@ -20,7 +21,7 @@ impl Engine<'_> {
                     continue;
                 }
                 let order = task.order;
-                let new = self.piece(left, budget);
+                let new = self.piece(task, budget);
                 let freed = self.grow(index, new);
                 budget += freed;
                 // It may have given way itself.
@@ -52,11 +53,15 @@ impl Engine<'_> {
         suspect.is_none_or(|suspect| *suspect == self.running[index].order)
     }
 
-    /// Tokens of a step; caches of their own take a prompt as a whole.
-    fn piece(&self, left: usize, budget: usize) -> usize {
-        match self.setup.layout {
-            Some(_) => left.min(budget),
-            None => left,
+    /// Tokens of a step; caches of their own take a prompt as a whole, and what follows one by one.
+    fn piece(&self, task: &Task<'_>, budget: usize) -> usize {
+        match (
+            &self.setup.layout,
+            task.row.prompt_len - task.computed.min(task.row.prompt_len),
+        ) {
+            (Some(_), _) => task.left().min(budget),
+            (None, 0) => 1,
+            (None, prompt) => prompt,
         }
     }
 
@@ -157,7 +162,7 @@ impl Engine<'_> {
             task.links.push(link);
         }
         task.computed = (task.blocks.len() * size).min(task.len() - 1);
-        let planned = self.piece(task.left(), budget);
+        let planned = self.piece(&task, budget);
         self.note_begin(&task);
         let index = self
             .running

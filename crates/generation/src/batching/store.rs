@@ -124,7 +124,8 @@ fn packed(
     Ok(Scores { values, vocab })
 }
 
-/// Every task in a pass of its own, with its own cache.
+/// Every task in a pass of its own, with its own cache. A sequence that gave way is read as it was the first time, for a
+/// recurrent layer may not take several tokens as it takes each of them.
 fn one_by_one<'m>(
     model: &'m dyn PreTrainedModel,
     tasks: &mut [&mut Task<'m>],
@@ -136,8 +137,15 @@ fn one_by_one<'m>(
             None => Steps::new(model, &task.settings)?,
         };
         let slot = task.slot.insert(slot);
-        let scores = slot.scores(std::iter::once(&task.row))?;
-        for row in scores {
+        if slot.renew(task.row.ids.len()) {
+            (task.computed, task.planned) = (0, task.row.ids.len());
+        }
+        let end = task.computed + task.planned;
+        let scores = match slot.cache {
+            Some(_) => slot.logits(&[&task.row.ids[task.computed..end]], None, 1)?,
+            None => slot.scores(std::iter::once(&task.row))?,
+        };
+        for row in scores.into_iter().filter(|_| end == task.row.ids.len()) {
             vocab = row.len();
             values.extend(row);
         }
