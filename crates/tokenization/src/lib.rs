@@ -17,9 +17,10 @@
 //! ```
 //!
 //! There is one [`Tokenizer`] over four backends: pipelines of the `tokenizers` crate, SentencePiece models
-//! ([`SentencePieceProcessor`]), any function that splits texts ([`PlainTokenizer`]), and Mistral's own files. The
-//! reference's classes are definitions ([`TokenizerClass`], [`LlamaTokenizer`], [`BertTokenizer`], …), blank to be
-//! trained or with a vocabulary. [`migration`] says where each name of the reference is.
+//! ([`SentencePieceProcessor`]; with the feature `sentencepiece` there is the C++ library as well, as a [`Tokenize`]), any
+//! function that splits texts ([`PlainTokenizer`]), and Mistral's own files. The reference's classes are definitions
+//! ([`TokenizerClass`], [`LlamaTokenizer`], [`BertTokenizer`], …), blank to be trained or with a vocabulary. [`migration`]
+//! says where each name of the reference is.
 //!
 //! A model's files are untrusted: a chat template is a program, and runs with a budget (see [`chat_templates`]).
 #![forbid(unsafe_code)]
@@ -80,6 +81,8 @@ pub use merges::generate_merges;
 pub use one_or_many::{Ids, Texts};
 pub use plain::{PlainTokenizer, PlainVocabulary, SpecialTokensPattern, Tokenize};
 pub use response::{AnswerForm, ResponseEvent, ResponseParser, ResponseTemplate, parse_response};
+#[cfg(feature = "sentencepiece")]
+pub use sentencepiece::SentencePieceLibrary;
 pub use sentencepiece::{SentencePieceProcessor, TextPiece};
 pub use tokenizer::Tokenizer;
 pub use tokenizers::AddedToken;

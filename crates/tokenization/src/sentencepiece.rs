@@ -5,6 +5,8 @@
 //! unknown piece, or bytes where the model has byte pieces.
 
 mod bpe;
+#[cfg(feature = "sentencepiece")]
+mod library;
 mod normalizer;
 pub(crate) mod proto;
 mod trie;
@@ -16,6 +18,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "sentencepiece")]
+pub use library::SentencePieceLibrary;
 pub(crate) use normalizer::CharacterMap;
 use normalizer::Normalizer;
 use proto::{ModelProto, PieceKind, read_model};

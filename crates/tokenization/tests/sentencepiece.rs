@@ -5,29 +5,9 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::{golden, text};
+use common::{golden, sentencepiece_models as models, text};
 use serde_json::Value;
 use transformers_tokenization::{SentencePieceProcessor, TokenizationError};
-
-/// The committed models, and those of a folder that the golden script was run on by hand.
-fn models() -> Vec<PathBuf> {
-    let more = std::env::var_os("SENTENCEPIECE_GOLDEN").map(PathBuf::from);
-    let folders = [Some(golden("sentencepiece")), more];
-    let entries = folders
-        .iter()
-        .flatten()
-        .flat_map(|folder| std::fs::read_dir(folder).unwrap());
-    let mut models: Vec<_> = entries
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "model")
-        })
-        .collect();
-    models.sort();
-    assert!(models.len() >= 10);
-    models
-}
 
 fn read(path: PathBuf) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()

@@ -29,6 +29,26 @@ pub fn gguf(name: &str) -> GgufHeader {
     GgufHeader::open(&golden(name)).unwrap()
 }
 
+/// The committed SentencePiece models, and those of a folder that is named by hand.
+pub fn sentencepiece_models() -> Vec<PathBuf> {
+    let more = std::env::var_os("SENTENCEPIECE_GOLDEN").map(PathBuf::from);
+    let folders = [Some(golden("sentencepiece")), more];
+    let entries = folders
+        .iter()
+        .flatten()
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let mut models: Vec<_> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "model")
+        })
+        .collect();
+    models.sort();
+    assert!(models.len() >= 10);
+    models
+}
+
 pub fn ids(value: &Value) -> Vec<u32> {
     serde_json::from_value(value.clone()).unwrap()
 }
