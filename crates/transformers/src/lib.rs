@@ -10,6 +10,7 @@ pub use transformers_hub as hub;
 pub use transformers_modeling as modeling;
 pub use transformers_pipelines as pipelines;
 pub use transformers_tokenization as tokenization;
+pub use transformers_trainer as trainer;
 pub use transformers_weights as weights;
 
 pub mod prelude {

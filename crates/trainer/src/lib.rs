@@ -1,0 +1,2 @@
+//! Fine-tuning: `TrainingArguments`, the `Trainer`, datasets, collators, optimizers, schedules and checkpoints.
+#![forbid(unsafe_code)]
