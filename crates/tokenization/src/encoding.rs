@@ -266,8 +266,12 @@ impl Tokenizer {
         truncation: Option<&TruncationParams>,
     ) -> Result<Encoding> {
         let encode = |input: InputSequence<'_>| {
-            unless_stopped(|| self.backend.encode_char_offsets(input, false))
-                .map_err(encoding_failed)
+            let ascii = match &input {
+                InputSequence::Raw(text) => self.encode_ascii(text),
+                _ => None,
+            };
+            let crates = || unless_stopped(|| self.backend.encode_char_offsets(input, false));
+            ascii.unwrap_or_else(crates).map_err(encoding_failed)
         };
         let mut first = encode(text)?;
         let mut second = pair.map(encode).transpose()?;

@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod added_tokens;
+mod ascii;
 mod auto;
 mod backend;
 mod batch;

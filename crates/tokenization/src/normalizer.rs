@@ -1,6 +1,7 @@
 //! How a text is changed before it is split: as the `tokenizers` crate does, but what a pattern replaces is found in linear
 //! time, or with an error where it cannot be ([`Splitter`]).
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -52,6 +53,61 @@ fn add_steps(written: &NormalizerWrapper, steps: &mut Vec<Step>) {
         _ => None,
     };
     steps.push(step.unwrap_or_else(|| Step::Other(Box::new(written.clone()))));
+}
+
+/// What a normaliser does to a text of ASCII, where that is simple.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct AsciiChanges {
+    pub lowercase: bool,
+    /// Spaces of every kind become a space, and other control characters are removed.
+    pub clean: bool,
+}
+
+impl AsciiChanges {
+    /// The changed text, as long as before. `None` where it is not ASCII, or something would be removed.
+    pub fn apply(self, text: &str) -> Option<Cow<'_, str>> {
+        if !text.is_ascii() {
+            return None;
+        }
+        let mut text = Cow::Borrowed(text);
+        if self.clean && text.bytes().any(|byte| byte.is_ascii_control()) {
+            let is_removed = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+            if text.contains(is_removed) {
+                return None;
+            }
+            text = text.replace(char::is_control, " ").into();
+        }
+        if self.lowercase && text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            text.to_mut().make_ascii_lowercase();
+        }
+        Some(text)
+    }
+}
+
+impl Normalizer {
+    /// `None` where it has steps that may move characters.
+    pub fn on_ascii(&self) -> Option<AsciiChanges> {
+        let mut changes = AsciiChanges::default();
+        for step in &*self.steps {
+            let Step::Other(step) = step else {
+                return None;
+            };
+            match step.as_ref() {
+                NormalizerWrapper::NFC(_)
+                | NormalizerWrapper::NFD(_)
+                | NormalizerWrapper::NFKC(_)
+                | NormalizerWrapper::NFKD(_)
+                | NormalizerWrapper::StripAccents(_) => {}
+                NormalizerWrapper::Lowercase(_) => changes.lowercase = true,
+                NormalizerWrapper::BertNormalizer(bert) => {
+                    changes.lowercase |= bert.lowercase;
+                    changes.clean |= bert.clean_text;
+                }
+                _ => return None,
+            }
+        }
+        Some(changes)
+    }
 }
 
 thread_local! {

@@ -1,6 +1,7 @@
 //! How a text is split before its tokens are looked for: as the `tokenizers` crate does, but with splits by patterns that
 //! take linear time, or end in an error where they cannot ([`Splitter`]).
 
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -172,6 +173,119 @@ impl Pattern for Found {
     fn find_matches(&self, _: &str) -> Result<Vec<(Offsets, bool)>> {
         Ok(self.0.clone())
     }
+}
+
+/// How texts of ASCII are split, where the parts are ranges of the text.
+pub(crate) struct AsciiSplits {
+    steps: Vec<AsciiStep>,
+    pub bytes_are_spelled: bool,
+}
+
+enum AsciiStep {
+    Split(Split),
+    /// BERT's: at spaces, which are removed, and around punctuation.
+    Words,
+}
+
+impl PreTokenizer {
+    /// `None` where a step is not this simple.
+    pub fn on_ascii(&self) -> Option<AsciiSplits> {
+        let mut steps = Vec::new();
+        let mut bytes_are_spelled = false;
+        for step in &*self.steps {
+            if bytes_are_spelled {
+                return None; // it would split what was spelled
+            }
+            match step {
+                Step::Split(split) => steps.push(AsciiStep::Split(split.clone())),
+                Step::Bytes {
+                    add_prefix_space: false,
+                    split,
+                } => {
+                    steps.extend(split.clone().map(AsciiStep::Split));
+                    bytes_are_spelled = true;
+                }
+                Step::Bytes { .. } => return None,
+                Step::Other(other) => steps.push(match other.as_ref() {
+                    PreTokenizerWrapper::BertPreTokenizer(_) => AsciiStep::Words,
+                    PreTokenizerWrapper::Digits(digits) => {
+                        let run = if digits.individual_digits { "" } else { "+" };
+                        AsciiStep::Split(Split {
+                            splitter: Arc::new(Splitter::new(&format!("[0-9]{run}"))?),
+                            behavior: SplitDelimiterBehavior::Isolated,
+                            invert: false,
+                        })
+                    }
+                    _ => return None,
+                }),
+            }
+        }
+        let is_simple = |step: &AsciiStep| match step {
+            AsciiStep::Split(split) => matches!(
+                split.behavior,
+                SplitDelimiterBehavior::Isolated | SplitDelimiterBehavior::Removed
+            ),
+            AsciiStep::Words => true,
+        };
+        steps.iter().all(is_simple).then_some(AsciiSplits {
+            steps,
+            bytes_are_spelled,
+        })
+    }
+}
+
+impl AsciiSplits {
+    /// The parts of a text, from left to right; none is empty.
+    pub fn pieces(&self, text: &str) -> Result<Vec<Range<usize>>> {
+        let mut pieces = vec![0..text.len()];
+        for step in &self.steps {
+            let mut parts = Vec::with_capacity(text.len() / 4 + 1);
+            for piece in pieces {
+                step.split(text, piece, &mut parts)?;
+            }
+            pieces = parts;
+        }
+        Ok(pieces)
+    }
+}
+
+impl AsciiStep {
+    fn split(&self, text: &str, piece: Range<usize>, parts: &mut Vec<Range<usize>>) -> Result<()> {
+        match self {
+            Self::Words => words(text.as_bytes(), piece, parts),
+            Self::Split(split) => {
+                let removed = split.behavior == SplitDelimiterBehavior::Removed;
+                let found = split.find(&text[piece.clone()])?.0.into_iter();
+                let kept =
+                    found.filter(|((from, to), matches)| from < to && !(removed && *matches));
+                parts.extend(kept.map(|((from, to), _)| piece.start + from..piece.start + to));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The words of a piece, and each character of its punctuation.
+fn words(text: &[u8], piece: Range<usize>, parts: &mut Vec<Range<usize>>) {
+    let mut push = |part: Range<usize>| {
+        if !part.is_empty() {
+            parts.push(part);
+        }
+    };
+    let mut start = piece.start;
+    for at in piece.clone() {
+        let character = char::from(text[at]);
+        let is_punctuation = character.is_ascii_punctuation();
+        if is_punctuation || character.is_whitespace() {
+            push(start..at);
+            start = if is_punctuation { at } else { at + 1 };
+        }
+        if is_punctuation {
+            push(at..at + 1);
+            start = at + 1;
+        }
+    }
+    push(start..piece.end);
 }
 
 impl Serialize for PreTokenizer {

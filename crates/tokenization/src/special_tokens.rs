@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokenizers::{AddedToken, Decoder as _};
 
+use crate::ascii::AsciiPath;
 use crate::encoding::encoding_failed;
 use crate::normalizer::unless_stopped;
 use crate::settings::STANDARD_TOKENS;
@@ -245,6 +246,7 @@ impl Tokenizer {
         }
         added_tokens::extend(Arc::make_mut(&mut self.backend), tokens)
             .map_err(TokenizationError::backend("adding tokens"))?;
+        self.ascii = AsciiPath::new(&self.backend).map(Arc::new);
         Ok(self.vocab_size() - before)
     }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use tokenizers::utils::truncation::TruncationDirection;
 use tokenizers::{
-    AddedToken, ModelWrapper, PaddingDirection, PaddingParams, PostProcessorWrapper,
+    AddedToken, Encoding, ModelWrapper, PaddingDirection, PaddingParams, PostProcessorWrapper,
     TruncationParams,
 };
 
+use crate::ascii::AsciiPath;
 use crate::backend::{Backend, Model};
 use crate::chat::ChatTemplates;
 use crate::encoding::encoding_failed;
@@ -26,6 +27,8 @@ use crate::{
 pub struct Tokenizer {
     /// Without truncation and padding, which are options of a call, and without what is put around texts.
     pub(crate) backend: Arc<Backend>,
+    /// The same for texts of ASCII, where the backend is simple enough; made anew whenever the backend changes.
+    pub(crate) ascii: Option<Arc<AsciiPath>>,
     /// Puts special tokens around texts.
     pub(crate) post_processor: PostProcessorWrapper,
     /// What `tokenizer.json` says about truncation and padding, for saving.
@@ -111,6 +114,7 @@ impl Tokenizer {
             model_settings: None,
             source: None,
             post_processor,
+            ascii: AsciiPath::new(&backend).map(Arc::new),
             backend: Arc::new(backend),
             saved_truncation,
             saved_padding,
@@ -148,10 +152,18 @@ impl Tokenizer {
     }
 
     pub(crate) fn encode_one(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
-        let encoding = unless_stopped(|| self.backend.encode_fast(text, false));
+        let encoding = match self.encode_ascii(text) {
+            Some(encoding) => encoding,
+            None => unless_stopped(|| self.backend.encode_fast(text, false)),
+        };
         let encoding = encoding.map_err(encoding_failed)?;
         let encoding = self.surround(encoding, None, add_special_tokens)?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// `None` where the text goes the backend's way.
+    pub(crate) fn encode_ascii(&self, text: &str) -> Option<tokenizers::Result<Encoding>> {
+        self.ascii.as_ref()?.encode(&self.backend, text)
     }
 
     pub(crate) fn decode_one(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
