@@ -6,7 +6,6 @@
 //! steps, and texts that hold an added token.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use regex_automata::meta::Regex;
 use tokenizers::{Encoding, Model as _, Result};
@@ -60,10 +59,12 @@ impl AsciiPath {
                 true => spelled(written),
                 false => Cow::Borrowed(written),
             };
+            let mut characters = Characters::new(&spelled);
             for token in model.tokenize(&spelled)? {
-                let place = characters(&spelled, token.offsets);
-                let place = (piece.start + place.start, piece.start + place.end);
-                tokens.push((token.id, token.value, place, Some(word), 0));
+                let (start, end) = token.offsets;
+                let start = piece.start + characters.before(start);
+                let end = piece.start + characters.before(end);
+                tokens.push((token.id, token.value, (start, end), Some(word), 0));
             }
         }
         Ok(tokens.into_iter().collect())
@@ -94,12 +95,30 @@ fn spelled(text: &str) -> Cow<'_, str> {
     Cow::Owned(characters.collect())
 }
 
-/// A range of bytes as one of characters.
-fn characters(text: &str, (start, end): (usize, usize)) -> Range<usize> {
-    let count = |bytes: &str| bytes.chars().count();
-    match (text.is_ascii(), text.get(..start), text.get(start..end)) {
-        (false, Some(before), Some(within)) => count(before)..count(before) + count(within),
-        _ => start..end,
+/// Counts the characters before places in a text that come from left to right.
+struct Characters<'a> {
+    rest: &'a str,
+    bytes: usize,
+    count: usize,
+}
+
+impl<'a> Characters<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            rest: text,
+            bytes: 0,
+            count: 0,
+        }
+    }
+
+    fn before(&mut self, byte: usize) -> usize {
+        let passed = byte.saturating_sub(self.bytes);
+        if let Some((passed, rest)) = self.rest.split_at_checked(passed) {
+            self.bytes += passed.len();
+            self.count += passed.chars().count();
+            self.rest = rest;
+        }
+        self.count
     }
 }
 
