@@ -237,7 +237,7 @@ impl PreTokenizer {
 impl AsciiSplits {
     /// The parts of a text, from left to right; none is empty.
     pub fn pieces(&self, text: &str) -> Result<Vec<Range<usize>>> {
-        let mut pieces = vec![0..text.len()];
+        let mut pieces: Vec<Range<usize>> = std::iter::once(0..text.len()).collect();
         for step in &self.steps {
             let mut parts = Vec::with_capacity(text.len() / 4 + 1);
             for piece in pieces {
