@@ -1,0 +1,25 @@
+//! Data for training: examples, where they come from, the order they come in, and the batches made of them.
+//!
+//! ```text
+//! Dataset ──── Sampler ────► examples ── Collator ──► Batch
+//! (columns)    (an order)                             (host arrays of one shape)
+//! ```
+//!
+//! An [`Example`] has named columns of [`Value`]s; a [`Dataset`] gives it by index, an [`IterableDataset`] one after the
+//! other. A [`Sampler`] says in which order, and a [`Collator`] makes a [`Batch`] of several.
+
+mod batch;
+mod collator;
+mod dataset;
+mod example;
+mod generator;
+mod sampler;
+mod value;
+
+pub use batch::{Array, Batch, Column};
+pub use collator::{Collator, DefaultDataCollator};
+pub use dataset::{Dataset, IterableDataset};
+pub use example::Example;
+pub use generator::TorchGenerator;
+pub use sampler::{BatchSampler, LengthGroupedSampler, RandomSampler, Sampler, SequentialSampler};
+pub use value::Value;

@@ -1,0 +1,77 @@
+//! What can go wrong between a dataset and a trained model.
+
+use std::path::PathBuf;
+
+use transformers_config::ConfigError;
+use transformers_hub::HubError;
+use transformers_modeling::ModelError;
+use transformers_tokenization::TokenizationError;
+
+/// The result of preparing data or of training.
+pub type Result<T, E = TrainerError> = std::result::Result<T, E>;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
+pub enum TrainerError {
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Tokenization(#[from] TokenizationError),
+    #[error("{operation} {} failed: {source}", path.display())]
+    Io {
+        operation: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{}: {reason}", path.display())]
+    InvalidFile { path: PathBuf, reason: String },
+
+    #[error("the dataset has no examples")]
+    EmptyDataset,
+    #[error("there is no example {index}: the dataset has {len}")]
+    NoExample { index: usize, len: usize },
+    #[error("there is no column `{column}`; there are: {available}")]
+    MissingColumn { column: String, available: String },
+    #[error("column `{column}`: {found} instead of {expected}")]
+    ColumnType {
+        column: String,
+        found: &'static str,
+        expected: &'static str,
+    },
+    #[error(
+        "column `{column}`: an example has the shape {found:?} and one before it {expected:?}; take a collator that pads, \
+         or examples of one length"
+    )]
+    RaggedColumn {
+        column: String,
+        found: Vec<usize>,
+        expected: Vec<usize>,
+    },
+    #[error("column `{column}`: {reason}")]
+    InvalidColumn { column: String, reason: String },
+    #[error("`{name}`: {reason}")]
+    InvalidOption { name: &'static str, reason: String },
+    #[error("the state of {what} cannot be restored: {reason}")]
+    InvalidState { what: &'static str, reason: String },
+}
+
+impl TrainerError {
+    /// An [`TrainerError::Io`] of this operation and path.
+    pub(crate) fn io(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            operation,
+            path,
+            source,
+        }
+    }
+}
