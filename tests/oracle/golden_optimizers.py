@@ -26,8 +26,8 @@ SHAPES = dict(matrix=(6, 4), wide=(3, 5), vector=(5,), stacked=(2, 3, 4))
 
 
 def arguments():
-    seq2seq = Seq2SeqTrainingArguments(use_cpu=False).to_dict()
-    plain = TrainingArguments().to_dict()
+    seq2seq = Seq2SeqTrainingArguments(disable_tqdm=False).to_dict()
+    plain = TrainingArguments(disable_tqdm=False).to_dict()
     extra = {name: value for name, value in seq2seq.items() if name not in plain}
     return dict(**VERSIONS, defaults=plain, seq2seq=extra)
 

@@ -11,6 +11,9 @@ use crate::project::{self, root};
 const SCRIPTS: &[(&str, &[&str])] = &[
     ("gen_cases.py", &["tests/cases"]),
     ("golden_training.py", &["tests/golden"]),
+    ("golden_trainer.py", &["tests/golden"]),
+    ("golden_optimizers.py", &["crates/trainer/tests/golden"]),
+    ("golden_losses.py", &["crates/trainer/src/losses.txt"]),
     (
         "golden_processors.py",
         &["tests/golden/logits_processors.json"],

@@ -65,6 +65,13 @@ pub struct AvailableDevice {
     device: Device,
 }
 
+impl AvailableDevice {
+    /// Whether `device` is this one, tracking gradients or not.
+    pub(crate) fn is(&self, device: &Device) -> bool {
+        self.device == device.clone().inner()
+    }
+}
+
 impl fmt::Display for AvailableDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.spec, self.description)

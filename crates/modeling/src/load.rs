@@ -1,6 +1,7 @@
 //! From a repository to a model: files, config, empty module tree, checkpoint, filled parameters.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -9,17 +10,18 @@ use transformers_config::{AutoConfig, GenerationConfig};
 use transformers_hub::{CancelToken, HubOptions, ModelFiles, ModelSource};
 use transformers_ops::Precision;
 use transformers_weights::{
-    Checkpoint, LoadPlan, LoadRules, OpenOptions, conversion_mapping, plan,
+    Checkpoint, DType, LoadPlan, LoadRules, OpenOptions, conversion_mapping, plan,
 };
 
 use crate::classes::{class_name, facts};
-use crate::device::DeviceSpec;
+use crate::device::{DeviceSpec, available_devices};
 use crate::erased::Restore;
 use crate::fill::{Filling, LoadDtype};
 use crate::init_weights::InitWeights;
 use crate::nn::{Draws, Init};
 use crate::origin::{Origin, sub_models};
 use crate::parameters::Shapes;
+use crate::rebuild::trains;
 use crate::registry::{Family, Head, family};
 use crate::text_part::{self, TextPart};
 use crate::{LoadProgress, ModelError, PreTrainedModel};
@@ -212,6 +214,54 @@ pub(crate) fn from_pretrained(
         precision: options.precision,
     };
     Ok(model)
+}
+
+impl dyn PreTrainedModel + '_ {
+    /// The same model with the weights of another folder, such as a checkpoint of its training: with its head, its dtype,
+    /// and on its device.
+    ///
+    /// # Errors
+    /// A folder of another model, and as `from_pretrained`.
+    pub fn with_weights_of(&self, folder: &Path) -> Result<Box<dyn PreTrainedModel>, ModelError> {
+        let info = self.info();
+        let head = info.origin.head.ok_or(ModelError::BoxedByHand)?;
+        let device = self
+            .collect_devices(Vec::new())
+            .into_iter()
+            .next()
+            .unwrap_or_default();
+        let spec = available_devices().iter().find(|found| found.is(&device));
+        let options = LoadOptions {
+            device: spec.map_or(DeviceSpec::Cpu, |found| found.spec),
+            dtype: match info.origin.dtypes.main {
+                DType::BF16 => Dtype::BFloat16,
+                DType::F16 => Dtype::Float16,
+                _ => Dtype::Float32,
+            },
+            precision: info.origin.precision,
+            attn_implementation: info
+                .attention
+                .as_ref()
+                .map(|attention| attention.name().to_owned()),
+            ..LoadOptions::default()
+        };
+        let mut model = from_pretrained(folder.into(), head, &options)?;
+        let lacks = !model.info().loading_info.missing.is_empty();
+        if lacks || model.info().config.model_type() != info.config.model_type() {
+            let report = Box::new(model.info().loading_info.clone());
+            return Err(ModelError::CheckpointMismatch { report });
+        }
+        // Saving gives back what the model was loaded from, and not what it was resumed from.
+        let origin = info.origin.clone();
+        model.info_mut().origin = Origin {
+            transforms: origin.transforms.or(model.info().origin.transforms.clone()),
+            ..origin
+        };
+        Ok(match trains(self) {
+            true => model.train(),
+            false => model,
+        })
+    }
 }
 
 fn choose_attention(

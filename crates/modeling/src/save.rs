@@ -91,8 +91,8 @@ impl dyn PreTrainedModel + '_ {
         }
     }
 
-    /// The reference's class.
-    fn class_name(&self) -> Option<&'static str> {
+    /// The reference's class, such as `LlamaForCausalLM`; `None` of families of your own and of modules boxed by hand.
+    pub fn class_name(&self) -> Option<&'static str> {
         class_name(self.info().config.model_type(), self.info().origin.head?)
     }
 

@@ -57,6 +57,13 @@ pub enum TrainerError {
     InvalidColumn { column: String, reason: String },
     #[error("`{name}`: {reason}")]
     InvalidOption { name: &'static str, reason: String },
+    #[error("`{name}`: {reason}")]
+    Argument { name: String, reason: String },
+    #[error("`{name}` was removed; in its place there is {successor}")]
+    RemovedArgument {
+        name: String,
+        successor: &'static str,
+    },
     #[error("the state of {what} cannot be restored: {reason}")]
     InvalidState { what: &'static str, reason: String },
 }

@@ -1,7 +1,29 @@
 //! Fine-tuning: `TrainingArguments`, the `Trainer`, datasets, collators, optimizers, schedules and checkpoints.
 #![forbid(unsafe_code)]
 
+mod arguments;
+mod callbacks;
+mod checkpoint;
 pub mod data;
 mod error;
+mod inputs;
+mod loss;
+pub mod optimizers;
+mod options;
+mod parameters;
+mod schedules;
+mod state;
+mod trainer;
 
+pub use arguments::{
+    CountTokens, IntervalStrategy, SamplingStrategy, SaveStrategy, TrainingArguments,
+};
+pub use callbacks::{DefaultFlowCallback, EarlyStoppingCallback, Event, TrainerCallback};
+pub use checkpoint::last_checkpoint;
 pub use error::{Result, TrainerError};
+pub use schedules::{Schedule, SchedulerType};
+pub use state::{Logs, TrainerControl, TrainerState};
+pub use trainer::{
+    ComputeLoss, ComputeMetrics, EvalPrediction, ModelInit, PredictionOutput, PreprocessLogits,
+    TrainOutput, Trainer,
+};

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 
 pub use adafactor::Adafactor;
 pub use adamw::AdamW;
+pub(crate) use memory::square_sum;
 pub use muon::Muon;
 pub use rules::{AdEMAMix, Adagrad, Lion, RmsProp, Sgd};
 pub use schedule_free::ScheduleFreeAdamW;
@@ -60,7 +61,8 @@ impl ParameterState {
             self.buffers.remove(name).unwrap_or_default()
         });
         for (name, buffer) in names.iter().zip(&mut buffers) {
-            self.buffers.insert((*name).to_owned(), std::mem::take(buffer));
+            self.buffers
+                .insert((*name).to_owned(), std::mem::take(buffer));
         }
         let mut found = self.buffers.iter_mut();
         let mut slots: [Option<&mut Vec<f32>>; 2] = [None, None];
@@ -170,7 +172,10 @@ impl Optimizer {
             other => {
                 return Err(TrainerError::InvalidOption {
                     name: "optim",
-                    reason: format!("`{other}` is not known here; known are {}", NAMES.join(", ")),
+                    reason: format!(
+                        "`{other}` is not known here; known are {}",
+                        NAMES.join(", ")
+                    ),
                 });
             }
         };
@@ -215,8 +220,16 @@ impl Optimizer {
     pub fn to_safetensors(&self) -> Result<Vec<u8>> {
         let numbers = Numbers {
             optimizer: self.name.clone(),
-            steps: self.states.iter().map(|(name, state)| (name.clone(), state.step)).collect(),
-            shared: self.shared.iter().map(|(name, value)| (name.clone(), value.to_string())).collect(),
+            steps: self
+                .states
+                .iter()
+                .map(|(name, state)| (name.clone(), state.step))
+                .collect(),
+            shared: self
+                .shared
+                .iter()
+                .map(|(name, value)| (name.clone(), value.to_string()))
+                .collect(),
         };
         let numbers = serde_json::to_string(&numbers).map_err(invalid)?;
         let mut views = Vec::new();
@@ -224,7 +237,8 @@ impl Optimizer {
             for (name, buffer) in &state.buffers {
                 let bytes: &[u8] = bytemuck::cast_slice(&buffer.values);
                 let shape = buffer.shape.clone();
-                let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, bytes);
+                let view =
+                    safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, bytes);
                 views.push((format!("{name}.{parameter}"), view.map_err(invalid)?));
             }
         }
@@ -239,17 +253,24 @@ impl Optimizer {
     pub fn restore(&mut self, bytes: &[u8], shapes: &BTreeMap<String, Vec<usize>>) -> Result<()> {
         let file = safetensors::SafeTensors::deserialize(bytes).map_err(invalid)?;
         let (_, metadata) = safetensors::SafeTensors::read_metadata(bytes).map_err(invalid)?;
-        let numbers = metadata.metadata().as_ref().and_then(|map| map.get("state"));
+        let numbers = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|map| map.get("state"));
         let numbers = numbers.ok_or_else(|| invalid("it has no `state` in its metadata"))?;
         let numbers: Numbers = serde_json::from_str(numbers).map_err(invalid)?;
         if numbers.optimizer != self.name {
             let (saved, asked) = (&numbers.optimizer, &self.name);
-            return Err(invalid(format!("it was saved by `{saved}` and `optim` is `{asked}`")));
+            return Err(invalid(format!(
+                "it was saved by `{saved}` and `optim` is `{asked}`"
+            )));
         }
         let mut states = BTreeMap::new();
         for (name, step) in numbers.steps {
             if !shapes.contains_key(&name) {
-                return Err(invalid(format!("the model has no parameter `{name}`: is the checkpoint of another model?")));
+                return Err(invalid(format!(
+                    "the model has no parameter `{name}`: is the checkpoint of another model?"
+                )));
             }
             let buffers = BTreeMap::new();
             states.insert(name, ParameterState { step, buffers });
@@ -257,20 +278,31 @@ impl Optimizer {
         for (key, view) in file.tensors() {
             let parts = key.split_once('.');
             let (buffer, name) = parts.ok_or_else(|| invalid(format!("what is `{key}`?")))?;
-            let state = states.get_mut(name).ok_or_else(|| invalid(format!("what is `{key}`?")))?;
+            let state = states
+                .get_mut(name)
+                .ok_or_else(|| invalid(format!("what is `{key}`?")))?;
             let shape = &shapes[name];
             let fits = view.dtype() == safetensors::Dtype::F32
                 && view.shape().iter().product::<usize>() <= shape.iter().product::<usize>().max(1);
             if !fits || (view.shape().len() == shape.len() && view.shape() != shape) {
                 let found = view.shape();
-                return Err(invalid(format!("`{key}` is {found:?} and the parameter {shape:?}")));
+                return Err(invalid(format!(
+                    "`{key}` is {found:?} and the parameter {shape:?}"
+                )));
             }
             let values = bytemuck::pod_collect_to_vec(view.data());
             let shape = view.shape().to_vec();
-            state.buffers.insert(buffer.to_owned(), Buffer { values, shape });
+            state
+                .buffers
+                .insert(buffer.to_owned(), Buffer { values, shape });
         }
-        let shared = numbers.shared.into_iter().map(|(name, value)| Some((name, value.parse().ok()?)));
-        self.shared = shared.collect::<Option<_>>().ok_or_else(|| invalid("a number is none"))?;
+        let shared = numbers
+            .shared
+            .into_iter()
+            .map(|(name, value)| Some((name, value.parse().ok()?)));
+        self.shared = shared
+            .collect::<Option<_>>()
+            .ok_or_else(|| invalid("a number is none"))?;
         self.states = states;
         Ok(())
     }
@@ -299,7 +331,10 @@ fn invalid(reason: impl ToString) -> TrainerError {
 
 /// `key=value,key=value`.
 fn optim_args(text: &str) -> Result<Map<String, Value>> {
-    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    let pairs = text
+        .split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| match pair.split_once('=') {
             Some((key, value)) => Ok((key.trim().to_owned(), value.trim().into())),

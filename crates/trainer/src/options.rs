@@ -71,8 +71,16 @@ impl<'a> Options<'a> {
         match self.get(key) {
             None => Ok(default),
             Some(Value::Bool(truth)) => Ok(*truth),
-            Some(Value::String(text)) if ["true", "1", "yes"].contains(&text.to_lowercase().as_str()) => Ok(true),
-            Some(Value::String(text)) if ["false", "0", "no"].contains(&text.to_lowercase().as_str()) => Ok(false),
+            Some(Value::String(text))
+                if ["true", "1", "yes"].contains(&text.to_lowercase().as_str()) =>
+            {
+                Ok(true)
+            }
+            Some(Value::String(text))
+                if ["false", "0", "no"].contains(&text.to_lowercase().as_str()) =>
+            {
+                Ok(false)
+            }
             Some(value) => Err(self.wrong(key, &format!("{value} is neither true nor false"))),
         }
     }

@@ -159,14 +159,51 @@ pub(crate) fn of_text(value: &Value) -> Option<f64> {
 #[derive(Debug, Clone)]
 enum Shape {
     Constant,
-    Linear { warmup: f64, total: f64 },
-    Warmup { warmup: f64 },
-    Cosine { warmup: f64, total: f64, cycles: f64, least: f64 },
-    Restarts { warmup: f64, total: f64, cycles: f64 },
-    Polynomial { warmup: f64, total: f64, power: f64, end: f64, rate: f64 },
-    InverseSqrt { warmup: f64, timescale: f64 },
-    WarmCosine { warmup: f64, total: f64, cycles: f64, least: f64, first: Option<f64> },
-    Stable { warmup: f64, stable: f64, decay: f64, rise: Curve, fall: Curve, least: f64, cycles: f64 },
+    Linear {
+        warmup: f64,
+        total: f64,
+    },
+    Warmup {
+        warmup: f64,
+    },
+    Cosine {
+        warmup: f64,
+        total: f64,
+        cycles: f64,
+        least: f64,
+    },
+    Restarts {
+        warmup: f64,
+        total: f64,
+        cycles: f64,
+    },
+    Polynomial {
+        warmup: f64,
+        total: f64,
+        power: f64,
+        end: f64,
+        rate: f64,
+    },
+    InverseSqrt {
+        warmup: f64,
+        timescale: f64,
+    },
+    WarmCosine {
+        warmup: f64,
+        total: f64,
+        cycles: f64,
+        least: f64,
+        first: Option<f64>,
+    },
+    Stable {
+        warmup: f64,
+        stable: f64,
+        decay: f64,
+        rise: Curve,
+        fall: Curve,
+        least: f64,
+        cycles: f64,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -234,7 +271,8 @@ impl Shape {
             },
             SchedulerType::WarmupStableDecay => {
                 let decay = options.optional("num_decay_steps")?;
-                let decay = decay.ok_or_else(|| options.wrong("num_decay_steps", "it is needed"))?;
+                let decay =
+                    decay.ok_or_else(|| options.wrong("num_decay_steps", "it is needed"))?;
                 let stable = options.optional("num_stable_steps")?;
                 Self::Stable {
                     warmup,
@@ -353,7 +391,10 @@ fn above(least: f64, factor: f64) -> f64 {
 
 /// The least factor of the schedules that have `min_lr` or `min_lr_rate`.
 fn least(rate: f64, options: &mut Options<'_>) -> Result<f64> {
-    match (options.optional("min_lr")?, options.optional("min_lr_rate")?) {
+    match (
+        options.optional("min_lr")?,
+        options.optional("min_lr_rate")?,
+    ) {
         (Some(least), None) => Ok(least / rate),
         (None, Some(share)) => Ok(share),
         (Some(_), Some(_)) => Err(options.wrong("min_lr", "give this or `min_lr_rate`, not both")),
@@ -514,7 +555,10 @@ impl Greedy {
             patience: options.number("patience", 10.0)? as i64,
             cooldown: options.number("cooldown", 0.0)? as i64,
             warmup: options.number("warmup", 0.0)? as i64,
-            range: [options.number("min_lr", 1e-3)?, options.number("max_lr", 1.0)?],
+            range: [
+                options.number("min_lr", 1e-3)?,
+                options.number("max_lr", 1.0)?,
+            ],
             eps: options.number("eps", 1e-8)?,
             smooth: smooth.then_some(window),
             reset_start,

@@ -17,7 +17,11 @@ impl TrainingArguments {
         if !NAMES.contains(&self.optim.as_str()) {
             return Err(wrong(
                 "optim",
-                format!("`{}` is not supported; there are {}", self.optim, NAMES.join(", ")),
+                format!(
+                    "`{}` is not supported; there are {}",
+                    self.optim,
+                    NAMES.join(", ")
+                ),
             ));
         }
         Ok(self)
@@ -41,9 +45,18 @@ impl TrainingArguments {
 
     fn check_numbers(&self) -> Result<()> {
         let counts = [
-            ("per_device_train_batch_size", self.per_device_train_batch_size),
-            ("per_device_eval_batch_size", self.per_device_eval_batch_size),
-            ("gradient_accumulation_steps", self.gradient_accumulation_steps),
+            (
+                "per_device_train_batch_size",
+                self.per_device_train_batch_size,
+            ),
+            (
+                "per_device_eval_batch_size",
+                self.per_device_eval_batch_size,
+            ),
+            (
+                "gradient_accumulation_steps",
+                self.gradient_accumulation_steps,
+            ),
         ];
         for (name, count) in counts {
             if count == 0 {
@@ -63,7 +76,10 @@ impl TrainingArguments {
         ];
         for (name, number, end) in numbers {
             if !(0.0..end).contains(&number) {
-                return Err(wrong(name, format!("it is {number}; it is at least 0 and below {end}")));
+                return Err(wrong(
+                    name,
+                    format!("it is {number}; it is at least 0 and below {end}"),
+                ));
             }
         }
         Ok(())
@@ -93,17 +109,24 @@ impl TrainingArguments {
 
     fn check_best(&self) -> Result<()> {
         if self.lr_scheduler_type.follows_a_metric() && self.eval_strategy == IntervalStrategy::No {
-            return Err(wrong("lr_scheduler_type", "this one follows a metric: set `eval_strategy`"));
+            return Err(wrong(
+                "lr_scheduler_type",
+                "this one follows a metric: set `eval_strategy`",
+            ));
         }
         if self.save_strategy == SaveStrategy::Best && self.metric_for_best_model.is_none() {
-            return Err(wrong("save_strategy", "`best` needs `metric_for_best_model`"));
+            return Err(wrong(
+                "save_strategy",
+                "`best` needs `metric_for_best_model`",
+            ));
         }
         if !self.load_best_model_at_end || self.save_strategy == SaveStrategy::Best {
             return Ok(());
         }
         let same = matches!(
             (self.eval_strategy, self.save_strategy),
-            (IntervalStrategy::Steps, SaveStrategy::Steps) | (IntervalStrategy::Epoch, SaveStrategy::Epoch)
+            (IntervalStrategy::Steps, SaveStrategy::Steps)
+                | (IntervalStrategy::Epoch, SaveStrategy::Epoch)
         );
         if !same {
             return Err(wrong(
@@ -113,7 +136,10 @@ impl TrainingArguments {
         }
         let times = self.save_steps / self.eval_steps.unwrap_or(1.0);
         if self.eval_strategy == IntervalStrategy::Steps && (times - times.round()).abs() > 1e-9 {
-            return Err(wrong("load_best_model_at_end", "`save_steps` must be a multiple of `eval_steps`"));
+            return Err(wrong(
+                "load_best_model_at_end",
+                "`save_steps` must be a multiple of `eval_steps`",
+            ));
         }
         Ok(())
     }

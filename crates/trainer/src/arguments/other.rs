@@ -7,16 +7,46 @@ use crate::{Result, TrainerError};
 /// Removed names, and what came in their place.
 const REMOVED: &[(&str, &str)] = &[
     ("evaluation_strategy", "`eval_strategy`"),
-    ("fp16_backend", "nothing: load the model in the dtype that you want"),
-    ("fp16_opt_level", "nothing: load the model in the dtype that you want"),
-    ("fsdp_min_num_params", "nothing: models are not sharded here"),
-    ("fsdp_transformer_layer_cls_to_wrap", "nothing: models are not sharded here"),
-    ("group_by_length", "`train_sampling_strategy: group_by_length`"),
-    ("half_precision_backend", "nothing: load the model in the dtype that you want"),
-    ("include_inputs_for_metrics", "`include_for_metrics: [inputs]`"),
-    ("include_tokens_per_second", "`include_num_input_tokens_seen`"),
-    ("jit_mode_eval", "nothing: there is no compilation to switch on"),
-    ("logging_dir", "the environment variable TENSORBOARD_LOGGING_DIR"),
+    (
+        "fp16_backend",
+        "nothing: load the model in the dtype that you want",
+    ),
+    (
+        "fp16_opt_level",
+        "nothing: load the model in the dtype that you want",
+    ),
+    (
+        "fsdp_min_num_params",
+        "nothing: models are not sharded here",
+    ),
+    (
+        "fsdp_transformer_layer_cls_to_wrap",
+        "nothing: models are not sharded here",
+    ),
+    (
+        "group_by_length",
+        "`train_sampling_strategy: group_by_length`",
+    ),
+    (
+        "half_precision_backend",
+        "nothing: load the model in the dtype that you want",
+    ),
+    (
+        "include_inputs_for_metrics",
+        "`include_for_metrics: [inputs]`",
+    ),
+    (
+        "include_tokens_per_second",
+        "`include_num_input_tokens_seen`",
+    ),
+    (
+        "jit_mode_eval",
+        "nothing: there is no compilation to switch on",
+    ),
+    (
+        "logging_dir",
+        "the environment variable TENSORBOARD_LOGGING_DIR",
+    ),
     ("model_path", "`resume_from_checkpoint`"),
     ("mp_parameters", "nothing"),
     ("no_cuda", "`use_cpu`"),
@@ -28,13 +58,22 @@ const REMOVED: &[(&str, &str)] = &[
     ("push_to_hub_organization", "`hub_model_id`"),
     ("push_to_hub_token", "`hub_token`"),
     ("ray_scope", "nothing"),
-    ("tokenizer", "`processing_class`, an argument of the Trainer"),
-    ("torchdynamo", "nothing: there is no compilation to switch on"),
+    (
+        "tokenizer",
+        "`processing_class`, an argument of the Trainer",
+    ),
+    (
+        "torchdynamo",
+        "nothing: there is no compilation to switch on",
+    ),
     ("tpu_metrics_debug", "nothing"),
     ("tpu_num_cores", "nothing"),
     ("use_ipex", "nothing"),
     ("use_legacy_prediction_loop", "nothing"),
-    ("use_mps_device", "`use_cpu`, and the device that the model is loaded on"),
+    (
+        "use_mps_device",
+        "`use_cpu`, and the device that the model is loaded on",
+    ),
     ("warmup_ratio", "`warmup_steps` with a value below 1"),
 ];
 
@@ -53,33 +92,65 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         "non_blocking": false, "gradient_accumulation_kwargs": null,
     });
     vec![
-        ("optim_target_modules", null.clone(), "low-rank optimizers (GaLore, APOLLO) are not supported"),
+        (
+            "optim_target_modules",
+            null.clone(),
+            "low-rank optimizers (GaLore, APOLLO) are not supported",
+        ),
         ("average_tokens_across_devices", json!(true), DEVICES),
         ("bf16", json!(false), DTYPE),
         ("fp16", json!(false), DTYPE),
         ("bf16_full_eval", json!(false), DTYPE),
         ("fp16_full_eval", json!(false), DTYPE),
         ("tf32", null.clone(), TORCH),
-        ("activation_checkpointing_kwargs", null.clone(), "checkpointing has no options here"),
-        ("gradient_checkpointing_kwargs", null.clone(), "checkpointing has no options here"),
+        (
+            "activation_checkpointing_kwargs",
+            null.clone(),
+            "checkpointing has no options here",
+        ),
+        (
+            "gradient_checkpointing_kwargs",
+            null.clone(),
+            "checkpointing has no options here",
+        ),
         ("torch_compile", json!(false), TORCH),
         ("torch_compile_backend", null.clone(), TORCH),
         ("torch_compile_mode", null.clone(), TORCH),
         ("use_liger_kernel", json!(false), TORCH),
         ("liger_kernel_config", null.clone(), TORCH),
-        ("neftune_noise_alpha", null.clone(), "models take no noise on their embeddings yet"),
+        (
+            "neftune_noise_alpha",
+            null.clone(),
+            "models take no noise on their embeddings yet",
+        ),
         ("torch_empty_cache_steps", null.clone(), TORCH),
-        ("auto_find_batch_size", json!(false), "running out of memory ends the process: choose the batch by `per_device_train_batch_size`"),
+        (
+            "auto_find_batch_size",
+            json!(false),
+            "running out of memory ends the process: choose the batch by `per_device_train_batch_size`",
+        ),
         ("log_on_each_node", json!(true), DEVICES),
-        ("log_level", json!("passive"), "messages go through the crate `log`: set its level"),
+        (
+            "log_level",
+            json!("passive"),
+            "messages go through the crate `log`: set its level",
+        ),
         ("log_level_replica", json!("warning"), DEVICES),
         ("project", json!("huggingface"), TRACKERS),
         ("trackio_space_id", null.clone(), TRACKERS),
         ("trackio_bucket_id", null.clone(), TRACKERS),
         ("trackio_static_space_id", null.clone(), TRACKERS),
-        ("eval_do_concat_batches", json!(true), "predictions are always joined"),
+        (
+            "eval_do_concat_batches",
+            json!(true),
+            "predictions are always joined",
+        ),
         ("eval_use_gather_object", json!(false), DEVICES),
-        ("batch_eval_metrics", json!(false), "metrics are computed over the whole set"),
+        (
+            "batch_eval_metrics",
+            json!(false),
+            "metrics are computed over the whole set",
+        ),
         ("save_on_each_node", json!(false), DEVICES),
         ("push_to_hub", json!(false), HUB),
         ("hub_token", null.clone(), HUB),
@@ -88,7 +159,11 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ("hub_strategy", json!("every_save"), HUB),
         ("hub_always_push", json!(false), HUB),
         ("hub_revision", null.clone(), HUB),
-        ("accelerator_config", accelerator, "there is no accelerate here"),
+        (
+            "accelerator_config",
+            accelerator,
+            "there is no accelerate here",
+        ),
         ("parallelism_config", null.clone(), DEVICES),
         ("dataloader_num_workers", json!(0), LOADER),
         ("dataloader_pin_memory", json!(true), LOADER),
@@ -112,7 +187,10 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
 }
 
 /// The entries that have a field here; all others are checked.
-pub fn known_here(map: &Map<String, Value>, fields: &Map<String, Value>) -> Result<Map<String, Value>> {
+pub fn known_here(
+    map: &Map<String, Value>,
+    fields: &Map<String, Value>,
+) -> Result<Map<String, Value>> {
     let refused = refused();
     let mut known = Map::new();
     for (name, value) in map {
@@ -150,7 +228,7 @@ fn same(only: &Value, value: &Value) -> bool {
     only == value || value.is_null() || only.as_f64().is_some() && only.as_f64() == value.as_f64()
 }
 
-/// The fields together with the names that have none, in the order of the reference's names.
+/// The fields together with the names that have none.
 pub fn with_the_rest(mut fields: Map<String, Value>) -> Map<String, Value> {
     for (name, only, _) in refused() {
         let only = match name {

@@ -29,7 +29,16 @@ impl Muon {
 }
 
 fn is_matrix_within(name: &str) -> bool {
-    let outer = ["embed", "wte", "wpe", "shared", "lm_head", "score", "classifier", "decoder.weight"];
+    let outer = [
+        "embed",
+        "wte",
+        "wpe",
+        "shared",
+        "lm_head",
+        "score",
+        "classifier",
+        "decoder.weight",
+    ];
     !outer.iter().any(|part| name.contains(part))
 }
 
@@ -74,7 +83,10 @@ fn orthogonal(matrix: Vec<f32>, [rows, columns]: [usize; 2], steps: usize) -> Ve
     for _ in 0..steps {
         let gram = product(&x, &transpose(&x, [n, m]), [n, m, n]);
         let mut factor = product(&gram, &gram, [n, n, n]);
-        factor.iter_mut().zip(&gram).for_each(|(factor, gram)| *factor = b * gram + c * *factor);
+        factor
+            .iter_mut()
+            .zip(&gram)
+            .for_each(|(factor, gram)| *factor = b * gram + c * *factor);
         let mut next = product(&factor, &x, [n, n, m]);
         next.iter_mut().zip(&x).for_each(|(next, x)| *next += a * x);
         x = next;

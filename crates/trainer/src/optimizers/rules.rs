@@ -36,7 +36,11 @@ impl Rule for Sgd {
             pairs.for_each(|(weight, grad)| *weight -= rate * (grad + decay * *weight));
             return;
         }
-        let share = if state.step == 1 { 1.0 } else { 1.0 - self.dampening };
+        let share = if state.step == 1 {
+            1.0
+        } else {
+            1.0 - self.dampening
+        };
         let moments = state.buffer("momentum_buffer", update.shape);
         for ((weight, grad), moment) in pairs.zip(moments) {
             let grad = grad + decay * *weight;
@@ -68,7 +72,10 @@ impl Adagrad {
 impl Rule for Adagrad {
     fn update(&self, update: Update<'_>, state: &mut ParameterState, _: &Shared) {
         let slowed = 1.0 + (state.step - 1) as f64 * self.lr_decay;
-        let (rate, decay) = ((update.learning_rate / slowed) as f32, update.weight_decay as f32);
+        let (rate, decay) = (
+            (update.learning_rate / slowed) as f32,
+            update.weight_decay as f32,
+        );
         let sums = state.buffer("sum", update.shape);
         for ((weight, grad), sum) in update.weight.iter_mut().zip(update.grad).zip(sums) {
             let grad = grad + decay * *weight;
@@ -179,10 +186,14 @@ impl AdEMAMix {
     /// Alpha and the third beta of a step.
     fn warmed(&self, step: f64) -> [f64; 2] {
         let [first, _, third] = self.betas;
-        let alpha = self.t_alpha.map_or(self.alpha, |end| (step * self.alpha / end).min(self.alpha));
+        let alpha = self
+            .t_alpha
+            .map_or(self.alpha, |end| (step * self.alpha / end).min(self.alpha));
         let beta = self.t_beta3.map_or(third, |end| {
             let (from, to, share) = (first.ln(), third.ln(), step / end);
-            (from * to / ((1.0 - share) * to + share * from)).exp().min(third)
+            (from * to / ((1.0 - share) * to + share * from))
+                .exp()
+                .min(third)
         });
         [alpha, beta]
     }

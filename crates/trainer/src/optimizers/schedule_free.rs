@@ -39,7 +39,8 @@ const SHARE: &str = "ckp1";
 
 impl Rule for ScheduleFreeAdamW {
     fn begin(&self, learning_rate: f64, shared: &mut Shared) {
-        let get = |shared: &Shared, name: &str, default| shared.get(name).copied().unwrap_or(default);
+        let get =
+            |shared: &Shared, name: &str, default| shared.get(name).copied().unwrap_or(default);
         let k = get(shared, K, 0.0);
         let warm = match (k as u64) < self.warmup {
             true => (k + 1.0) / self.warmup as f64,
@@ -50,7 +51,13 @@ impl Rule for ScheduleFreeAdamW {
         let weight = (k + 1.0).powf(self.r) * largest.powf(self.weight_lr_power);
         let sum = get(shared, SUM, 0.0) + weight;
         let share = if sum == 0.0 { 0.0 } else { weight / sum };
-        for (name, value) in [(K, k + 1.0), (RATE, rate), (LARGEST, largest), (SUM, sum), (SHARE, share)] {
+        for (name, value) in [
+            (K, k + 1.0),
+            (RATE, rate),
+            (LARGEST, largest),
+            (SUM, sum),
+            (SHARE, share),
+        ] {
             shared.insert(name.to_owned(), value);
         }
     }
@@ -63,7 +70,9 @@ impl Rule for ScheduleFreeAdamW {
         let (rate, share, second) = (rate as f32, share as f32, second as f32);
         let decay = update.weight_decay as f32;
         if state.step == 1 {
-            state.buffer("z", update.shape).copy_from_slice(update.weight);
+            state
+                .buffer("z", update.shape)
+                .copy_from_slice(update.weight);
         }
         let [squares, z] = state.two(["exp_avg_sq", "z"], update.shape);
         let states = squares.iter_mut().zip(z);

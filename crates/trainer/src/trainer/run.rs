@@ -1,0 +1,533 @@
+//! From the first step to the last.
+
+use std::time::Instant;
+
+use serde_json::json;
+use transformers_modeling::{CountOptions, ModelInputs};
+
+use super::events::speed;
+use super::step::Work;
+use super::{TrainData, Trainer, missing};
+use crate::data::{
+    Batch, BatchSampler, Dataset, Example, LengthGroupedSampler, RandomSampler, SequentialSampler,
+};
+use crate::inputs::{ARGUMENTS, model_inputs};
+use crate::optimizers::Optimizer;
+use crate::parameters::Trainable;
+use crate::state::Logs;
+use crate::{
+    Result, SamplingStrategy, SaveStrategy, Schedule, TrainerError, TrainerState, checkpoint,
+};
+
+/// What a training gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainOutput {
+    /// Steps of the optimizer, those before a resume among them.
+    pub global_step: u64,
+    /// The mean loss of the steps of this call.
+    pub training_loss: f64,
+    /// What was logged at the end.
+    pub metrics: Logs,
+    /// It was asked to stop, and has saved a checkpoint.
+    pub cancelled: bool,
+}
+
+/// What a running training counts beside its state.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress {
+    /// When this call began.
+    pub started: Instant,
+    /// The step that this call began with.
+    pub first_step: u64,
+    /// Tokens before this call.
+    pub first_token: u64,
+    /// Losses since the last log.
+    pub pending_loss: f64,
+    /// The step of the last log.
+    pub logged_step: u64,
+    /// Losses of this call.
+    pub session_loss: f64,
+    /// The norm of the last gradient, and the learning rate of the last step.
+    pub last_step: [f64; 2],
+    /// The model has the weights that are evaluated.
+    pub evaluated: bool,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            first_step: 0,
+            first_token: 0,
+            pending_loss: 0.0,
+            logged_step: 0,
+            session_loss: 0.0,
+            last_step: [0.0; 2],
+            evaluated: false,
+        }
+    }
+}
+
+/// How many steps a training has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    /// Micro-batches of an epoch.
+    pub batches: usize,
+    /// Steps of an epoch.
+    pub steps: u64,
+    /// Epochs, a part of one counted as one.
+    pub epochs: u64,
+    /// Steps of all.
+    pub max_steps: u64,
+}
+
+/// Where batches come from.
+pub(super) enum Source {
+    Map(std::sync::Arc<dyn Dataset>, BatchSampler),
+    Stream(std::sync::Arc<dyn crate::data::IterableDataset>, usize),
+}
+
+type Batches<'a> = Box<dyn Iterator<Item = Result<Vec<Example>>> + 'a>;
+
+impl Source {
+    /// The examples of an epoch's batches, without the first `skip` ones.
+    fn batches(&self, epoch: u64, skip: usize) -> Result<Batches<'_>> {
+        Ok(match self {
+            Self::Map(dataset, sampler) => {
+                let read = |indices: Vec<usize>| {
+                    indices
+                        .into_iter()
+                        .map(|index| dataset.get(index))
+                        .collect()
+                };
+                Box::new(sampler.batches(epoch, skip).map(read))
+            }
+            Self::Stream(dataset, size) => {
+                let mut examples = dataset.examples()?.skip(skip * size);
+                Box::new(std::iter::from_fn(move || {
+                    let batch: Result<Vec<Example>> = examples.by_ref().take(*size).collect();
+                    Some(batch)
+                        .filter(|batch| batch.as_ref().map_or(true, |batch| !batch.is_empty()))
+                }))
+            }
+        })
+    }
+}
+
+impl Trainer {
+    /// Trains from the start, or from `resume_from_checkpoint` of the arguments.
+    ///
+    /// # Errors
+    /// Data or arguments that cannot be trained on (said before the first step where that can be), a model that gives no
+    /// loss, or a checkpoint that cannot be written.
+    pub fn train(&mut self) -> Result<TrainOutput> {
+        match self.args.resume_from_checkpoint.clone() {
+            Some(folder) => self.train_from(Some(folder.as_ref())),
+            None => self.train_from(None),
+        }
+    }
+
+    /// Goes on from the newest checkpoint of `output_dir`, or begins where there is none.
+    ///
+    /// # Errors
+    /// As [`train`](Self::train), and a checkpoint that is damaged or of another model.
+    pub fn resume(&mut self) -> Result<TrainOutput> {
+        let last = checkpoint::last_checkpoint(&self.args.output_dir);
+        self.train_from(last.as_deref())
+    }
+
+    /// Goes on from a checkpoint.
+    ///
+    /// # Errors
+    /// As [`resume`](Self::resume).
+    pub fn train_from(&mut self, folder: Option<&std::path::Path>) -> Result<TrainOutput> {
+        if let Some(init) = &self.model_init {
+            self.model = Some(init()?);
+            self.progress = Progress::default();
+        }
+        let source = self.source()?;
+        let plan = self.plan(&source)?;
+        self.check_output_dir()?;
+        let mut work = self.begin(&plan)?;
+        let mut skip = 0;
+        let mut first_epoch = 0;
+        if let Some(folder) = folder {
+            self.restore(folder, &plan, &work)?;
+            first_epoch = self.state.global_step / plan.steps;
+            if !self.args.ignore_data_skip {
+                let steps = (self.state.global_step % plan.steps) as usize;
+                skip = steps * self.args.gradient_accumulation_steps;
+            }
+        }
+        self.progress.started = Instant::now();
+        self.progress.first_step = self.state.global_step;
+        self.progress.first_token = self.state.num_input_tokens_seen;
+        self.call(|callback, event, control| callback.on_init_end(event, control))?;
+        self.control.should_training_stop = self.state.global_step >= plan.max_steps;
+        self.call(|callback, event, control| callback.on_train_begin(event, control))?;
+        if self.args.eval_on_start {
+            self.evaluate_all()?;
+        }
+        let mut cancelled = false;
+        for epoch in first_epoch..plan.epochs {
+            if self.control.should_training_stop {
+                break;
+            }
+            self.control.should_epoch_stop = false;
+            self.call(|callback, event, control| callback.on_epoch_begin(event, control))?;
+            cancelled = self.epoch(&source, epoch, std::mem::take(&mut skip), &plan, &mut work)?;
+            if cancelled {
+                break;
+            }
+            self.call(|callback, event, control| callback.on_epoch_end(event, control))?;
+            self.log_save_evaluate(None)?;
+        }
+        self.finish(&plan, cancelled)
+    }
+
+    /// Optimizer, schedule and state of a fresh training.
+    fn begin(&mut self, plan: &Plan) -> Result<Work> {
+        let mut model = self
+            .model
+            .take()
+            .ok_or_else(|| missing("model", "there is none"))?;
+        // Who freezes parameters has called `train` before.
+        if !Trainable::of(model.as_ref()).tracked {
+            model = model.train();
+        }
+        if self.args.activation_checkpointing {
+            model = model.with_gradient_checkpointing();
+        }
+        let trainable = Trainable::of(model.as_ref());
+        let parameters = model.num_parameters(CountOptions {
+            exclude_embeddings: true,
+            ..CountOptions::default()
+        });
+        self.model = Some(model);
+        self.progress = Progress::default();
+        if trainable.shapes.is_empty() {
+            return Err(missing("model", "no parameter of it is trained"));
+        }
+        let kwargs = self.args.lr_scheduler_kwargs.clone().unwrap_or_default();
+        let warmup = self.args.warmup(plan.max_steps);
+        self.optimizer = Some(Optimizer::from_arguments(&self.args, plan.max_steps)?);
+        self.schedule = Some(Schedule::new(
+            self.args.lr_scheduler_type,
+            self.args.learning_rate,
+            warmup,
+            plan.max_steps,
+            &kwargs,
+        )?);
+        self.state = TrainerState::new(&self.args, plan.max_steps, plan.epochs);
+        self.control = crate::TrainerControl::default();
+        Ok(Work {
+            trainable,
+            gradients: Default::default(),
+            parameters,
+        })
+    }
+
+    /// One pass over the data, or what is left of it; whether it was asked to stop.
+    fn epoch(
+        &mut self,
+        source: &Source,
+        epoch: u64,
+        skip: usize,
+        plan: &Plan,
+        work: &mut Work,
+    ) -> Result<bool> {
+        let mut batches = source.batches(epoch, skip)?;
+        let mut done = skip;
+        loop {
+            let examples: Vec<Vec<Example>> = batches
+                .by_ref()
+                .take(self.args.gradient_accumulation_steps)
+                .collect::<Result<_>>()?;
+            if examples.is_empty() {
+                break;
+            }
+            let mut step = Vec::with_capacity(examples.len());
+            for examples in examples {
+                step.push(model_inputs(&self.collate(examples)?)?);
+            }
+            done += step.len();
+            let grad_norm = self.optimizer_step(&step, work)?;
+            self.state.global_step += 1;
+            self.state.epoch = Some(epoch as f64 + done as f64 / plan.batches as f64);
+            self.call(|callback, event, control| callback.on_step_end(event, control))?;
+            let cancelled = self.cancel.is_cancelled();
+            self.control.should_save |= cancelled;
+            self.log_save_evaluate(Some(grad_norm))?;
+            if cancelled {
+                return Ok(true);
+            }
+            if self.control.should_epoch_stop || self.control.should_training_stop {
+                return Ok(false);
+            }
+        }
+        if done == 0 {
+            return Err(TrainerError::EmptyDataset);
+        }
+        Ok(false)
+    }
+
+    /// A step of the optimizer over its micro-batches: the norm of the gradient and the learning rate.
+    fn optimizer_step(&mut self, step: &[ModelInputs], work: &mut Work) -> Result<[f64; 2]> {
+        self.swap_weights(false);
+        self.control.should_log = false;
+        self.control.should_evaluate = false;
+        self.control.should_save = false;
+        self.call(|callback, event, control| callback.on_step_begin(event, control))?;
+        let share = self.loss.share(step);
+        for (index, inputs) in step.iter().enumerate() {
+            let loss = self.training_step(inputs, share, work)?;
+            self.add_loss(loss, index);
+            self.count(inputs, work.parameters);
+            if index + 1 < step.len() {
+                self.call(|callback, event, control| callback.on_substep_end(event, control))?;
+            }
+        }
+        let norm = self.clip(work);
+        self.call(|callback, event, control| callback.on_pre_optimizer_step(event, control))?;
+        let rate = self.schedule.as_ref().map_or(0.0, Schedule::learning_rate);
+        self.update(rate, work);
+        self.call(|callback, event, control| callback.on_optimizer_step(event, control))?;
+        // The reference reads the rate before its schedule steps.
+        if let Some(schedule) = &mut self.schedule {
+            schedule.step();
+        }
+        Ok([norm, rate])
+    }
+
+    fn add_loss(&mut self, loss: f64, index: usize) {
+        let progress = &mut self.progress;
+        let loss = match loss.is_finite() {
+            true => loss,
+            false => {
+                let step = self.state.global_step + 1;
+                log::warn!("step {step}, micro-batch {index}: the loss is {loss}");
+                match self.args.logging_nan_inf_filter {
+                    true => {
+                        let steps = 1 + self.state.global_step - progress.logged_step;
+                        progress.pending_loss / steps as f64
+                    }
+                    false => loss,
+                }
+            }
+        };
+        progress.pending_loss += loss;
+        progress.session_loss += loss;
+    }
+
+    /// Does what the flags ask for. `step` is the norm of the gradient and the learning rate.
+    fn log_save_evaluate(&mut self, step: Option<[f64; 2]>) -> Result<()> {
+        self.progress.last_step = step.unwrap_or(self.progress.last_step);
+        let steps = self.state.global_step - self.progress.logged_step;
+        if self.control.should_log && steps > 0 {
+            let mut logs = Logs::new();
+            let loss = self.progress.pending_loss / steps as f64;
+            logs.insert("loss".to_owned(), json!(loss));
+            let [norm, rate] = self.progress.last_step;
+            logs.insert("grad_norm".to_owned(), json!(norm));
+            logs.insert("learning_rate".to_owned(), json!(rate));
+            self.progress.pending_loss = 0.0;
+            self.progress.logged_step = self.state.global_step;
+            self.log(logs)?;
+        }
+        if self.control.should_evaluate {
+            let metrics = self.evaluate_all()?;
+            if let Some(name) = self.args.best_metric().filter(|_| self.schedule_follows()) {
+                let value = metrics.get(&name).and_then(|value| value.as_f64());
+                let value = value.ok_or_else(|| unknown_metric(&name, &metrics))?;
+                self.schedule
+                    .iter_mut()
+                    .for_each(|schedule| schedule.metric(value));
+            }
+            let best = self.is_best(&metrics)?;
+            if self.args.save_strategy == SaveStrategy::Best {
+                self.control.should_save = best;
+            }
+        }
+        if self.control.should_save {
+            self.save_checkpoint()?;
+            self.control.should_save = false;
+            self.call(|callback, event, control| callback.on_save(event, control))?;
+        }
+        Ok(())
+    }
+
+    fn schedule_follows(&self) -> bool {
+        self.args.lr_scheduler_type.follows_a_metric()
+    }
+
+    /// Whether these metrics are better than all before; then they are the best.
+    fn is_best(&mut self, metrics: &Logs) -> Result<bool> {
+        let Some(name) = self.args.best_metric() else {
+            return Ok(false);
+        };
+        let value = metrics.get(&name).and_then(|value| value.as_f64());
+        let value = value.ok_or_else(|| unknown_metric(&name, metrics))?;
+        let better = self
+            .state
+            .best_metric
+            .is_none_or(|best| match self.args.greater_is_better {
+                Some(true) => value > best,
+                _ => value < best,
+            });
+        if better && !value.is_nan() {
+            self.state.best_metric = Some(value);
+            if self.args.save_strategy != SaveStrategy::No {
+                self.state.best_global_step = Some(self.state.global_step);
+            }
+        }
+        Ok(better && !value.is_nan())
+    }
+
+    fn finish(&mut self, plan: &Plan, cancelled: bool) -> Result<TrainOutput> {
+        let steps = self.state.global_step - self.progress.first_step;
+        let loss = self.progress.session_loss / (steps as f64).max(0.001);
+        let seconds = self.progress.started.elapsed().as_secs_f64();
+        let samples = steps as f64 * self.samples_per_step(plan);
+        let mut metrics = speed("train", seconds, samples, steps as f64);
+        metrics.insert("total_flos".to_owned(), json!(self.state.total_flos));
+        metrics.insert("train_loss".to_owned(), json!(loss));
+        self.log(metrics.clone())?;
+        let best = self.state.best_model_checkpoint.clone();
+        if let Some(best) = best.filter(|_| self.args.load_best_model_at_end && !cancelled) {
+            let model = self.model().with_weights_of(best.as_ref())?;
+            self.model = Some(model);
+            self.progress.evaluated = true;
+        } else {
+            self.swap_weights(true);
+        }
+        self.call(|callback, event, control| callback.on_train_end(event, control))?;
+        Ok(TrainOutput {
+            global_step: self.state.global_step,
+            training_loss: loss,
+            metrics,
+            cancelled,
+        })
+    }
+
+    fn samples_per_step(&self, plan: &Plan) -> f64 {
+        match (&self.train_data, self.args.max_steps > 0) {
+            (Some(TrainData::Map(dataset)), false) => {
+                dataset.len() as f64 * self.args.num_train_epochs / plan.max_steps.max(1) as f64
+            }
+            _ => self.args.total_train_batch_size() as f64,
+        }
+    }
+
+    /// A batch of examples, without the columns that models do not take.
+    pub(super) fn collate(&mut self, mut examples: Vec<Example>) -> Result<Batch> {
+        if self.args.remove_unused_columns {
+            let labels = self.args.label_names.clone().unwrap_or_default();
+            let takes =
+                |name: &str| ARGUMENTS.contains(&name) || labels.iter().any(|label| label == name);
+            examples
+                .iter_mut()
+                .for_each(|example| example.retain(takes));
+        }
+        self.collator.collate(examples)
+    }
+
+    fn source(&self) -> Result<Source> {
+        let size = self.args.per_device_train_batch_size;
+        let dataset = match &self.train_data {
+            None => return Err(missing("train_dataset", "training needs one")),
+            Some(TrainData::Stream(stream)) => return Ok(Source::Stream(stream.clone(), size)),
+            Some(TrainData::Map(dataset)) if dataset.is_empty() => {
+                return Err(TrainerError::EmptyDataset);
+            }
+            Some(TrainData::Map(dataset)) => dataset.clone(),
+        };
+        let (len, drop) = (dataset.len(), self.args.dataloader_drop_last);
+        let seed = self.args.data_seed.unwrap_or(self.args.seed);
+        let sampler = match self.args.train_sampling_strategy {
+            SamplingStrategy::Random => {
+                BatchSampler::new(RandomSampler::new(len, seed), size, drop)
+            }
+            SamplingStrategy::Sequential => {
+                BatchSampler::new(SequentialSampler::new(len), size, drop)
+            }
+            SamplingStrategy::GroupByLength => {
+                let lengths = (0..len).map(|index| self.length(dataset.as_ref(), index));
+                let lengths = lengths.collect::<Result<_>>()?;
+                let group = self.args.total_train_batch_size();
+                BatchSampler::new(LengthGroupedSampler::new(lengths, group, seed)?, size, drop)
+            }
+        };
+        Ok(Source::Map(dataset, sampler?))
+    }
+
+    fn length(&self, dataset: &dyn Dataset, index: usize) -> Result<usize> {
+        let example = dataset.get(index)?;
+        let column = &self.args.length_column_name;
+        let given = example.get(column).and_then(|value| value.as_integer());
+        let ids = example.get("input_ids").and_then(|value| value.list_len());
+        let length = given.map(|length| length as usize).or(ids);
+        length.ok_or_else(|| TrainerError::MissingColumn {
+            column: format!("{column}` or `input_ids"),
+            available: example.names().collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    fn plan(&self, source: &Source) -> Result<Plan> {
+        let accumulation = self.args.gradient_accumulation_steps;
+        let given = u64::try_from(self.args.max_steps)
+            .ok()
+            .filter(|steps| *steps > 0);
+        match source {
+            Source::Map(_, sampler) => {
+                if sampler.is_empty() {
+                    return Err(missing(
+                        "dataloader_drop_last",
+                        "no batch is left: the dataset is smaller than one",
+                    ));
+                }
+                let steps = sampler.len().div_ceil(accumulation) as u64;
+                let by_epochs = (self.args.num_train_epochs * steps as f64).ceil() as u64;
+                Ok(Plan {
+                    batches: sampler.len(),
+                    steps,
+                    epochs: match given {
+                        Some(given) => given.div_ceil(steps),
+                        None => self.args.num_train_epochs.ceil() as u64,
+                    },
+                    max_steps: given.unwrap_or(by_epochs),
+                })
+            }
+            Source::Stream(..) => {
+                let steps = given.ok_or_else(|| {
+                    missing("max_steps", "a stream has no end: say how many steps")
+                })?;
+                Ok(Plan {
+                    batches: steps as usize * accumulation,
+                    steps,
+                    epochs: u64::MAX,
+                    max_steps: steps,
+                })
+            }
+        }
+    }
+
+    /// A folder that cannot be written is an error now and not at the first checkpoint.
+    fn check_output_dir(&self) -> Result<()> {
+        if self.args.save_strategy == SaveStrategy::No {
+            return Ok(());
+        }
+        let folder = &self.args.output_dir;
+        std::fs::create_dir_all(folder).map_err(TrainerError::io("creating", folder))?;
+        let probe = folder.join(format!(".writable-{}", std::process::id()));
+        std::fs::write(&probe, b"").map_err(TrainerError::io("writing", &probe))?;
+        std::fs::remove_file(&probe).map_err(TrainerError::io("removing", &probe))
+    }
+}
+
+fn unknown_metric(name: &str, metrics: &Logs) -> TrainerError {
+    let known: Vec<&str> = metrics.keys().map(String::as_str).collect();
+    missing(
+        "metric_for_best_model",
+        &format!("evaluations give no `{name}`, but {}", known.join(", ")),
+    )
+}

@@ -1,0 +1,426 @@
+//! What the Trainer does around its steps.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value as Json, json};
+use transformers_config::AutoConfig;
+use transformers_modeling::{
+    AutoModelForCausalLM, AutoModelForSequenceClassification, CancelToken, DeviceSpec, LoadOptions,
+    PreTrainedModel,
+};
+use transformers_trainer::data::{Dataset, Example, Value};
+use transformers_trainer::{
+    EarlyStoppingCallback, Event, Logs, Result, Trainer, TrainerCallback, TrainerControl,
+    TrainingArguments, last_checkpoint,
+};
+
+fn options() -> LoadOptions {
+    LoadOptions {
+        device: DeviceSpec::Cpu,
+        seed: Some(3),
+        ..LoadOptions::default()
+    }
+}
+
+fn config(labels: usize) -> AutoConfig {
+    AutoConfig::from_json_str(
+        &json!({
+            "model_type": "llama", "vocab_size": 32, "hidden_size": 8, "intermediate_size": 12,
+            "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+            "max_position_embeddings": 32, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+            "num_labels": labels,
+        })
+        .to_string(),
+    )
+    .unwrap()
+}
+
+fn decoder() -> Box<dyn PreTrainedModel> {
+    AutoModelForCausalLM::from_config_with(&config(2), &options())
+        .unwrap()
+        .into_inner()
+}
+
+fn classifier() -> Box<dyn PreTrainedModel> {
+    AutoModelForSequenceClassification::from_config_with(&config(2), &options())
+        .unwrap()
+        .into_inner()
+}
+
+/// Texts of a decoder; the last ids follow from the first.
+fn texts(count: i64) -> Arc<dyn Dataset> {
+    let text = |at: i64| {
+        let ids = Value::Integers((0..6).map(|step| 3 + (at + step * step) % 20).collect());
+        Example::new()
+            .with("input_ids", ids.clone())
+            .with("labels", ids)
+            .with("note", "not for models")
+    };
+    Arc::new((0..count).map(text).collect::<Vec<_>>())
+}
+
+/// Rows whose class is that of their first id.
+fn classes(count: i64) -> Arc<dyn Dataset> {
+    let row = |at: i64| {
+        let ids = Value::Integers(vec![4 + at % 2, 7 + at % 5, 9]);
+        Example::new().with("input_ids", ids).with("label", at % 2)
+    };
+    Arc::new((0..count).map(row).collect::<Vec<_>>())
+}
+
+fn arguments(folder: &Path, json: Json) -> TrainingArguments {
+    let mut all = json!({
+        "output_dir": folder.to_str(), "max_steps": 6, "per_device_train_batch_size": 2, "learning_rate": 1e-2,
+        "save_strategy": "no", "logging_steps": 1,
+    });
+    all.as_object_mut()
+        .unwrap()
+        .extend(json.as_object().unwrap().clone());
+    TrainingArguments::from_json(&all).unwrap()
+}
+
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<String>>>);
+
+impl Recorder {
+    fn push(&self, event: &str) -> Result<()> {
+        self.0.lock().unwrap().push(event.to_owned());
+        Ok(())
+    }
+}
+
+macro_rules! record {
+    ($($name:ident),+) => {
+        $(fn $name(&mut self, _: Event<'_>, _: &mut TrainerControl) -> Result<()> {
+            self.push(stringify!($name))
+        })+
+    };
+}
+
+impl TrainerCallback for Recorder {
+    fn name(&self) -> &str {
+        "Recorder"
+    }
+    record!(
+        on_init_end,
+        on_train_begin,
+        on_train_end,
+        on_epoch_begin,
+        on_epoch_end,
+        on_step_begin,
+        on_pre_optimizer_step,
+        on_optimizer_step,
+        on_substep_end,
+        on_step_end,
+        on_save,
+        on_prediction_step
+    );
+    fn on_evaluate(&mut self, _: Event<'_>, _: &mut TrainerControl, _: &Logs) -> Result<()> {
+        self.push("on_evaluate")
+    }
+    fn on_log(&mut self, _: Event<'_>, _: &mut TrainerControl, _: &Logs) -> Result<()> {
+        self.push("on_log")
+    }
+}
+
+#[test]
+fn events_come_in_the_references_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = json!({
+        "max_steps": -1, "num_train_epochs": 1, "gradient_accumulation_steps": 2, "eval_strategy": "epoch",
+        "save_strategy": "steps", "save_steps": 2, "logging_steps": 2,
+    });
+    let recorder = Recorder::default();
+    let mut trainer = Trainer::new(decoder(), arguments(folder.path(), args))
+        .unwrap()
+        .with_train_dataset(texts(7))
+        .with_eval_dataset(texts(8))
+        .with_callback(recorder.clone());
+    trainer.train().unwrap();
+    let step = [
+        "on_step_begin",
+        "on_substep_end",
+        "on_pre_optimizer_step",
+        "on_optimizer_step",
+        "on_step_end",
+    ];
+    let expected = [
+        &["on_init_end", "on_train_begin", "on_epoch_begin"][..],
+        &step,
+        &step,
+        &[
+            "on_log",
+            "on_save",
+            "on_epoch_end",
+            "on_prediction_step",
+            "on_log",
+            "on_evaluate",
+        ],
+        &["on_log", "on_train_end"],
+    ]
+    .concat();
+    assert_eq!(*recorder.0.lock().unwrap(), expected);
+}
+
+#[test]
+fn the_best_model_comes_back_and_rotation_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = json!({
+        "max_steps": 8, "eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1,
+        "save_total_limit": 2, "load_best_model_at_end": true, "metric_for_best_model": "score",
+    });
+    // The score of evaluation 3 is the best.
+    let scores = Mutex::new(vec![0.5, 0.6, 0.9, 0.1, 0.2, 0.3, 0.4, 0.5].into_iter());
+    let mut trainer = Trainer::new(classifier(), arguments(folder.path(), args))
+        .unwrap()
+        .with_train_dataset(classes(20))
+        .with_eval_dataset(classes(5))
+        .with_compute_metrics(Box::new(move |prediction| {
+            assert_eq!(prediction.predictions[0].shape(), [5, 2]);
+            let mut metrics = Logs::new();
+            metrics.insert(
+                "score".to_owned(),
+                json!(scores.lock().unwrap().next().unwrap()),
+            );
+            Ok(metrics)
+        }));
+    trainer.train().unwrap();
+    let state = trainer.state();
+    assert_eq!(
+        (state.best_metric, state.best_global_step),
+        (Some(0.9), Some(3))
+    );
+    let mut left: Vec<String> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["checkpoint-3", "checkpoint-8"]);
+    trainer.save_model(&folder.path().join("final")).unwrap();
+    let read =
+        |name: &str| std::fs::read(folder.path().join(name).join("model.safetensors")).unwrap();
+    assert!(read("final") == read("checkpoint-3"));
+}
+
+#[test]
+fn training_stops_early() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = json!({"max_steps": 50, "eval_strategy": "steps", "eval_steps": 1, "metric_for_best_model": "score"});
+    let mut trainer = Trainer::new(classifier(), arguments(folder.path(), args))
+        .unwrap()
+        .with_train_dataset(classes(20))
+        .with_eval_dataset(classes(4))
+        .with_callback(EarlyStoppingCallback::new(3, 0.0))
+        .with_compute_metrics(Box::new(|_| {
+            let metrics = json!({"score": 1});
+            Ok(metrics.as_object().unwrap().clone())
+        }));
+    assert_eq!(trainer.train().unwrap().global_step, 4);
+}
+
+#[test]
+fn a_cancelled_training_saves_and_goes_on_later() {
+    struct Cancel(CancelToken);
+    impl TrainerCallback for Cancel {
+        fn name(&self) -> &str {
+            "Cancel"
+        }
+        fn on_step_end(&mut self, event: Event<'_>, _: &mut TrainerControl) -> Result<()> {
+            if event.state.global_step == 2 {
+                self.0.cancel();
+            }
+            Ok(())
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let trainer = || {
+        let args = arguments(folder.path(), json!({}));
+        Trainer::new(decoder(), args)
+            .unwrap()
+            .with_train_dataset(texts(9))
+    };
+    let token = CancelToken::default();
+    let mut stopped = trainer()
+        .with_cancel(token.clone())
+        .with_callback(Cancel(token));
+    let output = stopped.train().unwrap();
+    assert!(output.cancelled && output.global_step == 2);
+    assert!(
+        last_checkpoint(folder.path())
+            .unwrap()
+            .ends_with("checkpoint-2")
+    );
+    let output = trainer().resume().unwrap();
+    assert!(!output.cancelled && output.global_step == 6);
+}
+
+#[test]
+fn a_classifier_learns_and_predicts() {
+    let folder = tempfile::tempdir().unwrap();
+    let args =
+        json!({"max_steps": 60, "lr_scheduler_type": "constant", "optim": "schedule_free_adamw"});
+    let accuracy = |prediction: &transformers_trainer::EvalPrediction| {
+        let labels = match &prediction.label_ids {
+            Some(transformers_trainer::data::Column::Integers(labels)) => labels.values().to_vec(),
+            other => panic!("{other:?}"),
+        };
+        let rows = prediction.predictions[0].rows().zip(labels);
+        let right = rows
+            .filter(|(row, label)| (row[1] > row[0]) == (*label == 1))
+            .count();
+        Ok(json!({"accuracy": right as f64 / 11.0})
+            .as_object()
+            .unwrap()
+            .clone())
+    };
+    let mut trainer = Trainer::new(classifier(), arguments(folder.path(), args))
+        .unwrap()
+        .with_train_dataset(classes(20))
+        .with_named_eval_dataset("first", classes(11))
+        .with_named_eval_dataset("second", classes(11))
+        .with_compute_metrics(Box::new(accuracy));
+    trainer.train().unwrap();
+    let metrics = trainer.evaluate().unwrap();
+    assert_eq!(metrics["eval_first_accuracy"], 1.0);
+    assert_eq!(metrics["eval_second_loss"], metrics["eval_first_loss"]);
+    let output = trainer.predict(&classes(11)).unwrap();
+    assert_eq!(output.predictions[0].shape(), [11, 2]);
+    assert_eq!(output.metrics["test_accuracy"], 1.0);
+}
+
+#[test]
+fn a_loss_of_your_own_and_a_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream: Vec<Example> = (0..5)
+        .map(|at| Example::new().with("input_ids", vec![3 + at, 4i64, 5]))
+        .collect();
+    let mut trainer = Trainer::new(decoder(), arguments(folder.path(), json!({"max_steps": 7})))
+        .unwrap()
+        .with_train_stream(Arc::new(stream))
+        .with_compute_loss(Box::new(|_, output, items| {
+            assert_eq!(items, None);
+            Ok(output.clone().logits()?.square().mean())
+        }));
+    trainer.train().unwrap();
+    let losses: Vec<f64> = trainer
+        .state()
+        .log_history
+        .iter()
+        .filter_map(|log| log.get("loss")?.as_f64())
+        .collect();
+    assert_eq!(losses.len(), 7);
+    assert!(losses[6] < losses[0]);
+}
+
+fn error(trainer: Trainer) -> String {
+    let mut trainer = trainer;
+    trainer.train().unwrap_err().to_string()
+}
+
+#[test]
+fn bad_input_is_an_error_before_the_first_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let trainer = |json: Json| Trainer::new(decoder(), arguments(folder.path(), json)).unwrap();
+    let with = |example: Example| trainer(json!({})).with_train_dataset(Arc::new(vec![example]));
+    let ids = || Example::new().with("input_ids", vec![3i64, 4, 5]);
+    for (trainer, part) in [
+        (trainer(json!({})), "train_dataset"),
+        (
+            trainer(json!({})).with_train_dataset(texts(0)),
+            "no examples",
+        ),
+        (
+            trainer(json!({"dataloader_drop_last": true})).with_train_dataset(texts(1)),
+            "drop_last",
+        ),
+        (
+            trainer(json!({"max_steps": -1})).with_train_stream(Arc::new(vec![ids()])),
+            "max_steps",
+        ),
+        (with(Example::new().with("labels", vec![1i64])), "input_ids"),
+        (with(ids()), "loss"),
+        (
+            with(ids().with("labels", vec![-100i64, -100, -100])),
+            "label",
+        ),
+        (with(ids().with("labels", vec![3i64, 99, 5])), "99"),
+        (with(ids().with("labels", vec![3i64, 4])), "labels"),
+        (
+            with(ids().with("labels", vec![0.5f64, 0.25, 0.5])),
+            "numbers",
+        ),
+        (
+            with(
+                Example::new()
+                    .with("input_ids", vec![3i64, -4])
+                    .with("labels", vec![3i64, 4]),
+            ),
+            "-4",
+        ),
+        (
+            with(
+                Example::new()
+                    .with("input_ids", vec![3i64, 99])
+                    .with("labels", vec![3i64, 4]),
+            ),
+            "99",
+        ),
+        (
+            trainer(json!({"lr_scheduler_kwargs": {"power": 2}})).with_train_dataset(texts(4)),
+            "power",
+        ),
+        (
+            trainer(json!({"optim": "sgd", "optim_args": "speed=2"})).with_train_dataset(texts(4)),
+            "speed",
+        ),
+    ] {
+        let found = error(trainer);
+        assert!(found.contains(part), "{part}: {found}");
+    }
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let args = arguments(&file.join("below"), json!({"save_strategy": "steps"}));
+    let found = error(
+        Trainer::new(decoder(), args)
+            .unwrap()
+            .with_train_dataset(texts(4)),
+    );
+    assert!(found.contains("below"), "{found}");
+}
+
+#[test]
+fn checkpoints_of_something_else_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let save = json!({"save_strategy": "steps", "save_steps": 3});
+    let trainer = |model, json: Json| {
+        Trainer::new(model, arguments(folder.path(), json))
+            .unwrap()
+            .with_train_dataset(texts(9))
+    };
+    trainer(decoder(), save).train().unwrap();
+    let checkpoint = folder.path().join("checkpoint-3");
+    let wider = config(2);
+    let mut wider = wider.clone();
+    wider.set("hidden_size", 16);
+    let wider = AutoModelForCausalLM::from_config_with(&wider, &options())
+        .unwrap()
+        .into_inner();
+    let refused = |mut trainer: Trainer| {
+        trainer
+            .train_from(Some(&checkpoint))
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(refused(trainer(wider, json!({}))).contains("parameters"));
+    assert!(refused(trainer(decoder(), json!({"optim": "sgd"}))).contains("adamw"));
+    std::fs::write(checkpoint.join("trainer_state.json"), "{").unwrap();
+    assert!(refused(trainer(decoder(), json!({}))).contains("trainer_state.json"));
+    let mut missing = trainer(decoder(), json!({}));
+    assert!(
+        missing
+            .train_from(Some(&folder.path().join("checkpoint-9")))
+            .is_err()
+    );
+}
