@@ -31,4 +31,8 @@ pub mod prelude {
         AutoTokenizer, BatchEncoding, ChatMessage, ChatTemplateOptions, EncodeOptions, Padding,
         Side, Tokenizer, Truncation,
     };
+    pub use crate::trainer::{
+        EarlyStoppingCallback, Trainer, TrainerCallback, TrainerControl, TrainerState,
+        TrainingArguments,
+    };
 }
