@@ -60,6 +60,8 @@ const SCRIPTS: &[(&str, &[&str])] = &[
         "golden_tokenizer_training.py",
         &["crates/tokenization/tests/golden"],
     ),
+    ("golden_trainer_data.py", &["crates/trainer/tests/golden"]),
+    ("golden_trainer_files.py", &["crates/trainer/tests/golden"]),
     ("parity.py", &["crates/tokenization/tests/golden/parity"]),
     ("tiny_chat.py", &["crates/transformers/tests/tiny"]),
     (

@@ -72,6 +72,11 @@ impl Tokenizer {
         self.special_token_id("pad_token")
     }
 
+    /// What `token_type_ids` are filled up with.
+    pub fn pad_token_type_id(&self) -> u32 {
+        self.settings.pad_token_type_id
+    }
+
     /// The token that stands for a whole text.
     pub fn cls_token(&self) -> Option<&str> {
         self.special_token("cls_token")

@@ -13,13 +13,26 @@ mod collator;
 mod dataset;
 mod example;
 mod generator;
+mod reading;
 mod sampler;
+mod splits;
+mod table;
+mod tokenizing;
 mod value;
 
 pub use batch::{Array, Batch, Column};
-pub use collator::{Collator, DefaultDataCollator};
+pub use collator::{
+    Collator, DataCollatorForCausalLM, DataCollatorForLanguageModeling,
+    DataCollatorForMultipleChoice, DataCollatorForSeq2Seq, DataCollatorForTokenClassification,
+    DataCollatorWithFlattening, DataCollatorWithPadding, DefaultDataCollator, MaskOptions,
+    PadOptions, ShiftRight,
+};
 pub use dataset::{Dataset, IterableDataset};
 pub use example::Example;
 pub use generator::TorchGenerator;
+pub use reading::{FileFormat, Files, read_text_folder};
 pub use sampler::{BatchSampler, LengthGroupedSampler, RandomSampler, Sampler, SequentialSampler};
+pub use splits::{infer_splits, load_dataset, local_splits};
+pub use table::Table;
+pub use tokenizing::{ExampleTokenizer, pack};
 pub use value::Value;

@@ -38,6 +38,10 @@ pub enum TrainerError {
     NoExample { index: usize, len: usize },
     #[error("there is no column `{column}`; there are: {available}")]
     MissingColumn { column: String, available: String },
+    #[error("there is no split `{split}`; there are: {available}")]
+    MissingSplit { split: String, available: String },
+    #[error("the columns of the datasets differ: {found} instead of {expected}")]
+    DifferentColumns { expected: String, found: String },
     #[error("column `{column}`: {found} instead of {expected}")]
     ColumnType {
         column: String,
@@ -64,6 +68,8 @@ pub enum TrainerError {
         name: String,
         successor: &'static str,
     },
+    #[error("the recipe: {reason}")]
+    InvalidRecipe { reason: String },
     #[error("the state of {what} cannot be restored: {reason}")]
     InvalidState { what: &'static str, reason: String },
 }

@@ -1,8 +1,20 @@
 //! Batches of examples.
 
 mod default;
+mod flattening;
+mod language_modeling;
+mod padding;
+mod seq2seq;
+mod tokens;
 
 pub use default::DefaultDataCollator;
+pub use flattening::DataCollatorWithFlattening;
+pub use language_modeling::{
+    DataCollatorForCausalLM, DataCollatorForLanguageModeling, MaskOptions,
+};
+pub use padding::{DataCollatorWithPadding, PadOptions};
+pub use seq2seq::{DataCollatorForSeq2Seq, ShiftRight};
+pub use tokens::{DataCollatorForMultipleChoice, DataCollatorForTokenClassification};
 
 use super::{Batch, Example};
 use crate::Result;
