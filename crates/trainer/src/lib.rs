@@ -11,6 +11,8 @@ mod loss;
 pub mod optimizers;
 mod options;
 mod parameters;
+pub mod recipe;
+pub mod reporting;
 mod schedules;
 mod state;
 mod trainer;

@@ -1,0 +1,7 @@
+//! Where logs go: lines of JSON, TensorBoard, and the model card.
+
+mod model_card;
+mod tensorboard;
+
+pub use model_card::{ModelCard, ModelCardRow};
+pub use tensorboard::EventWriter;
