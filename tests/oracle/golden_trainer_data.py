@@ -76,7 +76,7 @@ def samplers():
 
 
 def collators():
-    word = tokenizer("word_piece")
+    word = tokenizer("word_piece", padding_side="right")
     left = tokenizer("word_piece", padding_side="left")
     rows = [dict(word(text)) for text in TEXTS]
     bare = [{"input_ids": row["input_ids"]} for row in rows]
