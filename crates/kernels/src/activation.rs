@@ -1,5 +1,9 @@
 //! Activation functions, alone and as the gate of a gated feed-forward layer.
 
+mod gradient;
+
+pub use gradient::{activation_gradient, gated_gradient};
+
 use crate::{
     Isa,
     math::{erf, exp, polynomial, sigmoid, tanh},
@@ -210,7 +214,7 @@ mod tests {
     use super::*;
     use crate::random::Random;
 
-    const ALL: [Activation; 8] = [
+    pub(super) const ALL: [Activation; 8] = [
         Activation::Silu,
         Activation::Gelu,
         Activation::GeluTanh,
@@ -221,7 +225,7 @@ mod tests {
         Activation::Softplus,
     ];
 
-    fn exact(activation: Activation, x: f64) -> f64 {
+    pub(super) fn exact(activation: Activation, x: f64) -> f64 {
         match activation {
             Activation::Silu => x / (1.0 + (-x).exp()),
             Activation::Gelu => x / 2.0 * (1.0 + crate::math::erf_f64(x / 2f64.sqrt())),

@@ -6,6 +6,7 @@
 //! and values are read once for all of them.
 
 mod few;
+mod gradient;
 mod keys;
 mod plan;
 mod product;
@@ -17,6 +18,7 @@ mod visible;
 
 use std::ops::Range;
 
+pub use gradient::{AttentionGradients, attention_gradient};
 pub use keys::{HeadView, KeyRows, Keys};
 
 use self::plan::Plan;

@@ -19,6 +19,24 @@ pub fn embedding(weight: Weight<'_>, cols: usize, ids: &[i32], out: &mut [f32]) 
     });
 }
 
+/// The gradient of the table: adds row `i` of `grad` (`[ids.len(), cols]`) to row `ids[i]` of `out` (`[rows, cols]`).
+///
+/// # Panics
+/// When lengths do not fit each other, or an id is not a row of the table.
+pub fn embedding_gradient(grad: &[f32], cols: usize, ids: &[i32], out: &mut [f32]) {
+    assert!(cols > 0, "out is [rows, cols]");
+    assert_eq!(grad.len(), ids.len() * cols, "grad is [ids, {cols}]");
+    let rows = out.len() / cols;
+    for (&id, grad) in ids.iter().zip(grad.chunks_exact(cols)) {
+        let row = usize::try_from(id).ok().filter(|&row| row < rows);
+        let row = row.unwrap_or_else(|| panic!("id {id} is outside the table's {rows} rows"));
+        let out = &mut out[row * cols..(row + 1) * cols];
+        out.iter_mut()
+            .zip(grad)
+            .for_each(|(out, grad)| *out += grad);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use half::{bf16, f16};
@@ -54,6 +72,13 @@ mod tests {
                 });
             }
         }
+    }
+
+    #[test]
+    fn gradients_of_the_same_row_are_added() {
+        let mut out = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        embedding_gradient(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, &[2, 0, 2], &mut out);
+        assert_eq!(out, [4.0, 4.0, 0.0, 0.0, 6.0, 8.0]);
     }
 
     #[test]

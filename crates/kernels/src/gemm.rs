@@ -5,8 +5,11 @@
 //! activations once for all, a panel of weights by the task that owns its columns, straight from the layout and dtype of
 //! the checkpoint. See Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 
+mod matmul;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
+
+pub(crate) use matmul::{Matrix, Output, Right, matmul};
 
 use std::{cell::RefCell, ops::Range};
 
@@ -135,12 +138,12 @@ fn pack(isa: Isa, x: &[f32], words: Words, tiles: Tiles, packed: &mut [f32]) {
             // SAFETY: tiles are disjoint.
             let packed = unsafe { packed.part(start * depth, height * depth) };
             match words {
-                Words::F32 => transpose(isa, x, depth, packed),
+                Words::F32 => transpose(isa, x, depth, depth, packed),
                 Words::Bf16Pairs => PANEL.with_borrow_mut(|scratch| {
                     grow(scratch, height * depth);
                     let rounded = &mut scratch[..height * depth];
                     to_pairs(isa, x, rounded);
-                    transpose(isa, rounded, depth, packed);
+                    transpose(isa, rounded, depth, depth, packed);
                 }),
             }
         }
@@ -170,10 +173,11 @@ fn to_bf16(x: f32) -> u32 {
 }
 
 simd_fn! {
-    /// `from` is `[rows, cols]`, `to` is `[cols, rows]`; there are no more rows than a tile has.
-    fn transpose<S>(s, from: &[f32], cols: usize, to: &mut [f32]) {
-        let rows = from.len() / cols;
-        let (from, to) = (&from[..rows * cols], &mut to[..rows * cols]);
+    /// `from` is `[rows, cols]`, rows `stride` elements apart, and `to` is `[cols, rows]`; there are no more rows than a
+    /// tile has.
+    fn transpose<S>(s, from: &[f32], stride: usize, cols: usize, to: &mut [f32]) {
+        let rows = to.len() / cols;
+        let (from, to) = (&from[..(rows - 1) * stride + cols], &mut to[..rows * cols]);
         let mut k = 0;
         if rows <= S::LANES {
             let (mut square, mut turned) = ([0.0; 16 * 16], [0.0; 16 * 16]);
@@ -181,7 +185,7 @@ simd_fn! {
                 // SAFETY: rows have LANES elements from k on; a square has LANES rows of that many.
                 unsafe {
                     for r in 0..rows {
-                        let row = s.load(from.as_ptr().add(r * cols + k));
+                        let row = s.load(from.as_ptr().add(r * stride + k));
                         s.store(square.as_mut_ptr().add(r * S::LANES), row);
                     }
                     s.transpose(square.as_ptr(), S::LANES, turned.as_mut_ptr(), S::LANES);
@@ -195,7 +199,7 @@ simd_fn! {
         }
         for k in k..cols {
             for r in 0..rows {
-                to[k * rows + r] = from[r * cols + k];
+                to[k * rows + r] = from[r * stride + k];
             }
         }
     }
@@ -226,7 +230,16 @@ fn panel_product(isa: Isa, x: Operand<'_>, product: &Product<'_>, columns: Range
                 depth,
                 panel,
                 columns: columns.clone(),
-                product,
+                out: Output {
+                    data: product.out,
+                    start: 0,
+                    stride: product.cols,
+                },
+                before: match product.bias {
+                    _ if start > 0 => Before::Sums,
+                    Some(bias) => Before::Bias(bias),
+                    None => Before::Nothing,
+                },
             };
             match x.words {
                 Words::F32 => sweep_tiles(isa, &sweep),
@@ -318,19 +331,28 @@ struct Sweep<'a> {
     depth: usize,
     panel: &'a [f32],
     columns: Range<usize>,
-    product: &'a Product<'a>,
+    out: Output<'a>,
+    before: Before<'a>,
+}
+
+/// What the products are added to.
+#[derive(Clone, Copy)]
+enum Before<'a> {
+    Nothing,
+    /// One element for each column.
+    Bias(&'a [f32]),
+    /// What the output holds.
+    Sums,
 }
 
 impl Sweep<'_> {
     /// What a row of the output that lies at `out` starts from, in this panel's columns.
     #[inline(always)]
     fn before(&self, out: *const f32) -> *const f32 {
-        if self.start > 0 {
-            return out;
-        }
-        match self.product.bias {
-            Some(bias) => bias[self.columns.clone()].as_ptr(),
-            None => ZEROS.as_ptr(),
+        match self.before {
+            Before::Nothing => ZEROS.as_ptr(),
+            Before::Bias(bias) => bias[self.columns.clone()].as_ptr(),
+            Before::Sums => out,
         }
     }
 }
@@ -397,8 +419,9 @@ unsafe fn tile_product<S: Simd, M: Multiply<S>, const R: usize>(
     // `row..row + R` and `columns` are inside the output, and no other task writes these columns.
     unsafe {
         let row = sweep.x.tiles.start(tile);
-        let stride = sweep.product.cols;
-        let out = sweep.product.out.at(row * stride + sweep.columns.start);
+        let stride = sweep.out.stride;
+        let start = sweep.out.start + sweep.columns.start;
+        let out = sweep.out.data.at(start + row * stride);
         let x = &sweep.x.packed[row * sweep.x.depth + sweep.start * R..];
         let sums = tile_sums::<S, M, R>(s, m, x.as_ptr(), sweep.panel.as_ptr(), sweep.depth);
         if sweep.columns.len() == width {

@@ -16,6 +16,7 @@ mod argmax;
 mod attention;
 mod blocks;
 mod conv;
+mod cross_entropy;
 mod delta;
 mod determinism;
 mod element;
@@ -26,9 +27,11 @@ mod gemv;
 mod isa;
 pub mod limits;
 mod linear;
+mod linear_gradient;
 mod math;
 pub mod memory;
 mod norm;
+mod norm_gradient;
 pub mod pool;
 mod product;
 #[cfg(test)]
@@ -40,19 +43,27 @@ mod shared;
 mod simd;
 mod softmax;
 
-pub use activation::{Activation, activate, clamped_gated, gated};
+pub use activation::{
+    Activation, activate, activation_gradient, clamped_gated, gated, gated_gradient,
+};
 pub use argmax::{argmax, argmax_rows};
-pub use attention::{AttentionOptions, AttentionShape, HeadView, KeyRows, Keys, attention};
+pub use attention::{
+    AttentionGradients, AttentionOptions, AttentionShape, HeadView, KeyRows, Keys, attention,
+    attention_gradient,
+};
 pub use blocks::{BlockError, BlockFormat, BlockMatrix, Precision};
 pub use conv::causal_conv1d;
+pub use cross_entropy::{cross_entropy_gradient, log_sum_exp};
 pub use delta::{Delta, DeltaShape, gated_delta_rule};
 pub use determinism::{deterministic, is_deterministic};
 pub use element::Element;
-pub use embedding::embedding;
+pub use embedding::{embedding, embedding_gradient};
 pub use experts::{Experts, Gate, Routes, experts};
 pub use isa::{ISA_VARIABLE, Isa};
 pub use linear::{Projection, Weight, grouped_linear, linear};
+pub use linear_gradient::{add_rows, linear_input_gradient, linear_weight_gradient};
 pub use norm::{add_layer_norm, add_rms_norm, layer_norm, rms_norm};
+pub use norm_gradient::{layer_norm_gradient, rms_norm_gradient};
 pub use rotary::{Heads, Rotation, rotary, rotary_in_place};
 pub use scan::{Scan, ScanShape, selective_scan};
 pub use softmax::softmax;

@@ -1,11 +1,11 @@
 //! Losses, computed in f32. Labels of [`IGNORE_INDEX`] do not count.
 
 use burn::tensor::{
-    DType, Device, Int, Tensor, TensorData,
+    DType, Device, Tensor, TensorData,
     activation::{log_softmax, softmax},
 };
 use transformers_config::ProblemType;
-use transformers_ops::{RouterOptions, Score, route};
+use transformers_ops::{self as ops, RouterOptions, Score, route};
 
 use crate::{Labels, ModelError, Rows};
 
@@ -74,8 +74,12 @@ pub fn causal_lm_loss(logits: Tensor<3>, labels: &Rows<i64>) -> Result<Tensor<1>
     if seq < 2 {
         return Err(ModelError::NoLabels);
     }
-    let shifted: Vec<Vec<i64>> = labels.iter().map(|row| row[1..].to_vec()).collect();
-    cross_entropy(rows(logits.narrow(1, 0, seq - 1)), &shifted.concat())
+    // The last position has nothing to say; to leave it out would copy the logits.
+    let shifted = labels
+        .iter()
+        .flat_map(|row| row[1..].iter().chain(&[IGNORE_INDEX]));
+    let shifted: Vec<i64> = shifted.copied().collect();
+    cross_entropy(rows(logits), &shifted)
 }
 
 /// Loss of tokens: position `i` of `logits` (`[batch, seq, classes]`) is scored against label `i`. Masked tokens, classes
@@ -152,39 +156,19 @@ pub fn cross_entropy(logits: Tensor<2>, labels: &[i64]) -> Result<Tensor<1>, Mod
             expected: rows,
         });
     }
-    let (mut picked, mut targets) = (Vec::new(), Vec::new());
-    for (row, &label) in labels.iter().enumerate() {
-        match label {
-            IGNORE_INDEX => {}
-            id if (0..classes as i64).contains(&id) => {
-                picked.push(row as i64);
-                targets.push(id);
-            }
-            label => {
-                return Err(ModelError::UnknownLabel {
-                    label,
-                    num_labels: classes,
-                });
-            }
-        }
-    }
-    if targets.is_empty() {
+    let target = |&label: &i64| match label {
+        IGNORE_INDEX => Ok(-1),
+        id if (0..classes as i64).contains(&id) => Ok(id as i32),
+        label => Err(ModelError::UnknownLabel {
+            label,
+            num_labels: classes,
+        }),
+    };
+    let targets: Vec<i32> = labels.iter().map(target).collect::<Result<_, _>>()?;
+    if targets.iter().all(|target| *target < 0) {
         return Err(ModelError::NoLabels);
     }
-    let device = logits.device();
-    let index = |values: Vec<i64>| {
-        let len = values.len();
-        Tensor::<1, Int>::from_data(TensorData::new(values, [len]), &device)
-    };
-    let logits = match picked.len() == rows {
-        true => logits,
-        false => logits.select(0, index(picked)),
-    };
-    let log_probs = log_softmax(logits.cast(DType::F32), 1);
-    Ok(log_probs
-        .gather(1, index(targets).unsqueeze_dim(1))
-        .mean()
-        .neg())
+    Ok(ops::cross_entropy(logits, &targets))
 }
 
 /// Mean cross-entropy of `logits` against the shares of all classes; both are `[rows, classes]`.

@@ -1,15 +1,26 @@
 //! Activations, and the gated pairs that feed-forward blocks use.
 
+use burn::backend::flex::FlexTensor;
 use burn::tensor::{Tensor, activation};
 use transformers_kernels as kernels;
 pub use transformers_kernels::Activation;
 
-use crate::host::{flex, floats, on_host, update};
+use crate::gradient::{Derivative, Operand, record, takes};
+use crate::host::{changed, flex, floats, on_host, update};
 
 /// `activation(x)`, element by element; any shape.
 pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     if on_host(&x) {
         return update(flex(x), |x| kernels::activate(activation, x));
+    }
+    if takes(&x) {
+        let x = Operand::new(x);
+        let y = changed(x.value(), |x| kernels::activate(activation, x));
+        let derivative = Activated {
+            x: x.value(),
+            activation,
+        };
+        return record([&x], y, derivative);
     }
     match activation {
         Activation::Silu => activation::silu(x),
@@ -40,5 +51,52 @@ pub fn gated<const D: usize>(gate: Tensor<D>, up: Tensor<D>, activation: Activat
             kernels::gated(activation, gate, &floats(&up))
         });
     }
+    if takes(&gate) && takes(&up) {
+        let [gate, up] = [gate, up].map(Operand::new);
+        let factor = up.value();
+        let y = changed(gate.value(), |gate| {
+            kernels::gated(activation, gate, &floats(&factor))
+        });
+        let derivative = Gated {
+            gate: gate.value(),
+            up: factor,
+            activation,
+        };
+        return record([&gate, &up], y, derivative);
+    }
     activate(gate, activation) * up
+}
+
+#[derive(Debug, Clone)]
+struct Activated {
+    x: FlexTensor,
+    activation: Activation,
+}
+
+impl Derivative<1> for Activated {
+    fn gradients(self, grad: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let grad = floats(&grad);
+        let back = |x: &mut [f32]| kernels::activation_gradient(self.activation, &grad, x);
+        [Some(changed(self.x, back))]
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Gated {
+    gate: FlexTensor,
+    up: FlexTensor,
+    activation: Activation,
+}
+
+impl Derivative<2> for Gated {
+    /// Both gradients take the place of their operands, where nobody else holds those.
+    fn gradients(self, grad: FlexTensor, _: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        let grad = floats(&grad);
+        let mut to_gate = None;
+        let to_up = changed(self.up, |up| {
+            let back = |gate: &mut [f32]| kernels::gated_gradient(self.activation, &grad, gate, up);
+            to_gate = Some(changed(self.gate, back));
+        });
+        [to_gate, Some(to_up)]
+    }
 }

@@ -1,5 +1,7 @@
 //! Scaled dot-product attention with grouped key and value heads.
 
+mod gradient;
+
 use burn::tensor::{DType, Tensor};
 use transformers_kernels as kernels;
 
@@ -59,23 +61,35 @@ pub fn attention(
     let both = bias.is_some() && mask.scattered_padding().is_some();
     let plain = extras && !both && !mask.needs_matrix();
     if on_host(&q) && on_host(&k) && on_host(&v) && plain {
-        let padding = mask.scattered_padding();
-        let kv_len = k.dims()[2];
-        let seen = kernels::AttentionOptions {
-            causal: mask.is_causal(),
-            query_offset: mask.segments().is_none().then_some(mask.query_offset()),
-            window: mask.window(),
-            visible: mask.visible(),
-            segments: mask.segments(),
-            bias: padding.as_deref().map(|data| kernels::HeadView {
-                data,
-                strides: [kv_len, 0, 0],
-            }),
-            ..kernels::AttentionOptions::new(options.scale as f32)
-        };
+        let (kv_len, padding) = (k.dims()[2], mask.scattered_padding());
+        let seen = seen(mask, padding.as_deref(), kv_len, options);
         return on_cpu(q, [k, v], kernels::KeyRows::Dense(kv_len), seen, options);
     }
+    if !both && gradient::knows([&q, &k, &v], mask, options) {
+        return gradient::followed(q, [k, v], mask, options);
+    }
     in_primitives(q, k, v, mask, options).0
+}
+
+/// What queries see of so many keys by the mask, and the scale; `padding` is what lies between tokens.
+fn seen<'a>(
+    mask: &'a Mask,
+    padding: Option<&'a [f32]>,
+    kv_len: usize,
+    options: &AttentionOptions,
+) -> kernels::AttentionOptions<'a> {
+    kernels::AttentionOptions {
+        causal: mask.is_causal(),
+        query_offset: mask.segments().is_none().then_some(mask.query_offset()),
+        window: mask.window(),
+        visible: mask.visible(),
+        segments: mask.segments(),
+        bias: padding.map(|data| kernels::HeadView {
+            data,
+            strides: [kv_len, 0, 0],
+        }),
+        ..kernels::AttentionOptions::new(options.scale as f32)
+    }
 }
 
 /// [`attention`] in burn primitives on every device, in the reference's eager order, with the weights that the softmax

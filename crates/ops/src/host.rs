@@ -26,9 +26,15 @@ pub(crate) fn ints_in_memory<const D: usize>(x: &Tensor<D, Int>) -> bool {
     x.device() == Device::flex()
 }
 
-/// The tensor below, which [is in host memory](in_memory).
+/// The tensor below, which is in host memory; of one whose gradient is followed, the elements alone.
 pub(crate) fn flex<const D: usize>(x: Tensor<D>) -> FlexTensor {
-    let flex = x.try_into_primitive::<Flex>();
+    let flex = x.without_autodiff().try_into_primitive::<Flex>();
+    flex.expect("the caller has asked where it lies")
+}
+
+/// The same of integers.
+pub(crate) fn flex_ints<const D: usize>(x: Tensor<D, Int>) -> FlexTensor {
+    let flex = x.without_autodiff().try_into_primitive::<Flex>();
     flex.expect("the caller has asked where it lies")
 }
 
@@ -42,13 +48,22 @@ pub(crate) fn floats(x: &FlexTensor) -> Cow<'_, [f32]> {
 
 /// A tensor of `values` in row-major order.
 pub(crate) fn tensor<const D: usize>(values: Vec<f32>, dims: [usize; D]) -> Tensor<D> {
-    let layout = Layout::contiguous(Shape::from(dims));
-    let flex = FlexTensor::new(Bytes::from_elems(values), layout, DType::F32);
-    Tensor::from_primitive::<Flex>(flex)
+    Tensor::from_primitive::<Flex>(flex_of(values, dims))
+}
+
+/// The same below.
+pub(crate) fn flex_of(values: Vec<f32>, dims: impl Into<Shape>) -> FlexTensor {
+    let layout = Layout::contiguous(dims.into());
+    FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
 }
 
 /// `x` with its elements, in row-major order, changed by `f`: in place where nobody else holds them.
 pub(crate) fn update<const D: usize>(x: FlexTensor, f: impl FnOnce(&mut [f32])) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(changed(x, f))
+}
+
+/// The same below.
+pub(crate) fn changed(x: FlexTensor, f: impl FnOnce(&mut [f32])) -> FlexTensor {
     let mut x = match x.is_contiguous() {
         true => x,
         false => x.to_contiguous(),
@@ -56,7 +71,7 @@ pub(crate) fn update<const D: usize>(x: FlexTensor, f: impl FnOnce(&mut [f32])) 
     let start = x.layout().start_offset();
     let len = x.layout().num_elements();
     f(&mut x.storage_mut()[start..start + len]);
-    Tensor::from_primitive::<Flex>(x)
+    x
 }
 
 /// The strides of batch, head and position where the features of a head lie next to each other.

@@ -1,17 +1,19 @@
 //! Fused neural-network operations on burn tensors: the one interface between the model files and the arithmetic.
 //!
 //! Every operation is a plain function over [`Tensor`](burn::tensor::Tensor) with two bodies. One is written in burn
-//! primitives: it runs on every device and under autodiff, and is the oracle of the other. On the CPU, and where no
-//! gradient is followed, a kernel of [`transformers_kernels`] runs on the tensors' elements. Model code calls these
-//! functions and never a kernel.
+//! primitives: it runs on every device and under autodiff, and is the oracle of the other. On the CPU a kernel of
+//! [`transformers_kernels`] runs on the tensors' elements; where gradients are followed, for those operations that have a
+//! kernel for the gradient too. Model code calls these functions and never a kernel.
 //!
 //! Numerics follow the reference: normalisation and softmax are computed in f32 and cast back.
 #![forbid(unsafe_code)]
 
 mod activation;
 mod attention;
+mod cross_entropy;
 mod delta;
 mod experts;
+mod gradient;
 mod host;
 mod linear;
 mod mask;
@@ -27,8 +29,10 @@ mod write;
 
 pub use activation::{Activation, activate, gated};
 pub use attention::{AttentionOptions, attention, eager_attention};
+pub use cross_entropy::cross_entropy;
 pub use delta::{GatedDelta, gated_delta_rule};
 pub use experts::{Experts, Gate, experts};
+pub use gradient::gradients_in_primitives;
 pub use linear::{embedding, linear, linears};
 pub use mask::Mask;
 pub use mask_function::{MaskFunction, MaskIndex};

@@ -1,11 +1,12 @@
 //! Matrix products with weights in the checkpoint's layout, and embedding look-up.
 
-use burn::backend::Flex;
-use burn::tensor::{DType, Int, Tensor};
+use burn::backend::flex::FlexTensor;
+use burn::tensor::{DType, Int, Shape, Tensor};
 use transformers_kernels as kernels;
 
 use crate::Weight;
-use crate::host::{flex, floats, ints_in_memory, on_host, tensor};
+use crate::gradient::{Derivative, Operand, record, takes};
+use crate::host::{flex, flex_ints, flex_of, floats, ints_in_memory, on_host, tensor};
 use crate::weight::HostWeight;
 
 /// `x Wᵀ + b`: `x` is `[.., in]`, `weight` is `[out, in]` as checkpoints store it, `bias` is `[out]`; gives `[.., out]`.
@@ -30,6 +31,12 @@ pub fn linears<const D: usize, const N: usize>(
     };
     if on_host(&x) && projections.iter().all(fast) {
         return on_cpu(x, projections);
+    }
+    let taken = |(weight, bias): &(Weight, Option<Tensor<1>>)| {
+        weight.is_taken() && bias.as_ref().is_none_or(takes)
+    };
+    if takes(&x) && projections.iter().all(taken) {
+        return followed(x, projections);
     }
     projections.map(|(weight, bias)| in_primitives(x.clone(), weight, bias))
 }
@@ -87,31 +94,106 @@ fn on_cpu<const D: usize, const N: usize>(
     })
 }
 
+/// One product for all, and for each a way back.
+fn followed<const D: usize, const N: usize>(
+    x: Tensor<D>,
+    projections: [(Weight, Option<Tensor<1>>); N],
+) -> [Tensor<D>; N] {
+    let plain = projections.clone().map(|(weight, bias)| {
+        let bias = bias.map(Tensor::without_autodiff);
+        (weight.exact(), bias)
+    });
+    let outputs = on_cpu(x.clone().without_autodiff(), plain);
+    let x = Operand::new(x);
+    let mut projections = projections.into_iter();
+    outputs.map(|y| {
+        let (weight, bias) = projections.next().expect("one for each output");
+        let (of_weight, of_bias) = (weight.operand(), Operand::maybe(bias));
+        let derivative = Projected {
+            x_shape: x.value().layout().shape().clone(),
+            x: of_weight.is_followed().then(|| x.value()),
+            weight: x.is_followed().then(|| HostWeight::new(weight.exact())),
+        };
+        record([&x, &of_weight, &of_bias], flex(y), derivative)
+    })
+}
+
+/// Of a product with a weight: what the gradients need, and of that only what is wanted.
+#[derive(Debug, Clone)]
+struct Projected {
+    x_shape: Shape,
+    /// For the gradient of the weight.
+    x: Option<FlexTensor>,
+    /// For that of the input.
+    weight: Option<HostWeight>,
+}
+
+impl Derivative<3> for Projected {
+    fn gradients(self, grad: FlexTensor, wanted: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        let outputs = *grad.layout().shape().last().expect("a matrix at least");
+        let cols = *self.x_shape.last().expect("a matrix at least");
+        let grad = floats(&grad);
+        let of_x = self.weight.map(|weight| {
+            let mut out = vec![0.0; self.x_shape.num_elements()];
+            kernels::linear_input_gradient(&grad, weight.view(), cols, &mut out);
+            flex_of(out, self.x_shape)
+        });
+        let of_weight = self.x.map(|x| {
+            let mut out = vec![0.0; outputs * cols];
+            kernels::linear_weight_gradient(&grad, &floats(&x), cols, &mut out);
+            flex_of(out, [outputs, cols])
+        });
+        let of_bias = wanted[2].then(|| {
+            let mut out = vec![0.0; outputs];
+            kernels::add_rows(&grad, &mut out);
+            flex_of(out, [outputs])
+        });
+        [of_x, of_weight, of_bias]
+    }
+}
+
 /// Rows of `weight` (`[vocab, hidden]`) by `ids` (`[batch, seq]`); gives `[batch, seq, hidden]`, on the CPU in f32.
 ///
 /// The caller has checked that every id is below `vocab`.
 pub fn embedding(weight: impl Into<Weight>, ids: Tensor<2, Int>) -> Tensor<3> {
     let weight = weight.into();
-    if weight.in_memory() && ints_in_memory(&ids) {
-        return look_up(weight, ids);
+    if !ints_in_memory(&ids) || !(weight.in_memory() || weight.is_taken()) {
+        let weight = match weight {
+            Weight::Dense(weight, _) => weight,
+            blocks => blocks.dense(&ids.device(), DType::F32),
+        };
+        return burn::tensor::module::embedding(weight, ids);
     }
-    let weight = match weight {
-        Weight::Dense(weight, _) => weight,
-        blocks => blocks.dense(&ids.device(), DType::F32),
-    };
-    burn::tensor::module::embedding(weight, ids)
+    let dims = ids.dims();
+    let ids = flex_ints(ids.cast(DType::I32)).to_contiguous();
+    let y = look_up(weight.clone().exact(), &ids, dims);
+    let table = weight.operand();
+    let rows = weight.dims()[0];
+    record([&table], flex(y), LookedUp { ids, rows })
 }
 
-fn look_up(weight: Weight, ids: Tensor<2, Int>) -> Tensor<3> {
-    let [batch, seq] = ids.dims();
+fn look_up(weight: Weight, ids: &FlexTensor, [batch, seq]: [usize; 2]) -> Tensor<3> {
     let weight = HostWeight::new(weight);
     let [_, cols] = weight.dims();
-    let ids = ids.cast(DType::I32).try_into_primitive::<Flex>();
-    let ids = ids
-        .expect("the caller has asked where it lies")
-        .to_contiguous();
     let ids = ids.as_slice::<i32>().expect("contiguous");
     let mut y = vec![0.0; batch * seq * cols];
     kernels::embedding(weight.view(), cols, ids, &mut y);
     tensor(y, [batch, seq, cols])
+}
+
+/// Rows of a table of so many rows.
+#[derive(Debug, Clone)]
+struct LookedUp {
+    ids: FlexTensor,
+    rows: usize,
+}
+
+impl Derivative<1> for LookedUp {
+    fn gradients(self, grad: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let cols = *grad.layout().shape().last().expect("rows");
+        let ids = self.ids.as_slice::<i32>().expect("contiguous");
+        let mut out = vec![0.0; self.rows * cols];
+        kernels::embedding_gradient(&floats(&grad), cols, ids, &mut out);
+        [Some(flex_of(out, [self.rows, cols]))]
+    }
 }

@@ -1,9 +1,11 @@
 //! Normalisation over the last dimension, in f32.
 
+use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Tensor};
 use transformers_kernels as kernels;
 
-use crate::host::{flex, floats, on_host, tensor, update};
+use crate::gradient::{Derivative, Operand, record, takes};
+use crate::host::{flex, flex_of, floats, on_host, tensor, update};
 
 /// What the weight of [`rms_norm`] means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,15 @@ pub fn rms_norm<const D: usize>(
         );
         return tensor(y, dims);
     }
+    if takes(&x) && takes(&weight) {
+        let y = rms_norm(
+            x.clone().without_autodiff(),
+            weight.clone().without_autodiff(),
+            form,
+            eps,
+        );
+        return normed(x, weight, None, Kind::RootMeanSquare(form), eps, y);
+    }
     let dtype = x.dtype();
     let x = x.cast(DType::F32);
     let mean_square = x.clone().square().mean_dim(D - 1);
@@ -75,6 +86,23 @@ pub fn add_rms_norm<const D: usize>(
         });
         return (sum, tensor(y, dims));
     }
+    if takes(&x) && takes(&residual) && takes(&weight) {
+        let plain = [&x, &residual].map(|x| x.clone().without_autodiff());
+        let [x, residual] = [x, residual].map(Operand::new);
+        let [plain_x, plain_residual] = plain;
+        let plain_weight = weight.clone().without_autodiff();
+        let (sum, y) = add_rms_norm(plain_x, plain_residual, plain_weight, form, eps);
+        let sum: Tensor<D> = record([&x, &residual], flex(sum), Added);
+        let y = normed(
+            sum.clone(),
+            weight,
+            None,
+            Kind::RootMeanSquare(form),
+            eps,
+            y,
+        );
+        return (sum, y);
+    }
     let sum = residual + x;
     (sum.clone(), rms_norm(sum, weight, form, eps))
 }
@@ -99,6 +127,15 @@ pub fn layer_norm<const D: usize>(
             &mut y,
         );
         return tensor(y, dims);
+    }
+    if takes(&x) && takes(&weight) && bias.as_ref().is_none_or(takes) {
+        let plain_bias = bias.clone().map(Tensor::without_autodiff);
+        let plain = (
+            x.clone().without_autodiff(),
+            weight.clone().without_autodiff(),
+        );
+        let y = layer_norm(plain.0, plain.1, plain_bias, eps);
+        return normed(x, weight, bias, Kind::MeanAndVariance, eps, y);
     }
     let dtype = x.dtype();
     let x = x.cast(DType::F32);
@@ -131,5 +168,87 @@ pub fn add_layer_norm<const D: usize>(
         kernels::add_layer_norm(&x, &residual, &weight, bias.as_deref(), eps as f32, &mut y);
         return tensor(y, dims);
     }
+    if takes(&x) && takes(&residual) {
+        let sum = flex(x.clone().without_autodiff() + residual.clone().without_autodiff());
+        let sum = record([&Operand::new(x), &Operand::new(residual)], sum, Added);
+        return layer_norm(sum, weight, bias, eps);
+    }
     layer_norm(x + residual, weight, bias, eps)
+}
+
+/// Which norm.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    RootMeanSquare(NormForm),
+    MeanAndVariance,
+}
+
+/// `y`, the norm of `x`, with a way back.
+fn normed<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<1>,
+    bias: Option<Tensor<1>>,
+    kind: Kind,
+    eps: f64,
+    y: Tensor<D>,
+) -> Tensor<D> {
+    let (x, weight, bias) = (Operand::new(x), Operand::new(weight), Operand::maybe(bias));
+    let derivative = Normed {
+        x: x.value(),
+        weight: weight.value(),
+        kind,
+        eps: eps as f32,
+    };
+    record([&x, &weight, &bias], flex(y), derivative)
+}
+
+#[derive(Debug, Clone)]
+struct Normed {
+    x: FlexTensor,
+    weight: FlexTensor,
+    kind: Kind,
+    eps: f32,
+}
+
+impl Derivative<3> for Normed {
+    fn gradients(self, grad: FlexTensor, _: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        let (grad, x, weight) = (floats(&grad), floats(&self.x), floats(&self.weight));
+        let cols = weight.len();
+        let mut to_x = vec![0.0; x.len()];
+        let (mut to_weight, mut to_bias) = (vec![0.0; cols], vec![0.0; cols]);
+        match self.kind {
+            Kind::RootMeanSquare(form) => kernels::rms_norm_gradient(
+                &grad,
+                &x,
+                &weight,
+                form.offset(),
+                self.eps,
+                &mut to_x,
+                &mut to_weight,
+            ),
+            Kind::MeanAndVariance => kernels::layer_norm_gradient(
+                &grad,
+                &x,
+                &weight,
+                self.eps,
+                &mut to_x,
+                &mut to_weight,
+                &mut to_bias,
+            ),
+        }
+        let shape = self.x.layout().shape().clone();
+        let sums = [to_weight, to_bias].map(|sum| Some(flex_of(sum, [cols])));
+        let [to_weight, to_bias] = sums;
+        [Some(flex_of(to_x, shape)), to_weight, to_bias]
+    }
+}
+
+/// Of a sum.
+#[derive(Debug, Clone)]
+struct Added;
+
+impl Derivative<2> for Added {
+    fn gradients(self, grad: FlexTensor, wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        wanted.map(|wanted| wanted.then(|| grad.clone()))
+    }
 }

@@ -1,9 +1,11 @@
 //! Rotary position embedding (Su et al. 2021).
 
 use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use transformers_kernels as kernels;
 
+use crate::gradient::{Derivative, Operand, is_followed, record, takes};
 use crate::host::{flex, floats, on_host, strides, tensor};
 
 /// Which features of a head form pairs that rotate together.
@@ -22,6 +24,22 @@ pub enum RotaryLayout {
 pub fn rotary(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>, layout: RotaryLayout) -> Tensor<4> {
     if on_host(&x) && on_host(&cos) && on_host(&sin) {
         return on_cpu(x, cos, sin, layout);
+    }
+    let fixed = |angle: &Tensor<3>| takes(angle) && !is_followed(angle);
+    if takes(&x) && fixed(&cos) && fixed(&sin) {
+        let [cos, sin] = [cos, sin].map(Tensor::without_autodiff);
+        let y = on_cpu(
+            x.clone().without_autodiff(),
+            cos.clone(),
+            sin.clone(),
+            layout,
+        );
+        let derivative = Turned {
+            cos: flex(cos),
+            sin: flex(sin),
+            layout,
+        };
+        return record([&Operand::new(x)], flex(y), derivative);
     }
     let [batch, heads, seq, head_dim] = x.dims();
     let half = cos.dims()[2];
@@ -91,5 +109,23 @@ fn on_cpu(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>, layout: RotaryLayout) ->
             kernels::rotary(storage, rows, rotation, &mut y);
             tensor(y, [batch, heads, seq, head_dim])
         }
+    }
+}
+
+/// By these angles, which are no parameters.
+#[derive(Debug, Clone)]
+struct Turned {
+    cos: FlexTensor,
+    sin: FlexTensor,
+    layout: RotaryLayout,
+}
+
+impl Derivative<1> for Turned {
+    /// The way back is the turn by the opposite angles.
+    fn gradients(self, grad: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let [grad, cos, sin] = [grad, self.cos, self.sin];
+        let grad = Tensor::from_primitive::<Flex>(grad);
+        let [cos, sin] = [cos, sin].map(Tensor::from_primitive::<Flex>);
+        [Some(flex(on_cpu(grad, cos, -sin, self.layout)))]
     }
 }

@@ -1,12 +1,12 @@
 //! Weight matrices as operations take them.
 
-use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, bf16, f16};
 use transformers_kernels as kernels;
 pub use transformers_kernels::Precision;
 
-use crate::host::{flex, in_memory, ints_in_memory};
+use crate::gradient::{Operand, takes_any};
+use crate::host::{flex, flex_ints, in_memory, ints_in_memory};
 
 /// A matrix `[out, in]`: dense in any float dtype, or in ggml's quantised blocks. The precision is that of products on
 /// the CPU.
@@ -54,13 +54,38 @@ impl Weight {
     /// Whether kernels read it where it lies: it is in host memory, and no gradient is followed.
     pub fn in_memory(&self) -> bool {
         match self {
-            Self::Dense(weight, _) => {
-                let float = matches!(weight.dtype(), DType::F32 | DType::BF16 | DType::F16);
-                float && in_memory(weight)
-            }
+            Self::Dense(weight, _) => is_float(weight.dtype()) && in_memory(weight),
             Self::Blocks(blocks, _) => ints_in_memory(blocks),
         }
     }
+
+    /// Whether kernels take it, with its gradient or without.
+    pub(crate) fn is_taken(&self) -> bool {
+        match self {
+            Self::Dense(weight, _) => is_float(weight.dtype()) && takes_any(weight),
+            Self::Blocks(blocks, _) => ints_in_memory(blocks),
+        }
+    }
+
+    /// The weight as autodiff knows it; of blocks nobody follows a gradient.
+    pub(crate) fn operand(&self) -> Operand {
+        match self {
+            Self::Dense(weight, _) => Operand::new(weight.clone()),
+            Self::Blocks(..) => Operand::none(),
+        }
+    }
+
+    /// The elements without their gradient, multiplied as they are.
+    pub(crate) fn exact(self) -> Self {
+        match self {
+            Self::Dense(weight, _) => Self::Dense(weight.without_autodiff(), Precision::Exact),
+            Self::Blocks(blocks, _) => Self::Blocks(blocks, Precision::Exact),
+        }
+    }
+}
+
+fn is_float(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::BF16 | DType::F16)
 }
 
 fn block_format(bytes: usize) -> kernels::BlockFormat {
@@ -69,6 +94,7 @@ fn block_format(bytes: usize) -> kernels::BlockFormat {
 }
 
 /// A weight in host memory.
+#[derive(Debug, Clone)]
 pub(crate) struct HostWeight {
     elements: FlexTensor,
     dims: [usize; 2],
@@ -77,16 +103,14 @@ pub(crate) struct HostWeight {
 }
 
 impl HostWeight {
-    /// `weight`, which [is in memory](Weight::in_memory).
+    /// `weight`, which [is in memory](Weight::in_memory), or [is taken](Weight::is_taken).
     pub(crate) fn new(weight: Weight) -> Self {
         let dims = weight.dims();
         let (elements, blocks, precision) = match weight {
             Weight::Dense(weight, precision) => (flex(weight), None, precision),
             Weight::Blocks(blocks, precision) => {
                 let format = block_format(blocks.dims()[2]);
-                let bytes = blocks.try_into_primitive::<Flex>();
-                let bytes = bytes.expect("the caller has asked where it lies");
-                (bytes, Some(format), precision)
+                (flex_ints(blocks), Some(format), precision)
             }
         };
         let elements = match elements.is_contiguous() {

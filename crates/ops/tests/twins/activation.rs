@@ -1,7 +1,7 @@
 //! Activations and gated pairs: the two bodies.
 
 use burn::tensor::Tensor;
-use transformers_ops::{Activation, activate, gated};
+use transformers_ops::{Activation, activate, gated, gradients_in_primitives};
 
 use crate::twin::{Random, agree, followed, tensor, values};
 
@@ -41,45 +41,51 @@ fn check(gate: &Tensor<3>, up: &Tensor<3>) {
 
 #[test]
 fn plain_and_gated() {
-    for (seed, rows) in [1, 3, 17, 63, 65].into_iter().enumerate() {
-        for cols in [1, 7, 33, 100] {
-            let mut random = Random::new(seed as u64);
-            let gate = random.tensor([2, rows, cols]) * 12.0;
-            let up = random.tensor([2, rows, cols]);
-            check(&gate, &up);
+    gradients_in_primitives(|| {
+        for (seed, rows) in [1, 3, 17, 63, 65].into_iter().enumerate() {
+            for cols in [1, 7, 33, 100] {
+                let mut random = Random::new(seed as u64);
+                let gate = random.tensor([2, rows, cols]) * 12.0;
+                let up = random.tensor([2, rows, cols]);
+                check(&gate, &up);
+            }
         }
-    }
+    });
 }
 
 #[test]
 fn of_views() {
-    let mut random = Random::new(1);
-    // Gate and up side by side, as some checkpoints store them.
-    let both = random.tensor([2, 17, 66]) * 6.0;
-    check(&both.clone().narrow(2, 0, 33), &both.narrow(2, 33, 33));
-    let turned = random.tensor([33, 17, 3]).swap_dims(0, 1) * 6.0;
-    let up = random.tensor([17, 33, 3]);
-    check(&turned.clone().swap_dims(0, 1).swap_dims(0, 1), &up);
-    check(&up.clone().flip([1]), &turned);
+    gradients_in_primitives(|| {
+        let mut random = Random::new(1);
+        // Gate and up side by side, as some checkpoints store them.
+        let both = random.tensor([2, 17, 66]) * 6.0;
+        check(&both.clone().narrow(2, 0, 33), &both.narrow(2, 33, 33));
+        let turned = random.tensor([33, 17, 3]).swap_dims(0, 1) * 6.0;
+        let up = random.tensor([17, 33, 3]);
+        check(&turned.clone().swap_dims(0, 1).swap_dims(0, 1), &up);
+        check(&up.clone().flip([1]), &turned);
+    });
 }
 
 #[test]
 fn of_what_is_not_finite_or_far_away() {
-    let extremes = vec![
-        f32::NEG_INFINITY,
-        -200.0,
-        -0.0,
-        0.0,
-        200.0,
-        f32::INFINITY,
-        f32::NAN,
-    ];
-    let x = tensor(extremes, [1, 1, 7]);
-    for activation in ALL {
-        agree(
-            activate(x.clone(), activation),
-            activate(followed(&x), activation),
-            activation,
-        );
-    }
+    gradients_in_primitives(|| {
+        let extremes = vec![
+            f32::NEG_INFINITY,
+            -200.0,
+            -0.0,
+            0.0,
+            200.0,
+            f32::INFINITY,
+            f32::NAN,
+        ];
+        let x = tensor(extremes, [1, 1, 7]);
+        for activation in ALL {
+            agree(
+                activate(x.clone(), activation),
+                activate(followed(&x), activation),
+                activation,
+            );
+        }
+    });
 }

@@ -2,7 +2,8 @@
 
 use burn::tensor::{DType, Tensor};
 use transformers_ops::{
-    Activation, ExpertGroups, Experts, Gate, RouterOptions, Routing, Score, experts, route,
+    Activation, ExpertGroups, Experts, Gate, RouterOptions, Routing, Score, experts,
+    gradients_in_primitives, route,
 };
 
 use crate::twin::{Random, agree, followed};
@@ -34,19 +35,21 @@ fn routers() -> Vec<RouterOptions> {
 
 #[test]
 fn routes() {
-    let mut random = Random::new(70);
-    for options in routers() {
-        for tokens in [1, 3, 40] {
-            let logits = random.tensor([tokens, 6]) * 3.0;
-            for bias in [None, Some(random.tensor([6]))] {
-                let case = (&options, tokens, bias.is_some());
-                let kernel = route(logits.clone(), bias.clone(), &options);
-                let primitives = route(followed(&logits), bias, &options);
-                assert_eq!(kernel.experts, primitives.experts, "{case:?}");
-                agree(kernel.weights, primitives.weights, case);
+    gradients_in_primitives(|| {
+        let mut random = Random::new(70);
+        for options in routers() {
+            for tokens in [1, 3, 40] {
+                let logits = random.tensor([tokens, 6]) * 3.0;
+                for bias in [None, Some(random.tensor([6]))] {
+                    let case = (&options, tokens, bias.is_some());
+                    let kernel = route(logits.clone(), bias.clone(), &options);
+                    let primitives = route(followed(&logits), bias, &options);
+                    assert_eq!(kernel.experts, primitives.experts, "{case:?}");
+                    agree(kernel.weights, primitives.weights, case);
+                }
             }
         }
-    }
+    });
 }
 
 /// As large as weights are.
@@ -86,34 +89,39 @@ fn check(random: &mut Random, x: &Tensor<2>, chosen: &[u32], gate: Gate, dtype: 
 
 #[test]
 fn experts_of_every_dtype_and_shape() {
-    let clamped = Gate::Clamped {
-        alpha: 1.7,
-        limit: 0.4,
-    };
-    let mut random = Random::new(71);
-    for gate in [Gate::Plain(Activation::Silu), clamped] {
-        for dtype in [DType::F32, DType::BF16, DType::F16] {
-            for (tokens, top_k) in [(1, 1), (1, 3), (3, 2), (40, 2), (40, 5)] {
-                let x = random.tensor([tokens, HIDDEN]);
-                // Neighbours on a ring: those of a token differ, and one is passed by few.
-                let slots = (0..tokens).flat_map(|t| (0..top_k).map(move |k| t % 3 + t / 30 + k));
-                let chosen: Vec<u32> = slots.map(|slot| (slot % COUNT) as u32).collect();
-                check(&mut random, &x, &chosen, gate, dtype);
+    gradients_in_primitives(|| {
+        let clamped = Gate::Clamped {
+            alpha: 1.7,
+            limit: 0.4,
+        };
+        let mut random = Random::new(71);
+        for gate in [Gate::Plain(Activation::Silu), clamped] {
+            for dtype in [DType::F32, DType::BF16, DType::F16] {
+                for (tokens, top_k) in [(1, 1), (1, 3), (3, 2), (40, 2), (40, 5)] {
+                    let x = random.tensor([tokens, HIDDEN]);
+                    // Neighbours on a ring: those of a token differ, and one is passed by few.
+                    let slots =
+                        (0..tokens).flat_map(|t| (0..top_k).map(move |k| t % 3 + t / 30 + k));
+                    let chosen: Vec<u32> = slots.map(|slot| (slot % COUNT) as u32).collect();
+                    check(&mut random, &x, &chosen, gate, dtype);
+                }
             }
         }
-    }
+    });
 }
 
 #[test]
 fn experts_of_views() {
-    let mut random = Random::new(72);
-    let gate = Gate::Plain(Activation::Gelu);
-    let chosen = [0, 1, 4, 1, 2, 0];
-    for x in [
-        random.tensor([HIDDEN, 3]).transpose(),
-        random.tensor([5, HIDDEN]).narrow(0, 1, 3),
-        random.tensor([1, HIDDEN]).expand([3, HIDDEN]),
-    ] {
-        check(&mut random, &x, &chosen, gate, DType::F32);
-    }
+    gradients_in_primitives(|| {
+        let mut random = Random::new(72);
+        let gate = Gate::Plain(Activation::Gelu);
+        let chosen = [0, 1, 4, 1, 2, 0];
+        for x in [
+            random.tensor([HIDDEN, 3]).transpose(),
+            random.tensor([5, HIDDEN]).narrow(0, 1, 3),
+            random.tensor([1, HIDDEN]).expand([3, HIDDEN]),
+        ] {
+            check(&mut random, &x, &chosen, gate, DType::F32);
+        }
+    });
 }

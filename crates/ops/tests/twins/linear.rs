@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, f16};
 use transformers_kernels::BlockFormat;
-use transformers_ops::{Precision, Weight, embedding, linear, linears};
+use transformers_ops::{Precision, Weight, embedding, gradients_in_primitives, linear, linears};
 
 use crate::twin::{BOUND, Random, agree, followed, near, tensor, values};
 
@@ -29,74 +29,80 @@ fn check<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>, random: &mut Random)
 
 #[test]
 fn with_every_dtype_and_shape() {
-    for rows in [1, 3, 17, 63, 65] {
-        for [input, out] in [[1, 1], [17, 5], [63, 65], [100, 33], [577, 31]] {
-            let mut random = Random::new((rows * input) as u64);
-            let x = random.tensor([1, rows, input]);
-            let weight = weight(&mut random, out, input);
-            check(&x, &weight, &mut random);
+    gradients_in_primitives(|| {
+        for rows in [1, 3, 17, 63, 65] {
+            for [input, out] in [[1, 1], [17, 5], [63, 65], [100, 33], [577, 31]] {
+                let mut random = Random::new((rows * input) as u64);
+                let x = random.tensor([1, rows, input]);
+                let weight = weight(&mut random, out, input);
+                check(&x, &weight, &mut random);
+            }
         }
-    }
+    });
 }
 
 #[test]
 fn of_views() {
-    let mut random = Random::new(8);
-    let w = weight(&mut random, 33, 21);
-    check(&random.tensor([21, 17, 2]).swap_dims(0, 2), &w, &mut random);
-    check(
-        &random.tensor([2, 17, 50]).narrow(2, 9, 21),
-        &w,
-        &mut random,
-    );
-    check(&random.tensor([1, 21]).expand([3, 21]), &w, &mut random);
-    let x = random.tensor([17, 21]);
-    check(
-        &x,
-        &weight(&mut random, 90, 21).narrow(0, 40, 33),
-        &mut random,
-    );
-    check(
-        &x,
-        &weight(&mut random, 33, 50).narrow(1, 9, 21),
-        &mut random,
-    );
-    check(&x, &weight(&mut random, 21, 33).transpose(), &mut random);
+    gradients_in_primitives(|| {
+        let mut random = Random::new(8);
+        let w = weight(&mut random, 33, 21);
+        check(&random.tensor([21, 17, 2]).swap_dims(0, 2), &w, &mut random);
+        check(
+            &random.tensor([2, 17, 50]).narrow(2, 9, 21),
+            &w,
+            &mut random,
+        );
+        check(&random.tensor([1, 21]).expand([3, 21]), &w, &mut random);
+        let x = random.tensor([17, 21]);
+        check(
+            &x,
+            &weight(&mut random, 90, 21).narrow(0, 40, 33),
+            &mut random,
+        );
+        check(
+            &x,
+            &weight(&mut random, 33, 50).narrow(1, 9, 21),
+            &mut random,
+        );
+        check(&x, &weight(&mut random, 21, 33).transpose(), &mut random);
+    });
 }
 
 #[test]
 fn with_several_weights_of_different_dtypes() {
-    for rows in [1, 3, 17, 65] {
-        let mut random = Random::new(rows as u64);
-        let x = random.tensor([rows, 70]);
-        let weights = [
-            weight(&mut random, 50, 70),
-            weight(&mut random, 1, 70).cast(DType::BF16),
-            weight(&mut random, 33, 70).cast(DType::F16),
-        ];
-        let bias = random.tensor([33]);
-        let [a, b, c] = weights.clone();
-        let kernel = linears(
-            x.clone(),
-            [
-                (a.into(), None),
-                (b.into(), None),
-                (c.into(), Some(bias.clone())),
-            ],
-        );
-        let [a, b, c] = weights.each_ref().map(followed);
-        let primitives = linears(
-            followed(&x),
-            [
-                (a.into(), None),
-                (b.into(), None),
-                (c.into(), Some(followed(&bias))),
-            ],
-        );
-        for (kernel, primitives) in kernel.into_iter().zip(primitives) {
-            agree(kernel, primitives, rows);
+    gradients_in_primitives(|| {
+        for rows in [1, 3, 17, 65] {
+            let mut random = Random::new(rows as u64);
+            let x = random.tensor([rows, 70]);
+            let weights = [
+                weight(&mut random, 50, 70),
+                weight(&mut random, 1, 70).cast(DType::BF16),
+                weight(&mut random, 33, 70).cast(DType::F16),
+            ];
+            let bias = random.tensor([33]);
+            let [a, b, c] = weights.clone();
+            let kernel = linears(
+                x.clone(),
+                [
+                    (a.into(), None),
+                    (b.into(), None),
+                    (c.into(), Some(bias.clone())),
+                ],
+            );
+            let [a, b, c] = weights.each_ref().map(followed);
+            let primitives = linears(
+                followed(&x),
+                [
+                    (a.into(), None),
+                    (b.into(), None),
+                    (c.into(), Some(followed(&bias))),
+                ],
+            );
+            for (kernel, primitives) in kernel.into_iter().zip(primitives) {
+                agree(kernel, primitives, rows);
+            }
         }
-    }
+    });
 }
 
 /// Blocks of random bits, with scales that make elements about as large as those of [`weight`], and the same decoded.
@@ -134,21 +140,23 @@ fn blocks(random: &mut Random, format: BlockFormat, rows: usize, count: usize) -
 
 #[test]
 fn with_blocks_of_every_format_in_exact_arithmetic() {
-    for format in BlockFormat::ALL {
-        for rows in [1, 3, 17, 65] {
-            let mut random = Random::new(rows as u64);
-            let count = if format.block_len() == 32 { 5 } else { 2 };
-            let [packed, dense] = blocks(&mut random, format, 33, count);
-            let x = random.tensor([1, rows, packed.dims()[1]]);
-            let bias = random.tensor([33]);
-            let case = (format, rows);
-            let kernel = linear(x.clone(), packed.clone(), Some(bias.clone()));
-            let primitives = linear(followed(&x), packed, Some(followed(&bias)));
-            let decoded = linear(x, dense, Some(bias));
-            near(&values(kernel.clone()), &values(decoded), BOUND, case);
-            agree(kernel, primitives, case);
+    gradients_in_primitives(|| {
+        for format in BlockFormat::ALL {
+            for rows in [1, 3, 17, 65] {
+                let mut random = Random::new(rows as u64);
+                let count = if format.block_len() == 32 { 5 } else { 2 };
+                let [packed, dense] = blocks(&mut random, format, 33, count);
+                let x = random.tensor([1, rows, packed.dims()[1]]);
+                let bias = random.tensor([33]);
+                let case = (format, rows);
+                let kernel = linear(x.clone(), packed.clone(), Some(bias.clone()));
+                let primitives = linear(followed(&x), packed, Some(followed(&bias)));
+                let decoded = linear(x, dense, Some(bias));
+                near(&values(kernel.clone()), &values(decoded), BOUND, case);
+                agree(kernel, primitives, case);
+            }
         }
-    }
+    });
 }
 
 fn ids(random: &mut Random, below: usize, shape: [usize; 2]) -> Tensor<2, Int> {
@@ -160,26 +168,28 @@ fn ids(random: &mut Random, below: usize, shape: [usize; 2]) -> Tensor<2, Int> {
 
 #[test]
 fn embeddings() {
-    for rows in [1, 3, 17, 63, 65] {
-        let mut random = Random::new(rows as u64);
-        let ids = ids(&mut random, 11, [2, rows]);
-        let table = random.tensor([11, 33]);
-        for dtype in FLOATS {
-            let table = table.clone().cast(dtype);
-            let primitives = embedding(followed(&table), ids.clone().autodiff());
-            agree(
-                embedding(table, ids.clone()),
-                primitives.cast(DType::F32),
-                (rows, dtype),
-            );
+    gradients_in_primitives(|| {
+        for rows in [1, 3, 17, 63, 65] {
+            let mut random = Random::new(rows as u64);
+            let ids = ids(&mut random, 11, [2, rows]);
+            let table = random.tensor([11, 33]);
+            for dtype in FLOATS {
+                let table = table.clone().cast(dtype);
+                let primitives = embedding(followed(&table), ids.clone().autodiff());
+                agree(
+                    embedding(table, ids.clone()),
+                    primitives.cast(DType::F32),
+                    (rows, dtype),
+                );
+            }
+            for format in BlockFormat::ALL {
+                let [packed, dense] = blocks(&mut random, format, 11, 1);
+                let packed = values(embedding(packed, ids.clone()));
+                assert_eq!(packed, values(embedding(dense, ids.clone())), "{format:?}");
+            }
+            let turned = random.tensor([33, 11]).transpose();
+            let twin = embedding(followed(&turned), ids.clone().autodiff());
+            agree(embedding(turned, ids), twin, "turned");
         }
-        for format in BlockFormat::ALL {
-            let [packed, dense] = blocks(&mut random, format, 11, 1);
-            let packed = values(embedding(packed, ids.clone()));
-            assert_eq!(packed, values(embedding(dense, ids.clone())), "{format:?}");
-        }
-        let turned = random.tensor([33, 11]).transpose();
-        let twin = embedding(followed(&turned), ids.clone().autodiff());
-        agree(embedding(turned, ids), twin, "turned");
-    }
+    });
 }

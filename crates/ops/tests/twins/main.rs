@@ -3,6 +3,7 @@
 
 mod activation;
 mod attention;
+mod derivatives;
 mod experts;
 mod frozen;
 mod gradients;

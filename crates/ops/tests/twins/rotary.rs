@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use transformers_ops::RotaryLayout::{self, HalfSplit, Interleaved};
-use transformers_ops::rotary;
+use transformers_ops::{gradients_in_primitives, rotary};
 
 use crate::twin::{Random, agree, followed, tensor, values};
 
@@ -37,61 +37,67 @@ fn twin(x: &Tensor<4>, [cos, sin]: &[Tensor<3>; 2], layout: RotaryLayout) -> Ten
 
 #[test]
 fn of_every_shape_shared_and_in_place() {
-    for seq in [1, 3, 17, 63, 65] {
-        for [heads, dim, half] in HEADS {
-            let mut random = Random::new((seq * dim) as u64);
-            for entries in [1, 2] {
-                let angles = angles(&mut random, entries, seq, half);
-                check(&random.tensor([2, heads, seq, dim]), &angles);
-                // A projection, of which only the view is turned.
-                let values = random.floats(2 * seq * heads * dim);
-                let projected = || tensor(values.clone(), [2, seq, heads, dim]).swap_dims(1, 2);
-                check(&projected(), &angles);
-                for layout in [HalfSplit, Interleaved] {
-                    agree(
-                        turn(projected(), &angles, layout),
-                        twin(&projected(), &angles, layout),
-                        ("nobody else holds it", [heads, seq, dim], layout),
-                    );
+    gradients_in_primitives(|| {
+        for seq in [1, 3, 17, 63, 65] {
+            for [heads, dim, half] in HEADS {
+                let mut random = Random::new((seq * dim) as u64);
+                for entries in [1, 2] {
+                    let angles = angles(&mut random, entries, seq, half);
+                    check(&random.tensor([2, heads, seq, dim]), &angles);
+                    // A projection, of which only the view is turned.
+                    let values = random.floats(2 * seq * heads * dim);
+                    let projected = || tensor(values.clone(), [2, seq, heads, dim]).swap_dims(1, 2);
+                    check(&projected(), &angles);
+                    for layout in [HalfSplit, Interleaved] {
+                        agree(
+                            turn(projected(), &angles, layout),
+                            twin(&projected(), &angles, layout),
+                            ("nobody else holds it", [heads, seq, dim], layout),
+                        );
+                    }
                 }
             }
         }
-    }
+    });
 }
 
 #[test]
 fn of_views() {
-    let mut random = Random::new(6);
-    let angle = angles(&mut random, 2, 17, 16);
-    // Queries, keys and values side by side.
-    let fused = random.tensor([2, 17, 3 * 3 * 33]);
-    let keys = fused.narrow(2, 99, 99).reshape([2, 17, 3, 33]);
-    check(&keys.swap_dims(1, 2), &angle);
-    let apart = random.tensor([2, 3, 33, 17]).swap_dims(2, 3);
-    check(&apart, &angle);
-    check(&random.tensor([2, 3, 17, 33]).flip([2]), &angle);
-    let some = random.tensor([2, 3, 40, 33]).narrow(2, 20, 17);
-    check(&some, &angle);
-    let [cos, sin] = angles(&mut random, 1, 64, 16);
-    let table = [cos.narrow(1, 40, 17), sin.narrow(1, 40, 17)];
-    check(&some, &table);
-    let [cos, sin] = angle;
-    let whole = [
-        Tensor::cat(vec![cos.clone(), cos], 2).narrow(2, 0, 16),
-        Tensor::cat(vec![sin.clone(), sin], 2).narrow(2, 0, 16),
-    ];
-    check(&some, &whole);
+    gradients_in_primitives(|| {
+        let mut random = Random::new(6);
+        let angle = angles(&mut random, 2, 17, 16);
+        // Queries, keys and values side by side.
+        let fused = random.tensor([2, 17, 3 * 3 * 33]);
+        let keys = fused.narrow(2, 99, 99).reshape([2, 17, 3, 33]);
+        check(&keys.swap_dims(1, 2), &angle);
+        let apart = random.tensor([2, 3, 33, 17]).swap_dims(2, 3);
+        check(&apart, &angle);
+        check(&random.tensor([2, 3, 17, 33]).flip([2]), &angle);
+        let some = random.tensor([2, 3, 40, 33]).narrow(2, 20, 17);
+        check(&some, &angle);
+        let [cos, sin] = angles(&mut random, 1, 64, 16);
+        let table = [cos.narrow(1, 40, 17), sin.narrow(1, 40, 17)];
+        check(&some, &table);
+        let [cos, sin] = angle;
+        let whole = [
+            Tensor::cat(vec![cos.clone(), cos], 2).narrow(2, 0, 16),
+            Tensor::cat(vec![sin.clone(), sin], 2).narrow(2, 0, 16),
+        ];
+        check(&some, &whole);
+    });
 }
 
 #[test]
 fn of_rows_that_share_their_elements() {
-    let mut random = Random::new(7);
-    let angles = angles(&mut random, 1, 17, 4);
-    let one = random.floats(17 * 9);
-    let repeated = || tensor(one.clone(), [1, 1, 17, 9]).expand([2, 3, 17, 9]);
-    agree(
-        turn(repeated(), &angles, HalfSplit),
-        twin(&repeated(), &angles, HalfSplit),
-        "one head of keys for all",
-    );
+    gradients_in_primitives(|| {
+        let mut random = Random::new(7);
+        let angles = angles(&mut random, 1, 17, 4);
+        let one = random.floats(17 * 9);
+        let repeated = || tensor(one.clone(), [1, 1, 17, 9]).expand([2, 3, 17, 9]);
+        agree(
+            turn(repeated(), &angles, HalfSplit),
+            twin(&repeated(), &angles, HalfSplit),
+            "one head of keys for all",
+        );
+    });
 }

@@ -1,7 +1,7 @@
 //! State spaces and short convolutions: the two bodies.
 
 use burn::tensor::Tensor;
-use transformers_ops::{Scan, causal_conv1d, selective_scan};
+use transformers_ops::{Scan, causal_conv1d, gradients_in_primitives, selective_scan};
 
 use crate::twin::{Random, agree, followed};
 
@@ -34,35 +34,39 @@ fn all_followed(scan: &Scan) -> Scan {
 
 #[test]
 fn of_scans() {
-    let shapes = [
-        [1, 1, 3, 1, 1, 4],
-        [2, 5, 7, 1, 1, 16],
-        [2, 4, 6, 5, 2, 9],
-        // More than two chunks.
-        [1, 131, 4, 3, 2, 5],
-    ];
-    for shape in shapes {
-        let [batch, _, heads, head_dim, _, states] = shape;
-        for rates in [1, states] {
-            let mut random = Random::new(states as u64);
-            let scan = inputs(&mut random, shape, rates);
-            let before: Tensor<4> = random.tensor([batch, heads, head_dim, states]);
-            for before in [None, Some(before)] {
-                let (y, state) = selective_scan(scan.clone(), before.clone());
-                let before = before.as_ref().map(followed);
-                let (expect_y, expect_state) = selective_scan(all_followed(&scan), before);
-                agree(y, expect_y, (shape, rates));
-                agree(state, expect_state, (shape, rates));
+    gradients_in_primitives(|| {
+        let shapes = [
+            [1, 1, 3, 1, 1, 4],
+            [2, 5, 7, 1, 1, 16],
+            [2, 4, 6, 5, 2, 9],
+            // More than two chunks.
+            [1, 131, 4, 3, 2, 5],
+        ];
+        for shape in shapes {
+            let [batch, _, heads, head_dim, _, states] = shape;
+            for rates in [1, states] {
+                let mut random = Random::new(states as u64);
+                let scan = inputs(&mut random, shape, rates);
+                let before: Tensor<4> = random.tensor([batch, heads, head_dim, states]);
+                for before in [None, Some(before)] {
+                    let (y, state) = selective_scan(scan.clone(), before.clone());
+                    let before = before.as_ref().map(followed);
+                    let (expect_y, expect_state) = selective_scan(all_followed(&scan), before);
+                    agree(y, expect_y, (shape, rates));
+                    agree(state, expect_state, (shape, rates));
+                }
             }
         }
-    }
+    });
 }
 
 #[test]
 fn in_parts_as_in_one() {
-    for rates in [1, 8] {
-        parts(rates);
-    }
+    gradients_in_primitives(|| {
+        for rates in [1, 8] {
+            parts(rates);
+        }
+    });
 }
 
 fn parts(rates: usize) {
@@ -84,16 +88,18 @@ fn parts(rates: usize) {
 
 #[test]
 fn of_convolutions() {
-    for [batch, seq, channels, width] in [[1, 1, 1, 1], [2, 5, 7, 3], [1, 33, 65, 4]] {
-        let mut random = Random::new(seq as u64);
-        let x = random.tensor([batch, seq + width - 1, channels]);
-        let (weight, bias) = (random.tensor([channels, width]), random.tensor([channels]));
-        for bias in [None, Some(bias)] {
-            agree(
-                causal_conv1d(x.clone(), weight.clone(), bias.clone()),
-                causal_conv1d(followed(&x), followed(&weight), bias.as_ref().map(followed)),
-                (seq, channels, width),
-            );
+    gradients_in_primitives(|| {
+        for [batch, seq, channels, width] in [[1, 1, 1, 1], [2, 5, 7, 3], [1, 33, 65, 4]] {
+            let mut random = Random::new(seq as u64);
+            let x = random.tensor([batch, seq + width - 1, channels]);
+            let (weight, bias) = (random.tensor([channels, width]), random.tensor([channels]));
+            for bias in [None, Some(bias)] {
+                agree(
+                    causal_conv1d(x.clone(), weight.clone(), bias.clone()),
+                    causal_conv1d(followed(&x), followed(&weight), bias.as_ref().map(followed)),
+                    (seq, channels, width),
+                );
+            }
         }
-    }
+    });
 }

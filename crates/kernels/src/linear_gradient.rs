@@ -1,0 +1,202 @@
+//! The gradients of [`linear`](crate::linear): of its input, its weight and its bias.
+
+use crate::{
+    Isa, Weight,
+    gemm::{Matrix, Output, Right, matmul},
+    pool::{self, Phase},
+    shared::SharedMut,
+    simd::simd_fn,
+};
+
+/// Elements of quantised weights that are decoded at a time.
+const DECODED: usize = 1 << 20;
+
+/// The gradient of the input, `out = grad · W`: `grad` is `[rows, outputs]`, `weight` is `[outputs, cols]`, and `out` is
+/// `[rows, cols]`.
+///
+/// # Panics
+/// When lengths do not fit each other.
+pub fn linear_input_gradient(grad: &[f32], weight: Weight<'_>, cols: usize, out: &mut [f32]) {
+    let isa = Isa::current();
+    assert!(
+        cols > 0 && out.len().is_multiple_of(cols),
+        "out is [rows, {cols}]"
+    );
+    assert!(weight.has_rows_of(cols), "weights are [outputs, {cols}]");
+    let (rows, outputs) = (out.len() / cols, weight.rows(cols));
+    assert_eq!(grad.len(), rows * outputs, "grad is [{rows}, {outputs}]");
+    let grad = |start: usize| Matrix::rows(&grad[start.min(grad.len())..], outputs);
+    let output = Output {
+        data: SharedMut::new(out),
+        start: 0,
+        stride: cols,
+    };
+    let Weight::Blocks(blocks) = weight else {
+        let shape = [rows, outputs, cols];
+        // SAFETY: the output is this function's alone.
+        return unsafe { matmul(isa, shape, grad(0), Right::Weight(weight), output, false) };
+    };
+    let count = (DECODED / cols).clamp(1, outputs.max(1));
+    let mut decoded = vec![0.0; count * cols];
+    for start in (0..outputs).step_by(count) {
+        let count = count.min(outputs - start);
+        let decoded = &mut decoded[..count * cols];
+        let shared = SharedMut::new(decoded);
+        pool::run_ranges(Phase::Prefill, count, 16, |rows| {
+            for row in rows {
+                // SAFETY: rows are disjoint.
+                let to = unsafe { shared.part(row * cols, cols) };
+                blocks.read(isa, start + row, 0, to);
+            }
+        });
+        let shape = [rows, count, cols];
+        let weight = Right::Weight(Weight::F32(decoded));
+        // SAFETY: as above.
+        unsafe { matmul(isa, shape, grad(start), weight, output, start > 0) };
+    }
+}
+
+/// The gradient of the weight, `out = gradᵀ · x`: `grad` is `[rows, outputs]`, `x` is `[rows, cols]`, and `out` is
+/// `[outputs, cols]`.
+///
+/// # Panics
+/// When lengths do not fit each other.
+pub fn linear_weight_gradient(grad: &[f32], x: &[f32], cols: usize, out: &mut [f32]) {
+    assert!(
+        cols > 0 && out.len().is_multiple_of(cols) && x.len().is_multiple_of(cols),
+        "x is [rows, {cols}], and out is [outputs, {cols}]"
+    );
+    let (rows, outputs) = (x.len() / cols, out.len() / cols);
+    assert_eq!(grad.len(), rows * outputs, "grad is [{rows}, {outputs}]");
+    let output = Output {
+        data: SharedMut::new(out),
+        start: 0,
+        stride: cols,
+    };
+    let grad = Matrix::rows(grad, outputs).turn();
+    let x = Right::Matrix(Matrix::rows(x, cols));
+    // SAFETY: the output is this function's alone.
+    unsafe {
+        matmul(
+            Isa::current(),
+            [outputs, rows, cols],
+            grad,
+            x,
+            output,
+            false,
+        )
+    };
+}
+
+/// Adds the rows of `x` (`[rows, out.len()]`) to `out`: the gradient of a bias.
+///
+/// # Panics
+/// When lengths do not fit each other.
+pub fn add_rows(x: &[f32], out: &mut [f32]) {
+    let (isa, cols) = (Isa::current(), out.len());
+    if cols == 0 {
+        return;
+    }
+    assert!(x.len().is_multiple_of(cols), "x is [rows, {cols}]");
+    let grain = cols.div_ceil(pool::threads(Phase::Prefill)).max(64);
+    let out = SharedMut::new(out);
+    pool::run_ranges(Phase::Prefill, cols, grain, |columns| {
+        // SAFETY: ranges of columns are disjoint.
+        let out = unsafe { out.part(columns.start, columns.len()) };
+        for row in x.chunks_exact(cols) {
+            add(isa, &row[columns.clone()], out);
+        }
+    });
+}
+
+simd_fn! {
+    fn add<S>(s, x: &[f32], out: &mut [f32]) {
+        let mut parts = out.chunks_exact_mut(S::LANES);
+        let whole = x.chunks_exact(S::LANES);
+        let rest = whole.remainder();
+        for (out, x) in parts.by_ref().zip(whole) {
+            // SAFETY: chunks have LANES elements.
+            unsafe { s.store(out.as_mut_ptr(), s.add(s.load(out.as_ptr()), s.load(x.as_ptr()))) };
+        }
+        for (out, x) in parts.into_remainder().iter_mut().zip(rest) {
+            *out += x;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use half::{bf16, f16};
+
+    use super::*;
+    use crate::{BlockFormat, BlockMatrix, random::Random};
+
+    fn check(out: &[f32], expect: impl Fn(usize) -> (f64, f64), case: &str) {
+        for (at, &y) in out.iter().enumerate() {
+            let (expect, size) = expect(at);
+            let off = (f64::from(y) - expect).abs();
+            assert!(off <= 1e-6 * size, "{case}, element {at}: off by {off:e}");
+        }
+    }
+
+    fn sum(terms: impl Iterator<Item = (f32, f32)>) -> (f64, f64) {
+        let products = terms.map(|(a, b)| f64::from(a) * f64::from(b));
+        products.fold((0.0, 1e-30), |(sum, size), x| (sum + x, size + x.abs()))
+    }
+
+    #[test]
+    fn gradients_are_those_of_f64() {
+        let shapes: &[[usize; 3]] = match cfg!(miri) {
+            true => &[[2, 3, 32]],
+            false => &[[1, 5, 32], [3, 17, 64], [17, 40, 96], [70, 600, 32]],
+        };
+        for &[rows, outputs, cols] in shapes {
+            let mut random = Random::new((rows * cols) as u64);
+            let grad = random.floats(rows * outputs);
+            let (x, w) = (random.floats(rows * cols), random.floats(outputs * cols));
+            let brain: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
+            let half: Vec<f16> = w.iter().map(|&w| f16::from_f32(w)).collect();
+            // Scales of 2^-8.
+            let block = |i: usize| [[0, 28].as_slice(), &[(i * 7) as u8; 32]].concat();
+            let bytes: Vec<u8> = (0..outputs * cols / 32).flat_map(block).collect();
+            let blocks = BlockMatrix::new(BlockFormat::Q8_0, &bytes, outputs, cols);
+            let blocks = blocks.expect("they fit");
+            let mut decoded = vec![0.0; w.len()];
+            BlockFormat::Q8_0.dequantize(&bytes, &mut decoded);
+            let weights = [
+                (Weight::F32(&w), w.clone()),
+                (
+                    Weight::Bf16(&brain),
+                    brain.iter().map(|w| w.to_f32()).collect(),
+                ),
+                (
+                    Weight::F16(&half),
+                    half.iter().map(|w| w.to_f32()).collect(),
+                ),
+                (Weight::Blocks(blocks), decoded),
+            ];
+            for &isa in Isa::available() {
+                for (weight, w) in &weights {
+                    let mut out = vec![f32::NAN; rows * cols];
+                    isa.with(|| linear_input_gradient(&grad, *weight, cols, &mut out));
+                    let at = |at: usize| {
+                        let (row, j) = (at / cols, at % cols);
+                        sum((0..outputs).map(|i| (grad[row * outputs + i], w[i * cols + j])))
+                    };
+                    check(&out, at, &format!("{isa:?} input"));
+                }
+                let mut out = vec![f32::NAN; outputs * cols];
+                isa.with(|| linear_weight_gradient(&grad, &x, cols, &mut out));
+                let at = |at: usize| {
+                    let (i, j) = (at / cols, at % cols);
+                    sum((0..rows).map(|row| (grad[row * outputs + i], x[row * cols + j])))
+                };
+                check(&out, at, &format!("{isa:?} weight"));
+                let mut out = vec![0.0; outputs];
+                isa.with(|| add_rows(&grad, &mut out));
+                let at = |i: usize| sum((0..rows).map(|row| (grad[row * outputs + i], 1.0)));
+                check(&out, at, &format!("{isa:?} bias"));
+            }
+        }
+    }
+}
