@@ -259,7 +259,14 @@ impl<'a> Head<'a> {
             to_values,
             true,
         );
-        product(isa, [count, rows, head_dim], slopes.turn(), q, to_keys, true);
+        product(
+            isa,
+            [count, rows, head_dim],
+            slopes.turn(),
+            q,
+            to_keys,
+            true,
+        );
         let to_queries = at(problem.out, row, head_dim);
         product(isa, [rows, count, head_dim], slopes, k, to_queries, false);
     }
