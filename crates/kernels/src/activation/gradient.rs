@@ -81,12 +81,23 @@ trait Slope {
     fn slope<S: Simd>(s: S, x: S::F32) -> (S::F32, S::F32);
 }
 
+/// `p = 1 / (1 + e^-z)`, and its slope `p (1 - p)` to the last digits.
+#[inline(always)]
+fn logistic<S: Simd>(s: S, z: S::F32) -> (S::F32, S::F32) {
+    let e = exp(s, s.min(z, s.sub(s.zero(), z)));
+    let large = s.div(s.splat(1.0), s.add(s.splat(1.0), e));
+    let small = s.mul(e, large);
+    (
+        s.select_less(z, s.zero(), small, large),
+        s.mul(small, large),
+    )
+}
+
 impl Slope for Silu {
     #[inline(always)]
     fn slope<S: Simd>(s: S, x: S::F32) -> (S::F32, S::F32) {
-        let p = sigmoid(s, x);
-        let value = s.mul(x, p);
-        (value, s.mul_add(value, s.sub(s.splat(1.0), p), p))
+        let (p, slope) = logistic(s, x);
+        (s.mul(x, p), s.mul_add(x, slope, p))
     }
 }
 
@@ -110,13 +121,10 @@ impl Slope for GeluTanh {
         let square = s.mul(x, x);
         let one = s.splat(1.0);
         let u = s.mul_add(square, s.splat(0.044_715), one);
-        let p = sigmoid(s, s.mul(s.mul(x, s.splat(1.595_769)), u));
-        let inner = s.mul(
-            s.mul_add(square, s.splat(3.0 * 0.044_715), one),
-            s.splat(1.595_769),
-        );
-        let value = s.mul(x, p);
-        (value, s.mul_add(s.mul(value, s.sub(one, p)), inner, p))
+        let (p, slope) = logistic(s, s.mul(s.mul(x, s.splat(1.595_769)), u));
+        let inner = s.mul_add(square, s.splat(3.0 * 0.044_715), one);
+        let inner = s.mul(s.mul(x, s.splat(1.595_769)), inner);
+        (s.mul(x, p), s.mul_add(slope, inner, p))
     }
 }
 
@@ -147,8 +155,7 @@ impl Slope for Tanh {
 impl Slope for Sigmoid {
     #[inline(always)]
     fn slope<S: Simd>(s: S, x: S::F32) -> (S::F32, S::F32) {
-        let p = sigmoid(s, x);
-        (p, s.mul(p, s.sub(s.splat(1.0), p)))
+        logistic(s, x)
     }
 }
 
