@@ -123,12 +123,13 @@ fn of_products_with_half_weights() {
             let x = x.clone().autodiff().require_grad();
             let w = w.clone().autodiff().require_grad();
             let grads = linear(x.clone(), w.clone(), None).square().sum().backward();
-            (x.grad(&grads).unwrap(), w.grad(&grads).unwrap())
+            [x, w].map(|x| x.grad(&grads).expect("it is trained"))
         };
         let (ours, twin) = (run(), gradients_in_primitives(run));
-        near(&values(ours.0 / 50.0), &values(twin.0 / 50.0), BOUND, dtype);
-        assert_eq!(ours.1.dtype(), DType::F32, "rounded only by the optimizer");
-        let [ours, twin] = [ours.1, twin.1].map(|x| values(x.cast(DType::F32) / 50.0));
+        let ([of_x, of_w], [twin_x, twin_w]) = (ours, twin);
+        near(&values(of_x / 50.0), &values(twin_x / 50.0), BOUND, dtype);
+        assert_eq!(of_w.dtype(), DType::F32, "rounded only by the optimizer");
+        let [ours, twin] = [of_w, twin_w].map(|x| values(x.cast(DType::F32) / 50.0));
         near(&ours, &twin, 1e-2, dtype);
     }
 }
