@@ -1,15 +1,18 @@
-//! Fuzzes what reads weights, tokenizers and chat templates with libFuzzer, on a nightly compiler. What it finds is written
-//! to `fuzz/target/findings`; mended, it belongs to `fuzz/corpus`, which the tests of `weights` and `tokenization` replay.
+//! Fuzzes what reads weights, tokenizers, chat templates and requests with libFuzzer, on a nightly compiler. What it finds is
+//! written to `fuzz/target/findings`; mended, it belongs to `fuzz/corpus`, which the tests of `weights`, `tokenization` and
+//! `server` replay.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use clap::builder::PossibleValuesParser;
+
 use crate::Result;
 use crate::project::{self, root};
 
-/// The binaries of `fuzz`.
-const TARGETS: [&str; 8] = [
+/// The binaries of `fuzz` that read files.
+const READERS: [&str; 8] = [
     "safetensors",
     "index",
     "gguf",
@@ -18,6 +21,18 @@ const TARGETS: [&str; 8] = [
     "sentencepiece",
     "vocabulary",
     "chat_template",
+];
+
+/// Those that send requests; they need the server.
+const REQUESTS: [&str; 8] = [
+    "chat_completions",
+    "completions",
+    "responses",
+    "messages",
+    "embeddings",
+    "load_model",
+    "tokenize",
+    "detokenize",
 ];
 
 /// The instrumentation that libFuzzer is guided by.
@@ -39,14 +54,18 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "nightly")]
     toolchain: String,
     /// Only these
-    #[arg(value_parser = TARGETS)]
+    #[arg(value_parser = PossibleValuesParser::new(all()))]
     targets: Vec<String>,
 }
 
+fn all() -> impl Iterator<Item = &'static str> {
+    READERS.into_iter().chain(REQUESTS)
+}
+
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let all = TARGETS.map(str::to_owned);
+    let all: Vec<String> = all().map(str::to_owned).collect();
     let targets = match arguments.targets.as_slice() {
-        [] => &all[..],
+        [] => &all,
         targets => targets,
     };
     for target in targets {
@@ -73,6 +92,10 @@ fn fuzz(target: &str, arguments: &Arguments) -> Result<()> {
         .env_remove("RUSTUP_TOOLCHAIN")
         .arg(format!("+{}", arguments.toolchain))
         .args(["run", "--release", "--target", &host(&arguments.toolchain)?])
+        .args(match REQUESTS.contains(&target) {
+            true => &["--features", "server"][..],
+            false => &[],
+        })
         .args(["--bin", target, "--"])
         .arg(kept)
         .arg(Path::new("corpus").join(target))

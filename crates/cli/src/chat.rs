@@ -11,6 +11,7 @@ mod markdown;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -67,7 +68,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
 
-    /// A file of examples for `!example`: a JSON object of names and texts
+    /// A file of examples for `!example`: a YAML mapping of names to texts
     #[arg(long, value_name = "FILE")]
     examples_path: Option<PathBuf>,
 
@@ -190,13 +191,17 @@ impl Session<'_> {
     }
 
     /// Sends the conversation with `message` at its end, and prints the answer as it comes. An answer that was stopped is
-    /// kept as far as it came; one that failed takes its question with it.
+    /// kept as far as it came; one that failed, or did not begin, takes its question with it.
     async fn answer(&mut self, message: String) -> Result<()> {
         self.conversation.push("user", message);
         let answer = self.stream().await;
         match answer {
-            Ok(text) => {
+            Ok(Some(text)) => {
                 self.conversation.push("assistant", text);
+                Ok(())
+            }
+            Ok(None) => {
+                self.conversation.pop();
                 Ok(())
             }
             Err(failure) => {
@@ -206,22 +211,28 @@ impl Session<'_> {
         }
     }
 
-    async fn stream(&self) -> Result<String> {
+    /// The answer; `None` where it was stopped before it began.
+    async fn stream(&self) -> Result<Option<String>> {
+        let mut stopped = pin!(tokio::signal::ctrl_c());
         let messages = self.conversation.messages();
-        let mut pieces = self
-            .client
-            .stream(&self.arguments.model, messages, &self.flags)
-            .await?;
+        let model = &self.arguments.model;
+        let mut pieces = tokio::select! {
+            pieces = self.client.stream(model, messages, &self.flags) => pieces?,
+            _ = &mut stopped => {
+                eprintln!("(stopped)");
+                return Ok(None);
+            }
+        };
         let mut renderer = Renderer::new(styled());
         let mut content = String::new();
         loop {
             let piece = tokio::select! {
                 piece = pieces.next() => piece?,
-                _ = tokio::signal::ctrl_c() => {
+                _ = &mut stopped => {
                     print(renderer.finish())?;
                     print("\n")?;
                     eprintln!("(stopped)");
-                    return Ok(content);
+                    return Ok(Some(content));
                 }
             };
             match piece {
@@ -239,7 +250,7 @@ impl Session<'_> {
         }
         print(renderer.finish())?;
         print("\n")?;
-        Ok(content)
+        Ok(Some(content))
     }
 }
 

@@ -5,26 +5,10 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use common::{ANSWER, QUESTION, case, check, check_error, command, stdout, text, tiny};
+use common::{ANSWER, QUESTION, case, check, check_error, command, stdout, text, tiny, with_stdin};
 use serde_json::Value;
-
-fn with_stdin(arguments: &[&str], stdin: &str) -> Output {
-    let mut command = command(arguments);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(stdin.as_bytes())
-        .unwrap();
-    child.wait_with_output().unwrap()
-}
 
 #[test]
 fn a_message_is_answered() {

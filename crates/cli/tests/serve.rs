@@ -5,65 +5,14 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::process::{Child, Output, Stdio};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::Output;
 
-use common::{ANSWER, QUESTION, check_error, command, stdout, text, tiny};
-
-/// A running server; it ends with this.
-struct Server {
-    child: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(more: &[&str]) -> Self {
-        let mut command = command(&[
-            "serve",
-            "MODEL",
-            "--port",
-            "0",
-            "--served-model-name",
-            "tiny",
-        ]);
-        command.args(more).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let url = lines.find_map(|line| {
-            line.unwrap()
-                .strip_prefix("listening at ")
-                .map(str::to_owned)
-        });
-        Self {
-            child,
-            url: url.unwrap(),
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use common::{ANSWER, QUESTION, Server, check_error, stdout, text, tiny, with_stdin};
 
 fn chat(arguments: &[&str], stdin: &str) -> Output {
-    let mut command = command(&["chat"]);
-    command
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(stdin.as_bytes())
-        .unwrap();
-    child.wait_with_output().unwrap()
+    with_stdin(&[&["chat"], arguments].concat(), stdin)
 }
 
 #[test]
@@ -124,20 +73,28 @@ fn a_conversation_is_saved_and_resumed() {
 fn examples_can_be_sent() {
     let server = Server::start(&[]);
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("examples.json");
-    fs::write(
-        &file,
-        serde_json::json!({"capital": {"text": QUESTION}}).to_string(),
-    )
-    .unwrap();
-    let arguments = [
-        "tiny",
-        &server.url,
-        "--examples-path",
-        file.to_str().unwrap(),
-    ];
-    let said = stdout(&chat(&arguments, "!example\n!example capital\n"));
-    assert_eq!(said, format!("There are: capital.\n{QUESTION}\n{ANSWER}"));
+    let json = serde_json::json!({"capital": {"text": QUESTION}}).to_string();
+    let yaml = format!("# Mine\ncapital:\n  text: >-\n    {QUESTION}\n");
+    let short = format!("capital: {QUESTION:?}\n");
+    for (name, content) in [("e.json", json), ("e.yaml", yaml), ("e.yml", short)] {
+        let file = folder.path().join(name);
+        fs::write(&file, content).unwrap();
+        let examples = ["--examples-path", file.to_str().unwrap()];
+        let arguments = [&["tiny", &server.url], &examples[..]].concat();
+        let said = stdout(&chat(&arguments, "!example\n!example capital\n"));
+        assert_eq!(said, format!("There are: capital.\n{QUESTION}\n{ANSWER}"));
+    }
+    for (content, words) in [
+        ("[1, 2]", "not a YAML mapping"),
+        ("a: {words: x}", "example"),
+        ("a: 'b", "not a YAML mapping"),
+        ("a: &a [*a]", "not a YAML mapping"),
+    ] {
+        let file = folder.path().join("bad.yaml");
+        fs::write(&file, content).unwrap();
+        let arguments = ["chat", "tiny", &server.url, "--examples-path", file.to_str().unwrap()];
+        check_error(&arguments, 1, &["bad.yaml", words]);
+    }
 }
 
 #[test]
@@ -205,6 +162,45 @@ fn a_server_that_cannot_start_says_why() {
     );
 }
 
+/// An answer that streams for long, as far as its first events.
+fn begin_to_stream(server: &Server) -> BufReader<TcpStream> {
+    let body = serde_json::json!({
+        "messages": [{"role": "user", "content": QUESTION}],
+        "stream": true,
+        "generation_config": {"min_new_tokens": 30, "max_new_tokens": 30},
+    })
+    .to_string();
+    let mut socket = TcpStream::connect(server.address()).unwrap();
+    write!(
+        socket,
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut reader = BufReader::new(socket);
+    let mut line = String::new();
+    while !line.starts_with("data: ") {
+        line.clear();
+        assert!(reader.read_line(&mut line).unwrap() > 0);
+    }
+    reader
+}
+
+#[test]
+fn a_killed_server_starts_again_at_its_port() {
+    let server = Server::start(&[]);
+    let port = server.address().rsplit(':').next().unwrap().to_owned();
+    let streams: Vec<_> = (0..8).map(|_| begin_to_stream(&server)).collect();
+    // Killed as by the system: nothing is told, and nothing is left that the next one would stumble over.
+    drop(server);
+    for stream in streams {
+        // The end, or a connection that was reset.
+        let _ = stream.lines().map_while(std::io::Result::ok).count();
+    }
+    let server = Server::start_at(&port, &[]);
+    assert_eq!(stdout(&chat(&["tiny", &server.url], QUESTION)), ANSWER);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_server_ends_when_it_is_told_to() {
@@ -215,4 +211,121 @@ fn a_server_ends_when_it_is_told_to() {
         .status();
     assert!(killed.unwrap().success());
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}
+
+/// A conversation at a terminal, with a server whose answers have no end.
+#[cfg(target_os = "linux")]
+mod at_a_terminal {
+    use std::sync::mpsc::{Receiver, channel};
+    use std::thread;
+
+    use super::common::terminal::Terminal;
+    use super::*;
+
+    /// Answers as a server of OpenAI's form would: a message with `wait` never, any other without end. Tells each time that a
+    /// client leaves an answer.
+    fn endless() -> (String, Receiver<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (left, leaves) = channel();
+        thread::spawn(move || {
+            for socket in listener.incoming() {
+                let left = left.clone();
+                thread::spawn(move || answer(socket.unwrap(), || left.send(()).unwrap()));
+            }
+        });
+        (url, leaves)
+    }
+
+    fn answer(mut socket: TcpStream, left: impl Fn()) {
+        const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        let mut reader = BufReader::new(socket.try_clone().unwrap());
+        let (mut head, mut length) = (String::new(), 0);
+        while !head.ends_with("\r\n\r\n") {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap() == 0 {
+                return;
+            }
+            if let Some(number) = line.to_lowercase().strip_prefix("content-length: ") {
+                length = number.trim().parse().unwrap();
+            }
+            head += &line;
+        }
+        let mut body = vec![0; length];
+        std::io::Read::read_exact(&mut reader, &mut body).unwrap();
+        if !head.starts_with("POST /v1/chat/completions ") {
+            let none = "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+            socket.write_all(none.as_bytes()).unwrap();
+            return;
+        }
+        let request: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let last = request["messages"].as_array().unwrap().last().unwrap();
+        if last["content"] == "wait" {
+            // Nothing more comes from a client that waits; it goes.
+            let _ = reader.read_line(&mut head);
+            return left();
+        }
+        let event = |delta: &str| format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n");
+        let begin = event("{\"reasoning_content\":\"Hm\"}") + &event("{\"content\":\"**loud** \"}");
+        let mut next = HEAD.to_owned() + &begin;
+        while socket.write_all(next.as_bytes()).is_ok() {
+            thread::sleep(std::time::Duration::from_millis(10));
+            next = event("{\"content\":\"word \"}");
+        }
+        left();
+    }
+
+    #[test]
+    fn ctrl_c_stops_the_answer_and_not_the_program() {
+        let (url, leaves) = endless();
+        let mut terminal = Terminal::start(&["chat", "model", &url, "--user", "me"], &[]);
+        terminal.wait_for("!help says what you can type");
+        terminal.enter("!help");
+        terminal.wait_for("Ctrl-C stops an answer");
+        terminal.enter("Hello");
+        terminal.wait_for("<model>:");
+        // Reasoning is dimmed, and Markdown is shown.
+        terminal.wait_for("\x1b[2mHm");
+        terminal.wait_for("\x1b[1mloud");
+        terminal.wait_for("word word");
+        terminal.ctrl('c');
+        terminal.wait_for("(stopped)");
+        leaves.recv().unwrap();
+        // What came is kept; once more by the key for the line before.
+        terminal.enter("!status");
+        terminal.wait_for("messages: 2");
+        terminal.enter("\x1b[A");
+        terminal.wait_for("messages: 2");
+        // An answer that has not begun is stopped too, and its question is forgotten.
+        terminal.enter("wait");
+        terminal.wait_for("<model>:");
+        thread::sleep(std::time::Duration::from_millis(300));
+        terminal.ctrl('c');
+        terminal.wait_for("(stopped)");
+        leaves.recv().unwrap();
+        terminal.enter("!status");
+        terminal.wait_for("messages: 2");
+        // A line that is not sent is forgotten.
+        terminal.keys("never mind");
+        terminal.ctrl('c');
+        terminal.enter("!set top_k=3");
+        terminal.wait_for("settings: top_k=3");
+        terminal.ctrl('d');
+        assert_eq!(terminal.end(), Some(0));
+    }
+
+    #[test]
+    fn colours_can_be_refused() {
+        let (url, _leaves) = endless();
+        let mut terminal = Terminal::start(&["chat", "model", &url], &[("NO_COLOR", "1")]);
+        terminal.wait_for("!help says what you can type");
+        terminal.enter("Hello");
+        let said = terminal.wait_for("word word");
+        assert!(said.contains("loud"), "{said}");
+        assert!(!said.contains("\x1b[1m") && !said.contains("\x1b[2m"), "{said:?}");
+        terminal.ctrl('c');
+        terminal.wait_for("(stopped)");
+        terminal.enter("!exit");
+        assert_eq!(terminal.end(), Some(0));
+    }
 }

@@ -105,6 +105,12 @@ impl Server {
         Ok(())
     }
 
+    /// The routes, to be mounted in a program of your own. The limits of connections (how many, how slow, and how they end)
+    /// are those of [`Self::run`], and not of these.
+    pub fn router(&self) -> axum::Router {
+        app::router(self.app.clone())
+    }
+
     /// Answers until `shutdown` completes. Then nothing new is taken, what runs gets [`ServerOptions::grace`] to end, and
     /// the rest is told that it failed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::failure::Result;
 
@@ -12,25 +12,34 @@ use crate::failure::Result;
 #[derive(Debug)]
 pub struct Examples(BTreeMap<String, String>);
 
+/// An example as files have it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a text, or a mapping with `text`")]
+enum Example {
+    Text(String),
+    Object { text: String },
+}
+
 impl Examples {
-    /// Those of a file, a JSON object of names and texts (or, as Python's, of names and objects with `text`); without one,
-    /// a few of ours.
+    /// Those of a file, a YAML mapping (or a JSON object) of names to texts, or, as Python's, to mappings with `text`; without
+    /// one, a few of ours.
     pub fn new(file: Option<&Path>) -> Result<Self> {
         let Some(file) = file else {
             return Ok(Self::built_in());
         };
-        let failed = |reason: &str| format!("{}: {reason}", file.display());
-        let text = fs::read_to_string(file).map_err(|error| failed(&error.to_string()))?;
-        let examples: BTreeMap<String, Value> = serde_json::from_str(&text)
-            .map_err(|error| failed(&format!("not a JSON object: {error}")))?;
-        let text = |(name, value): (String, Value)| {
-            let text = value.as_str().or(value["text"].as_str()).map(str::to_owned);
-            Some((name, text?))
+        let failed = |reason: String| format!("{}: {reason}", file.display());
+        let text = fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+        let examples: BTreeMap<String, Example> = serde_saphyr::from_str(&text).map_err(|error| {
+            let error = error.to_string();
+            let reason = error.lines().next().unwrap_or_default();
+            failed(format!("not a YAML mapping of names to examples: {reason}"))
+        })?;
+        let text = |example| match example {
+            Example::Text(text) | Example::Object { text } => text,
         };
-        let examples = examples.into_iter().map(text).collect::<Option<_>>();
-        Ok(Self(
-            examples.ok_or_else(|| failed("an example is no text"))?,
-        ))
+        let examples = examples.into_iter();
+        let examples = examples.map(|(name, example)| (name, text(example)));
+        Ok(Self(examples.collect()))
     }
 
     fn built_in() -> Self {

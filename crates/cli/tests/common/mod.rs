@@ -1,8 +1,12 @@
 //! The binary as a user runs it, and models to run it on.
 #![allow(dead_code, clippy::unwrap_used)]
 
+#[cfg(target_os = "linux")]
+pub mod terminal;
+
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 pub const QUESTION: &str = "What is the capital of France?";
 pub const ANSWER: &str = "The capital of France is Paris.\n";
@@ -31,6 +35,61 @@ pub fn command(arguments: &[&str]) -> Command {
         argument => argument.into(),
     }));
     command
+}
+
+/// Runs the binary to its end, with this on stdin.
+pub fn with_stdin(arguments: &[&str], stdin: &str) -> Output {
+    let mut command = command(arguments);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(stdin.as_bytes()).unwrap();
+    drop(input);
+    child.wait_with_output().unwrap()
+}
+
+/// `transformers serve` of the tiny model under the name `tiny`; it ends with this.
+pub struct Server {
+    pub child: Child,
+    pub url: String,
+}
+
+impl Server {
+    /// At a free port.
+    pub fn start(more: &[&str]) -> Self {
+        Self::start_at("0", more)
+    }
+
+    pub fn start_at(port: &str, more: &[&str]) -> Self {
+        let name = ["--served-model-name", "tiny"];
+        let mut command = command(&["serve", "MODEL", "--port", port]);
+        command.args(name).args(more).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let url = lines.find_map(|line| {
+            let line = line.unwrap();
+            line.strip_prefix("listening at ").map(str::to_owned)
+        });
+        Self {
+            child,
+            url: url.unwrap(),
+        }
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 pub fn text(bytes: &[u8]) -> String {

@@ -191,6 +191,153 @@ fn values_out_of_range_are_named() {
 }
 
 #[test]
+fn other_routes_know_their_ranges_too() {
+    let server = tiny();
+    let message = json!([{"role": "user", "content": "x"}]);
+    let text = json!({"prompt": "x"});
+    let input = json!({"input": "x"});
+    let messages = json!({"messages": message, "max_tokens": 5});
+    let tool =
+        |parameters: Value| json!({"type": "function", "name": "f", "parameters": parameters});
+    for (path, body, fields, words) in [
+        (
+            "/v1/completions",
+            &text,
+            json!({"temperature": -1}),
+            "temperature",
+        ),
+        ("/v1/completions", &text, json!({"top_p": 2}), "top_p"),
+        ("/v1/completions", &text, json!({"n": 16384}), "`n`"),
+        (
+            "/v1/completions",
+            &text,
+            json!({"max_tokens": -1}),
+            "max_tokens",
+        ),
+        (
+            "/v1/completions",
+            &text,
+            json!({"max_tokens": 2_147_483_648_u64}),
+            "max_tokens",
+        ),
+        (
+            "/v1/completions",
+            &text,
+            json!({"stop": vec!["x"; 10_000]}),
+            "stop",
+        ),
+        (
+            "/v1/completions",
+            &text,
+            json!({"prompt": vec!["x"; 10_000]}),
+            "prompts",
+        ),
+        (
+            "/v1/completions",
+            &text,
+            json!({"prompt": "y ".repeat(100_000)}),
+            "context",
+        ),
+        (
+            "/v1/completions",
+            &text,
+            json!({"chat_template": "{{ 7 }}"}),
+            "chat_template",
+        ),
+        (
+            "/v1/responses",
+            &input,
+            json!({"temperature": 1e6}),
+            "temperature",
+        ),
+        ("/v1/responses", &input, json!({"top_p": 2}), "top_p"),
+        (
+            "/v1/responses",
+            &input,
+            json!({"max_output_tokens": -1}),
+            "max_output_tokens",
+        ),
+        (
+            "/v1/responses",
+            &input,
+            json!({"max_output_tokens": 2_147_483_648_u64}),
+            "tokens",
+        ),
+        (
+            "/v1/responses",
+            &input,
+            json!({"input": "y ".repeat(100_000)}),
+            "context",
+        ),
+        (
+            "/v1/responses",
+            &input,
+            json!({"tools": vec![tool(json!({})); 200]}),
+            "tools",
+        ),
+        (
+            "/v1/responses",
+            &input,
+            json!({"chat_template": "{{ 7 }}"}),
+            "chat_template",
+        ),
+        (
+            "/v1/messages",
+            &messages,
+            json!({"temperature": -1}),
+            "temperature",
+        ),
+        ("/v1/messages", &messages, json!({"top_p": 2}), "top_p"),
+        (
+            "/v1/messages",
+            &messages,
+            json!({"max_tokens": -1}),
+            "max_tokens",
+        ),
+        (
+            "/v1/messages",
+            &messages,
+            json!({"max_tokens": 2_147_483_648_u64}),
+            "max_tokens",
+        ),
+        (
+            "/v1/messages",
+            &messages,
+            json!({"stop_sequences": vec!["x"; 10_000]}),
+            "stop",
+        ),
+        (
+            "/v1/messages",
+            &messages,
+            json!({"chat_template": "{{ 7 }}"}),
+            "chat_template",
+        ),
+        (
+            "/v1/embeddings",
+            &input,
+            json!({"input": vec!["x"; 10_000]}),
+            "texts",
+        ),
+        (
+            "/v1/embeddings",
+            &input,
+            json!({"dimensions": -1}),
+            "dimensions",
+        ),
+        (
+            "/v1/embeddings",
+            &input,
+            json!({"dimensions": 0}),
+            "dimensions",
+        ),
+    ] {
+        let body = super::server::with(body.clone(), fields);
+        server.check_refused(path, &body, 422, words);
+    }
+    check_alive(&server);
+}
+
+#[test]
 fn long_prompts_are_refused() {
     let server = tiny();
     server.check_refused(PATH, &ask(&"y".repeat(5000)), 422, "context");

@@ -50,11 +50,21 @@ fn begin(server: &Running, stream: bool) -> std::net::TcpStream {
 fn who_goes_costs_nothing_more() {
     let (server, listening) = endless(ServerOptions::default());
     for stream in [true, false] {
-        let clients: Vec<_> = (0..40).map(|_| begin(&server, stream)).collect();
-        wait_for(|| listening.load(Ordering::SeqCst) == 40);
+        let clients: Vec<_> = (0..200).map(|_| begin(&server, stream)).collect();
+        wait_for(|| listening.load(Ordering::SeqCst) == 200);
         drop(clients);
         wait_for(|| listening.load(Ordering::SeqCst) == 0);
     }
+    wait_for(|| metric(&server, "transformers_requests_in_flight") == 0);
+}
+
+/// A number of the metrics.
+fn metric(server: &Running, name: &str) -> i64 {
+    let text = server.get("/metrics").body;
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    // The request that asks is one of those in flight.
+    let own = i64::from(name.ends_with("in_flight"));
+    value.unwrap().trim().parse::<i64>().unwrap() - own
 }
 
 #[test]
@@ -87,6 +97,22 @@ fn a_panic_ends_its_request_alone() {
         assert!(!stream.body.contains("[DONE]"));
     }
     assert_eq!(server.get("/health").status, 200);
+}
+
+#[test]
+fn a_handler_that_panics_ends_its_request_alone() {
+    let server = scripted(ServerOptions::default(), None, Script::PanicAtOnce);
+    for path in [PATH, "/v1/completions"] {
+        let body = match path {
+            PATH => ask("x"),
+            _ => json!({"model": super::server::NAME, "prompt": "x"}),
+        };
+        let response = server.post(path, &body);
+        assert_eq!(response.status, 500, "{}", response.body);
+        assert!(!response.body.contains("on purpose"), "{}", response.body);
+        assert_eq!(server.get("/health").status, 200);
+    }
+    assert_eq!(metric(&server, "transformers_requests_in_flight"), 0);
 }
 
 #[test]
@@ -145,13 +171,14 @@ fn slow_readers_hold_up_nobody() {
         io_timeout: Duration::from_millis(500),
         ..ServerOptions::default()
     };
-    let (server, listening) = endless(options);
-    // They read nothing at all.
-    let slow: Vec<_> = (0..10).map(|_| begin(&server, true)).collect();
-    wait_for(|| listening.load(Ordering::SeqCst) == 10);
+    let listening = Arc::new(AtomicUsize::new(0));
+    let server = scripted(options, None, Script::Flood(listening.clone()));
+    // They read nothing at all: when no more can be sent they are let go, though they hold on.
+    let slow: Vec<_> = (0..4).map(|_| begin(&server, true)).collect();
+    wait_for(|| listening.load(Ordering::SeqCst) > 0);
     let begun = Instant::now();
     assert_eq!(server.get("/health").status, 200);
     assert!(begun.elapsed() < Duration::from_secs(5));
-    drop(slow);
     wait_for(|| listening.load(Ordering::SeqCst) == 0);
+    drop(slow);
 }

@@ -5,6 +5,7 @@ mod auth;
 mod chat;
 mod client;
 mod completions;
+mod corpus;
 mod embeddings;
 mod hostile;
 mod lifecycle;

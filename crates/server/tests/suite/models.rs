@@ -1,10 +1,12 @@
 //! Which models there are, and how they come and go.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::thread;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use transformers_modeling::LoadOptions;
 use transformers_server::{ServerOptions, StoreOptions};
 
@@ -15,8 +17,12 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A hub cache with the tiny model as `org/one`.
 fn cache(folder: &Path) {
+    cache_as(folder, "one");
+}
+
+fn cache_as(folder: &Path, name: &str) {
     let model = model_folder(None);
-    let repo = folder.join("models--org--one");
+    let repo = folder.join(format!("models--org--{name}"));
     let snapshot = repo.join("snapshots").join(COMMIT);
     fs::create_dir_all(&snapshot).unwrap();
     fs::create_dir_all(repo.join("refs")).unwrap();
@@ -30,6 +36,10 @@ fn cache(folder: &Path) {
 fn cached_with(store: StoreOptions) -> Running {
     let folder = tempfile::tempdir().unwrap();
     cache(folder.path());
+    cached_in(store, folder)
+}
+
+fn cached_in(store: StoreOptions, folder: TempDir) -> Running {
     let mut load = LoadOptions::default();
     load.hub.cache_dir = Some(folder.path().to_owned());
     load.hub.local_files_only = true;
@@ -141,6 +151,73 @@ fn a_model_that_does_not_fit_is_refused() {
     let response = server.post("/v1/chat/completions", &question("org/one"));
     assert_eq!(response.status, 503, "{}", response.body);
     assert!(response.body.contains("1000 are free"), "{}", response.body);
+}
+
+/// Reads events of a stream until one has text.
+fn wait_for_text(stream: &mut impl BufRead) {
+    let mut line = String::new();
+    while !line.contains(r#""content":""#) || line.contains(r#""content":"""#) {
+        line.clear();
+        assert!(stream.read_line(&mut line).unwrap() > 0, "the stream ended");
+    }
+}
+
+#[test]
+fn models_change_while_one_streams() {
+    let folder = tempfile::tempdir().unwrap();
+    cache(folder.path());
+    cache_as(folder.path(), "two");
+    let weights = "models--org--one/snapshots";
+    let weights = folder
+        .path()
+        .join(weights)
+        .join(COMMIT)
+        .join("model.safetensors");
+    let bytes = fs::metadata(weights).unwrap().len();
+    let store = StoreOptions {
+        max_memory: Some(bytes * 3 / 2),
+        ..StoreOptions::default()
+    };
+    let server = cached_in(store, folder);
+    // There is room for one of them. While it streams, the other one is refused, and the stream goes on.
+    let long = super::server::with(
+        question("org/one"),
+        json!({"stream": true, "max_tokens": 3000,
+        "generation_config": {"min_new_tokens": 3000}, "temperature": 0}),
+    )
+    .to_string();
+    let head = client::head(
+        "POST",
+        "/v1/chat/completions",
+        &[("content-type", "application/json")],
+        long.len(),
+    );
+    let mut socket = client::connect(server.address);
+    socket.write_all(head.as_bytes()).unwrap();
+    socket.write_all(long.as_bytes()).unwrap();
+    let mut stream = BufReader::new(socket);
+    wait_for_text(&mut stream);
+    let other = server.post("/v1/chat/completions", &question("org/two"));
+    assert_eq!(other.status, 503, "{}", other.body);
+    assert!(
+        other.body.contains("until other models are idle"),
+        "{}",
+        other.body
+    );
+    wait_for_text(&mut stream);
+    // Dropped from the list, it still ends what it has begun.
+    assert_eq!(server.ok("/reset", &json!({}))["status"], "ok");
+    let answer = server.ok("/v1/chat/completions", &question("org/two"));
+    assert_eq!(answer["choices"][0]["message"]["content"], ANSWER);
+    wait_for_text(&mut stream);
+    drop(stream);
+    // Nobody uses `two`: it makes room.
+    let answer = server.ok("/v1/chat/completions", &question("org/one"));
+    assert_eq!(answer["choices"][0]["message"]["content"], ANSWER);
+    assert_eq!(
+        server.get("/health").json()["loaded_models"],
+        json!(["org/one"])
+    );
 }
 
 #[test]

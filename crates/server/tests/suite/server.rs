@@ -202,8 +202,12 @@ pub enum Script {
     Say(&'static str),
     /// Says a token every few milliseconds without end; counts who still listens.
     Endless(Arc<AtomicUsize>),
+    /// The same as fast as it can.
+    Flood(Arc<AtomicUsize>),
     /// Says a few tokens and panics.
     Panic,
+    /// Panics in the request's handler.
+    PanicAtOnce,
     /// Takes nothing.
     Busy,
 }
@@ -230,16 +234,12 @@ impl Engine for Scripted {
                     cached_tokens: 3,
                 });
             }
+            Script::PanicAtOnce => panic!("on purpose"),
             Script::Endless(listening) => {
-                let id = tokens("a")[0];
-                thread::spawn(move || {
-                    listening.fetch_add(1, Ordering::SeqCst);
-                    let token = || Event::Token { id, logprob: None };
-                    while job.events.send(token()).is_ok() {
-                        thread::sleep(Duration::from_millis(2));
-                    }
-                    listening.fetch_sub(1, Ordering::SeqCst);
-                });
+                speak(job, tokens("a")[0], Duration::from_millis(2), listening);
+            }
+            Script::Flood(listening) => {
+                speak(job, tokens("a")[0], Duration::from_micros(20), listening);
             }
             Script::Panic => {
                 let id = tokens("a")[0];
@@ -254,6 +254,18 @@ impl Engine for Scripted {
     fn waiting(&self) -> usize {
         0
     }
+}
+
+/// Says a token at every `pause` until nobody listens.
+fn speak(job: Job, id: u32, pause: Duration, listening: Arc<AtomicUsize>) {
+    thread::spawn(move || {
+        listening.fetch_add(1, Ordering::SeqCst);
+        let token = || Event::Token { id, logprob: None };
+        while job.events.send(token()).is_ok() {
+            thread::sleep(pause);
+        }
+        listening.fetch_sub(1, Ordering::SeqCst);
+    });
 }
 
 pub fn ask(content: &str) -> Value {

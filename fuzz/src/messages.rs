@@ -1,0 +1,6 @@
+//! Fuzzes what `requests::messages` sends.
+#![no_main]
+
+mod requests;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| requests::messages(bytes));
