@@ -1,56 +1,158 @@
-//! Runs the official Python clients against the server, on a small real model.
+//! Runs real clients against the server, on a small real model: the official Python packages, the crate `async-openai`,
+//! Python's `transformers chat`, and a browser. Python's `transformers serve` gets our `transformers chat`.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+
+use clap::ValueEnum;
 
 use crate::Result;
 use crate::packages::SMOLLM2;
-use crate::project::{self, cargo, hand_over, release_binary, root};
+use crate::project::{self, cargo, release_binary, root};
 
 /// The name that the model is served under.
 const NAME: &str = "smollm2";
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Without --only all of them run:
+
+  python       the packages of tests/clients/requirements.txt
+  rust         the crate async-openai
+  transformers Python's `transformers chat` against our server, and our chat against its `transformers serve`
+  page         the page at / in headless Chromium")]
 pub struct Arguments {
     /// A Python with the packages of tests/clients/requirements.txt
-    #[arg(long, env = "CLIENTS_PYTHON", value_name = "PATH")]
+    #[arg(
+        long,
+        env = "CLIENTS_PYTHON",
+        value_name = "PATH",
+        default_value = "python3"
+    )]
     python: PathBuf,
+    /// A Python with `transformers[serving]`
+    #[arg(
+        long,
+        env = "TRANSFORMERS_PYTHON",
+        value_name = "PATH",
+        default_value = "python3"
+    )]
+    transformers_python: PathBuf,
+    /// The browser
+    #[arg(long, value_name = "PATH", default_value = "/usr/bin/chromium")]
+    chromium: PathBuf,
+    /// What drives it
+    #[arg(long, value_name = "PATH", default_value = "/usr/bin/chromedriver")]
+    chromedriver: PathBuf,
+    /// Where to keep pictures of the page
+    #[arg(long, value_name = "FOLDER")]
+    pictures: Option<PathBuf>,
     /// This program instead of the release build
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
+    /// Only these
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Kind>,
+}
+
+/// A kind of clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Python,
+    Rust,
+    Transformers,
+    Page,
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let binary = match &arguments.binary {
-        Some(binary) => binary.clone(),
-        None => {
-            let mut build = cargo();
-            let package = ["build", "--release", "--package", "transformers-cli"];
-            project::run(build.current_dir(root()).args(package))?;
-            release_binary("transformers")?
-        }
-    };
-    let mut serve = Command::new(binary);
-    serve.arg("serve").arg(SMOLLM2.fetch()?);
+    let binary = binary(arguments.binary.as_deref())?;
+    let model = SMOLLM2.fetch()?;
+    let mut serve = Command::new(&binary);
+    serve.arg("serve").arg(&model);
     let server = Server::start(serve.args(["--exact", "--served-model-name", NAME]))?;
-    let mut script = Command::new(&arguments.python);
-    script
-        .arg("-B")
-        .arg(root().join("tests/clients/clients.py"));
-    hand_over(script.args([&server.url, NAME]))
+    let scratch = tempfile::tempdir()?;
+    let mut failed = Vec::new();
+    for kind in Kind::value_variants() {
+        if !arguments.only.is_empty() && !arguments.only.contains(kind) {
+            continue;
+        }
+        let mut client = match kind {
+            Kind::Python => script(&arguments.python, "clients.py", &[&server.url, NAME]),
+            Kind::Rust => {
+                let mut client = cargo();
+                let manifest = root().join("tests/clients/rust/Cargo.toml");
+                client
+                    .args(["run", "--quiet", "--manifest-path"])
+                    .arg(manifest);
+                client.args(["--", &server.url, NAME]);
+                client
+            }
+            Kind::Transformers => {
+                let folder = scratch.path().join(NAME);
+                project::run(
+                    Command::new(&binary)
+                        .arg("convert")
+                        .arg(&model)
+                        .arg(&folder),
+                )?;
+                let python = &arguments.transformers_python;
+                let mut client = script(python, "transformers_cli.py", &[&server.url, NAME]);
+                client.arg(folder).arg(&binary);
+                client
+            }
+            Kind::Page => {
+                let mut client = script(&arguments.python, "page.py", &[&server.url]);
+                client.arg(&arguments.chromium).arg(&arguments.chromedriver);
+                client.args(&arguments.pictures);
+                client
+            }
+        };
+        if let Err(error) = project::run(&mut client) {
+            failed.push(error.to_string());
+        }
+    }
+    for error in &failed {
+        eprintln!("{error}");
+    }
+    Ok(match failed.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
-/// A server at a free port; it ends with this.
-struct Server {
-    child: Child,
-    url: String,
+/// A script of `tests/clients`.
+fn script(python: &Path, name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(python);
+    let script = root().join("tests/clients").join(name);
+    command.arg("-B").arg(script).args(arguments);
+    command
+}
+
+/// The release build of `transformers`, unless another program is given.
+pub fn binary(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(binary) = given {
+        return Ok(binary.to_owned());
+    }
+    let mut build = cargo();
+    let package = ["build", "--release", "--package", "transformers-cli"];
+    project::run(build.current_dir(root()).args(package))?;
+    release_binary("transformers")
+}
+
+/// A server of ours; it ends with this.
+pub struct Server {
+    pub child: Child,
+    pub url: String,
 }
 
 impl Server {
-    fn start(serve: &mut Command) -> Result<Self> {
-        let serve = serve.args(["--port", "0"]).stderr(Stdio::piped());
-        let mut child = serve.spawn()?;
+    /// At a free port, unless `serve` names one.
+    pub fn start(serve: &mut Command) -> Result<Self> {
+        if !serve.get_args().any(|argument| argument == "--port") {
+            serve.args(["--port", "0"]);
+        }
+        let mut child = serve.stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().ok_or("the server has no stderr")?;
         let mut lines = BufReader::new(stderr)
             .lines()

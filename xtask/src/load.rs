@@ -1,6 +1,7 @@
 //! Loads a server of OpenAI's form with many clients at once, and says how it bears it.
 
 mod client;
+mod started;
 
 use std::process::ExitCode;
 use std::result::Result as StdResult;
@@ -9,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use self::client::{Answer, Server};
+use self::started::Started;
 use crate::Result;
 
 #[derive(clap::Args)]
@@ -16,7 +18,11 @@ use crate::Result;
 Each client sends its next request when its last one is answered. Works with any server of OpenAI's form:
 
   transformers serve ./model.gguf --served-model-name m --port 8000
-  cargo xtask load http://127.0.0.1:8000 m --clients 1,8,32")]
+  cargo xtask load http://127.0.0.1:8000 m --clients 1,8,32
+
+With --start it starts the server itself, and says how long that took:
+
+  cargo xtask load http://127.0.0.1:8000 m --start 'llama-server -m model.gguf -a m -np 32 --port 8000'")]
 pub struct Arguments {
     /// The server's address
     url: String,
@@ -40,12 +46,21 @@ pub struct Arguments {
     /// The server's process, to say its memory (Linux)
     #[arg(long)]
     pid: Option<u32>,
+    /// Start the server with this command first, and end it after
+    #[arg(long, value_name = "COMMAND")]
+    start: Option<String>,
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let server = Server::new(&arguments.url)?;
+    let few = body(arguments, usize::MAX, 4);
+    let started = match &arguments.start {
+        Some(command) => Some(Started::new(command, || server.ask(&few).map(drop))?),
+        None => None,
+    };
     // What is done once is done before.
-    server.ask(&body(arguments, usize::MAX))?;
+    server.ask(&body(arguments, usize::MAX, arguments.max_tokens))?;
+    let pid = arguments.pid.or(started.as_ref().map(Started::pid));
     println!(
         "{:>7} {:>10} {:>10} {:>19} {:>19} {:>8} {:>10}",
         "clients",
@@ -58,7 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     );
     let mut failed = 0;
     for clients in &arguments.clients {
-        failed += row(arguments, &server, *clients);
+        failed += row(arguments, &server, *clients, pid);
     }
     Ok(match failed {
         0 => ExitCode::SUCCESS,
@@ -67,7 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// One row of the table; gives how many requests failed.
-fn row(arguments: &Arguments, server: &Server, clients: usize) -> usize {
+fn row(arguments: &Arguments, server: &Server, clients: usize, pid: Option<u32>) -> usize {
     let count = clients * arguments.requests;
     let next = AtomicUsize::new(0);
     let begin = Instant::now();
@@ -79,7 +94,7 @@ fn row(arguments: &Arguments, server: &Server, clients: usize) -> usize {
                 if index >= count {
                     return results;
                 }
-                let answer = server.ask(&body(arguments, index));
+                let answer = server.ask(&body(arguments, index, arguments.max_tokens));
                 results.push(answer.map_err(|error| error.to_string()));
             }
         };
@@ -109,8 +124,7 @@ fn row(arguments: &Arguments, server: &Server, clients: usize) -> usize {
         times.sort_unstable();
         format!("{:.1} / {:.1}", quantile(times, 0.5), quantile(times, 0.99))
     };
-    let memory = arguments
-        .pid
+    let memory = pid
         .and_then(resident)
         .map_or("-".to_owned(), |bytes| format!("{}", bytes >> 20));
     println!(
@@ -124,7 +138,7 @@ fn row(arguments: &Arguments, server: &Server, clients: usize) -> usize {
 }
 
 /// A request whose prompt begins as all do, and goes on as no other does.
-fn body(arguments: &Arguments, index: usize) -> String {
+fn body(arguments: &Arguments, index: usize, max_tokens: usize) -> String {
     const WORDS: [&str; 16] = [
         "river", "stone", "letter", "garden", "winter", "music", "harbour", "bread", "window",
         "paper", "forest", "silver", "morning", "island", "thread", "candle",
@@ -145,7 +159,7 @@ fn body(arguments: &Arguments, index: usize) -> String {
     serde_json::json!({
         "model": arguments.model,
         "messages": [{"role": "user", "content": content}],
-        "max_tokens": arguments.max_tokens,
+        "max_tokens": max_tokens,
         "temperature": 0,
         "stream": true,
     })
@@ -160,7 +174,7 @@ fn quantile(times: &[Duration], part: f64) -> f64 {
 }
 
 /// Bytes that a process holds in memory.
-fn resident(pid: u32) -> Option<u64> {
+pub fn resident(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status
         .lines()

@@ -15,6 +15,7 @@ mod packages;
 mod parity;
 mod project;
 mod roundtrip;
+mod soak;
 mod support;
 mod tidy;
 
@@ -51,10 +52,12 @@ enum Task {
     Fuzz(fuzz::Arguments),
     /// Compare every tokenizer with the reference's on thousands of texts
     Parity(parity::Arguments),
-    /// Run the official Python clients against the server, where they are installed
+    /// Run real clients against the server: Python's, Rust's and a browser, where they are installed
     Clients(clients::Arguments),
     /// Load a server with many clients at once, and say how it bears it
     Load(load::Arguments),
+    /// Hold the server under load and abuse for long, and check that nothing is lost or leaked
+    Soak(soak::Arguments),
     /// Fetch two real models and compare with the reference's answers on them
     Real,
     /// Time the release build beside other engines and the machine's limits; benches/peers/README.md installs them
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Task::Parity(arguments) => parity::run(&arguments),
         Task::Clients(arguments) => clients::run(&arguments),
         Task::Load(arguments) => load::run(&arguments),
+        Task::Soak(arguments) => soak::run(&arguments),
         Task::Real => demo::run_real_checks(),
         Task::Bench(arguments) => bench::run(&arguments),
     };
