@@ -16,7 +16,9 @@ import urllib.request
 
 URL, MODEL, FOLDER, BINARY = sys.argv[1:]
 THEIRS = [sys.executable, "-B", "-c", "from transformers.cli.transformers import main; main()"]
-ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+ENVIRONMENT = {**os.environ, "COLUMNS": "200"}
+# Their chat counts our address as the hub's; their server needs no hub.
+ENVIRONMENT.pop("HF_HUB_OFFLINE", None)
 QUESTION = "What is the capital of France?"
 GREEDY = ["do_sample=False", "max_new_tokens=40"]
 
@@ -42,7 +44,7 @@ class TheirServer:
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         command = [*THEIRS, "serve", FOLDER, "--port", str(port), "--host", "127.0.0.1", "--device", "cpu"]
-        self.process = subprocess.Popen(command, env=ENVIRONMENT)
+        self.process = subprocess.Popen(command, env={**ENVIRONMENT, "HF_HUB_OFFLINE": "1"})
         for _ in range(600):
             assert self.process.poll() is None, "their server did not start"
             try:

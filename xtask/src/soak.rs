@@ -47,9 +47,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     step("slow readers", || slow_readers(&address))?;
     step("slow writers", || slow_writers(&address))?;
     step("kill and restart", || {
-        let (restarted, said) = restart(server, &address, &binary, &model)?;
-        server = restarted;
-        Ok(said)
+        restart(&mut server, &address, &binary, &model)
     })?;
     let pid = server.child.id();
     let time = Duration::from_secs_f64(arguments.minutes * 60.0);
@@ -201,28 +199,23 @@ fn slow_writers(address: &Address) -> Result<String> {
 }
 
 /// The server is killed while it streams, and started again where it was.
-fn restart(
-    server: Server,
-    address: &Address,
-    binary: &Path,
-    model: &Path,
-) -> Result<(Server, String)> {
+fn restart(server: &mut Server, address: &Address, binary: &Path, model: &Path) -> Result<String> {
     let streams = (0..16).map(|_| address.begin("/v1/chat/completions", &story(400)));
     let streams: Vec<TcpStream> = streams.collect::<Result<_>>()?;
     for stream in &streams {
         http::read_event(stream)?;
     }
-    drop(server);
+    server.child.kill()?;
+    server.child.wait()?;
     let ended = streams.iter().filter(|stream| http::ends(stream)).count();
     if ended < streams.len() {
         return Err(format!("{ended} of {} streams ended", streams.len()).into());
     }
     let begin = Instant::now();
-    let server = start(binary, model, &address.port())?;
+    *server = start(binary, model, &address.port())?;
     let ready = begin.elapsed();
     check_alive(address)?;
-    let said = format!("ready again after {:.2} s", ready.as_secs_f64());
-    Ok((server, said))
+    Ok(format!("ready again after {:.2} s", ready.as_secs_f64()))
 }
 
 /// Two models of which memory holds one, asked for in turns while both stream.

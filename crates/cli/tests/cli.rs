@@ -4,8 +4,8 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
-use std::process::{Command, Stdio};
+
+use std::process::{Command, Output, Stdio};
 
 use common::{ANSWER, QUESTION, case, check, check_error, command, stdout, text, tiny, with_stdin};
 use serde_json::Value;

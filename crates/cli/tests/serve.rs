@@ -92,7 +92,13 @@ fn examples_can_be_sent() {
     ] {
         let file = folder.path().join("bad.yaml");
         fs::write(&file, content).unwrap();
-        let arguments = ["chat", "tiny", &server.url, "--examples-path", file.to_str().unwrap()];
+        let arguments = [
+            "chat",
+            "tiny",
+            &server.url,
+            "--examples-path",
+            file.to_str().unwrap(),
+        ];
         check_error(&arguments, 1, &["bad.yaml", words]);
     }
 }
@@ -238,7 +244,8 @@ mod at_a_terminal {
     }
 
     fn answer(mut socket: TcpStream, left: impl Fn()) {
-        const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        const HEAD: &str =
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
         let mut reader = BufReader::new(socket.try_clone().unwrap());
         let (mut head, mut length) = (String::new(), 0);
         while !head.ends_with("\r\n\r\n") {
@@ -322,7 +329,10 @@ mod at_a_terminal {
         terminal.enter("Hello");
         let said = terminal.wait_for("word word");
         assert!(said.contains("loud"), "{said}");
-        assert!(!said.contains("\x1b[1m") && !said.contains("\x1b[2m"), "{said:?}");
+        assert!(
+            !said.contains("\x1b[1m") && !said.contains("\x1b[2m"),
+            "{said:?}"
+        );
         terminal.ctrl('c');
         terminal.wait_for("(stopped)");
         terminal.enter("!exit");

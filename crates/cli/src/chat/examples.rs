@@ -29,11 +29,12 @@ impl Examples {
         };
         let failed = |reason: String| format!("{}: {reason}", file.display());
         let text = fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
-        let examples: BTreeMap<String, Example> = serde_saphyr::from_str(&text).map_err(|error| {
-            let error = error.to_string();
-            let reason = error.lines().next().unwrap_or_default();
-            failed(format!("not a YAML mapping of names to examples: {reason}"))
-        })?;
+        let examples: BTreeMap<String, Example> =
+            serde_saphyr::from_str(&text).map_err(|error| {
+                let error = error.to_string();
+                let reason = error.lines().next().unwrap_or_default();
+                failed(format!("not a YAML mapping of names to examples: {reason}"))
+            })?;
         let text = |example| match example {
             Example::Text(text) | Example::Object { text } => text,
         };
