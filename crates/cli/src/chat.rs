@@ -91,7 +91,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // Connections are closed by a thread beside the one that waits for the next line.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()?;
     runtime.block_on(chat(arguments))

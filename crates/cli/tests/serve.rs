@@ -224,6 +224,7 @@ fn a_server_ends_when_it_is_told_to() {
 mod at_a_terminal {
     use std::sync::mpsc::{Receiver, channel};
     use std::thread;
+    use std::time::Duration;
 
     use super::common::terminal::Terminal;
     use super::*;
@@ -276,20 +277,26 @@ mod at_a_terminal {
         let begin = event("{\"reasoning_content\":\"Hm\"}") + &event("{\"content\":\"**loud** \"}");
         let mut next = HEAD.to_owned() + &begin;
         while socket.write_all(next.as_bytes()).is_ok() {
-            thread::sleep(std::time::Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
             next = event("{\"content\":\"word \"}");
         }
         left();
     }
 
+    /// Types a line once there is a prompt.
+    fn say(terminal: &mut Terminal, line: &str) {
+        terminal.wait_for("<me>: ");
+        terminal.enter(line);
+    }
+
     #[test]
     fn ctrl_c_stops_the_answer_and_not_the_program() {
         let (url, leaves) = endless();
+        let left = || leaves.recv_timeout(Duration::from_secs(60)).unwrap();
         let mut terminal = Terminal::start(&["chat", "model", &url, "--user", "me"], &[]);
-        terminal.wait_for("!help says what you can type");
-        terminal.enter("!help");
+        say(&mut terminal, "!help");
         terminal.wait_for("Ctrl-C stops an answer");
-        terminal.enter("Hello");
+        say(&mut terminal, "Hello");
         terminal.wait_for("<model>:");
         // Reasoning is dimmed, and Markdown is shown.
         terminal.wait_for("\x1b[2mHm");
@@ -297,26 +304,28 @@ mod at_a_terminal {
         terminal.wait_for("word word");
         terminal.ctrl('c');
         terminal.wait_for("(stopped)");
-        leaves.recv().unwrap();
+        left();
         // What came is kept; once more by the key for the line before.
-        terminal.enter("!status");
+        say(&mut terminal, "!status");
         terminal.wait_for("messages: 2");
-        terminal.enter("\x1b[A");
+        say(&mut terminal, "\x1b[A");
         terminal.wait_for("messages: 2");
         // An answer that has not begun is stopped too, and its question is forgotten.
-        terminal.enter("wait");
+        say(&mut terminal, "wait");
         terminal.wait_for("<model>:");
-        thread::sleep(std::time::Duration::from_millis(300));
+        thread::sleep(Duration::from_millis(500));
         terminal.ctrl('c');
         terminal.wait_for("(stopped)");
-        leaves.recv().unwrap();
-        terminal.enter("!status");
+        left();
+        say(&mut terminal, "!status");
         terminal.wait_for("messages: 2");
         // A line that is not sent is forgotten.
+        terminal.wait_for("<me>: ");
         terminal.keys("never mind");
         terminal.ctrl('c');
-        terminal.enter("!set top_k=3");
+        say(&mut terminal, "!set top_k=3");
         terminal.wait_for("settings: top_k=3");
+        terminal.wait_for("<me>: ");
         terminal.ctrl('d');
         assert_eq!(terminal.end(), Some(0));
     }
@@ -324,9 +333,9 @@ mod at_a_terminal {
     #[test]
     fn colours_can_be_refused() {
         let (url, _leaves) = endless();
-        let mut terminal = Terminal::start(&["chat", "model", &url], &[("NO_COLOR", "1")]);
-        terminal.wait_for("!help says what you can type");
-        terminal.enter("Hello");
+        let arguments = ["chat", "model", &url, "--user", "me"];
+        let mut terminal = Terminal::start(&arguments, &[("NO_COLOR", "1")]);
+        say(&mut terminal, "Hello");
         let said = terminal.wait_for("word word");
         assert!(said.contains("loud"), "{said}");
         assert!(
@@ -335,7 +344,7 @@ mod at_a_terminal {
         );
         terminal.ctrl('c');
         terminal.wait_for("(stopped)");
-        terminal.enter("!exit");
+        say(&mut terminal, "!exit");
         assert_eq!(terminal.end(), Some(0));
     }
 }

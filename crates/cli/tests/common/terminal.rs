@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -89,9 +89,15 @@ impl Terminal {
     }
 
     /// Waits for the program's end, and gives its code.
+    #[track_caller]
     pub fn end(&mut self) -> Option<i32> {
-        while self.shown.recv_timeout(PATIENCE).is_ok() {}
-        self.child.wait().unwrap().code()
+        loop {
+            match self.shown.recv_timeout(PATIENCE) {
+                Ok(more) => self.rest += &more,
+                Err(RecvTimeoutError::Disconnected) => return self.child.wait().unwrap().code(),
+                Err(RecvTimeoutError::Timeout) => panic!("it goes on: {:?}", self.rest),
+            }
+        }
     }
 }
 

@@ -60,6 +60,7 @@ pub async fn start(
         shape,
     } = ask;
     app.check_running()?;
+    shape.check()?;
     let (is_chat, may_reason) = match &text {
         Text::Chat(conversation) => (true, conversation.may_reason()),
         Text::Raw(_) | Text::Ids(_) => (false, false),
@@ -71,7 +72,7 @@ pub async fn start(
         false => None,
     };
     let mut processors: Vec<Box<dyn LogitsProcessor>> = settings.processors;
-    if let Some(grammar) = shape.grammar(&model, parser.as_ref(), may_reason)? {
+    if let Some(grammar) = shape.grammar(&model, parser.as_ref(), may_reason) {
         match model.constrain(grammar).await {
             Ok(constraint) => processors.push(Box::new(constraint)),
             Err(error) if shape.is_binding() => return Err(error),

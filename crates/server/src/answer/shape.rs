@@ -154,16 +154,12 @@ impl Shape {
     }
 
     /// What the answer must follow, if anything; `may_reason`: the request does not forbid reasoning before it.
-    ///
-    /// # Errors
-    /// Tools or a choice of them that are not possible.
     pub fn grammar(
         &self,
         model: &TextModel,
         parser: Option<&ResponseParser>,
         may_reason: bool,
-    ) -> Result<Option<Grammar>> {
-        self.check()?;
+    ) -> Option<Grammar> {
         let functions = self.functions();
         let hermes = AnswerForm {
             reasoning: None,
@@ -178,14 +174,14 @@ impl Shape {
         };
         let must_call = matches!(self.choice, ToolChoice::Required | ToolChoice::Named(_));
         let parallel = self.parallel && !matches!(self.choice, ToolChoice::Named(_));
-        Ok(match (&self.format, functions.as_slice()) {
+        match (&self.format, functions.as_slice()) {
             (Format::Text, []) => None,
             (_, functions) if must_call => Some(lark().calls(functions, parallel, reasoning)),
             (Format::Text, functions) => Some(lark().text_or_calls(functions, parallel)),
             (Format::Json { schema, strict }, functions) => {
                 Some(lark().json(schema, *strict, functions, parallel, reasoning))
             }
-        })
+        }
     }
 }
 

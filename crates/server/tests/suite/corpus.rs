@@ -78,7 +78,7 @@ fn replay(target: &str, send: fn(&[u8])) {
             }
         }
         // And cut off where it was not to end.
-        for end in (0..text.len()).step_by(7) {
+        for end in (0..text.len()).step_by(29) {
             check(target, send, &text.as_bytes()[..end]);
         }
     }
