@@ -14,6 +14,7 @@ const SCRIPTS: &[(&str, &[&str])] = &[
     ("golden_trainer.py", &["tests/golden"]),
     ("golden_optimizers.py", &["crates/trainer/tests/golden"]),
     ("golden_losses.py", &["crates/trainer/src/losses.txt"]),
+    ("golden_lora.py", &["tests/cases", "tests/golden/lora"]),
     (
         "golden_processors.py",
         &["tests/golden/logits_processors.json"],

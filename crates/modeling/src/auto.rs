@@ -11,6 +11,7 @@ use transformers_hub::ModelSource;
 
 use crate::erased::Restore;
 use crate::load::{Dtype, LoadOptions, from_config, from_pretrained};
+use crate::peft::PeftModel;
 use crate::registry::Head;
 use crate::{ModelError, PreTrainedModel, ResizeOptions};
 
@@ -137,6 +138,12 @@ macro_rules! auto_class {
         impl DerefMut for $name {
             fn deref_mut(&mut self) -> &mut Self::Target {
                 self.0.as_mut()
+            }
+        }
+
+        impl PeftModel for $name {
+            fn boxed_mut(&mut self) -> &mut Box<dyn PreTrainedModel> {
+                &mut self.0
             }
         }
 

@@ -66,7 +66,7 @@ impl dyn PreTrainedModel + '_ {
             .or_else(|| self.get_input_embeddings())
     }
 
-    /// The same model with its weights in `dtype`. What its class keeps in f32 stays there, and so do norms and biases on
+    /// The same model with its weights in `dtype`. What its class keeps in f32 stays there, and so do adapters, and norms and biases on
     /// the CPU, whose values are rounded all the same.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl dyn PreTrainedModel + '_ {
     }
 
     /// The first table that has a row for every token.
-    fn input_name(&self) -> Option<String> {
+    pub(crate) fn input_name(&self) -> Option<String> {
         let mut tables = Tables::default();
         self.visit_parameters(&mut Restore(&mut tables));
         tables.found.into_iter().next()
@@ -225,7 +225,7 @@ struct Cast {
 impl ModuleMapper for Cast {
     follow_path!();
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if self.path.is_buffer() {
+        if self.path.is_buffer() || self.path.adapter().is_some() {
             return param;
         }
         let dtype = match self.dtypes.of_parameter(&self.path.name()) {

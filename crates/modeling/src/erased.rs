@@ -9,6 +9,7 @@ use std::any::Any;
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Int, Tensor};
 
+use crate::nn::ADAPTER_CONTAINER;
 use crate::parameters::{Names, named};
 
 /// Quantised blocks, `[out, blocks of a row, bytes of a block]`: see [`Weight`](transformers_ops::Weight).
@@ -25,7 +26,7 @@ macro_rules! parameters_by_rank {
         }
 
         /// An owned parameter: floats of any rank, or quantised blocks.
-        #[derive(Debug)]
+        #[derive(Debug, Clone)]
         pub enum Parameter {
             $(#[doc = concat!("Rank ", $rank, ".")] $variant(Param<Tensor<$rank>>),)+
             /// Quantised blocks.
@@ -48,6 +49,14 @@ macro_rules! parameters_by_rank {
                 }
             }
 
+            /// The sizes of its dimensions.
+            pub(crate) fn shape(&self) -> Vec<usize> {
+                match self {
+                    $(Self::$variant(param) => param.lazy_shape().as_slice().to_vec(),)+
+                    Self::Blocks(param) => param.lazy_shape().as_slice().to_vec(),
+                }
+            }
+
             fn visit_with<V: ModuleVisitor>(self, visitor: &mut V) {
                 match self {
                     $(Self::$variant(param) => visitor.visit_float(param),)+
@@ -62,6 +71,13 @@ macro_rules! parameters_by_rank {
                 match D {
                     $($rank => Self::$variant(*any.downcast().expect("the rank was matched"))),+,
                     _ => unreachable!("{}", RANKS),
+                }
+            }
+
+            pub(crate) fn as_ref(&self) -> ParameterRef<'_> {
+                match self {
+                    $(Self::$variant(param) => ParameterRef::$variant(param),)+
+                    Self::Blocks(param) => ParameterRef::Blocks(param),
                 }
             }
 
@@ -113,6 +129,16 @@ pub(crate) struct Erase<'a, T: ?Sized> {
     pub names: Names,
 }
 
+impl<T: ?Sized> Erase<'_, T> {
+    /// An adapter has the name that its user gave it.
+    fn name<'a>(&self, name: &'a str, container: &str) -> &'a str {
+        match container {
+            ADAPTER_CONTAINER => name,
+            _ => named(self.names, name),
+        }
+    }
+}
+
 impl ModuleVisitor for Erase<'_, dyn ParameterVisitor + '_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.erased.visit(ParameterRef::new(param));
@@ -124,10 +150,10 @@ impl ModuleVisitor for Erase<'_, dyn ParameterVisitor + '_> {
         }
     }
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.erased.enter(named(self.names, name), container);
+        self.erased.enter(self.name(name, container), container);
     }
     fn exit_module(&mut self, name: &str, container: &str) {
-        self.erased.exit(named(self.names, name), container);
+        self.erased.exit(self.name(name, container), container);
     }
 }
 
@@ -147,10 +173,10 @@ impl ModuleMapper for Erase<'_, dyn ParameterMapper + '_> {
         *any.downcast().expect("it has the type that it came with")
     }
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.erased.enter(named(self.names, name), container);
+        self.erased.enter(self.name(name, container), container);
     }
     fn exit_module(&mut self, name: &str, container: &str) {
-        self.erased.exit(named(self.names, name), container);
+        self.erased.exit(self.name(name, container), container);
     }
 }
 

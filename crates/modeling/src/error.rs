@@ -84,6 +84,60 @@ pub enum ModelError {
         hint: &'static str,
     },
 
+    #[error(
+        "the adapter's method is `{method}` (`peft_type` in adapter_config.json), which is not supported; supported is LORA"
+    )]
+    AdapterMethod { method: String },
+    #[error("{}: {reason}", path.display())]
+    AdapterConfig {
+        path: std::path::PathBuf,
+        reason: String,
+    },
+    #[error("`{key}` of the adapter's config: {reason}")]
+    AdapterSetting { key: String, reason: String },
+    #[error(
+        "the adapter's config names no layer that the model has: {asked}. It has, for instance, {some}."
+    )]
+    NoAdapterTarget { asked: String, some: String },
+    #[error(
+        "there are no usual layers to adapt for model type `{model_type}`: set `target_modules`, for instance to all-linear"
+    )]
+    NoDefaultTargets { model_type: String },
+    #[error(
+        "`{module}` is neither a linear layer nor an embedding: name its weight `{parameter}` in `target_parameters`"
+    )]
+    NotALayer { module: String, parameter: String },
+    #[error(
+        "{}: the adapter does not fit the model{}{}. Is it for this model and this auto class?",
+        path.display(), listed("missing", missing), listed("unexpected", unexpected)
+    )]
+    AdapterTensors {
+        path: std::path::PathBuf,
+        missing: Vec<String>,
+        unexpected: Vec<String>,
+    },
+    #[error("{}: `{name}` has shape {found:?}, expected {expected:?}", path.display())]
+    AdapterShape {
+        path: std::path::PathBuf,
+        name: String,
+        found: Vec<usize>,
+        expected: Vec<usize>,
+    },
+    #[error("there is no adapter `{name}`; there are: {known}")]
+    UnknownAdapter { name: String, known: String },
+    #[error("there is an adapter `{name}` already")]
+    AdapterExists { name: String },
+    #[error("`{name}` cannot be the name of an adapter: letters, digits, `-` and `_` can")]
+    AdapterName { name: String },
+    #[error("{operation} changes the model itself, which has adapters: merge or unload them first")]
+    HasAdapters { operation: &'static str },
+    #[error("adapters are merged into the model: call `unmerge_adapter` first")]
+    Merged,
+    #[error(
+        "adapters {names} have parts of the model that are trained as a whole (`modules_to_save`): only one of them can be active"
+    )]
+    SavedModules { names: String },
+
     #[error("this model was not made by an auto class, which changes of its config need")]
     BoxedByHand,
     #[error(
@@ -150,4 +204,21 @@ pub enum ModelError {
     Choices { rows: usize, choices: usize },
     #[error("this model gives no `{name}`: load it through the auto class that has it")]
     NoOutput { name: &'static str },
+}
+
+/// The first of several names, for a message.
+fn listed(what: &str, names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    match names {
+        [] => String::new(),
+        names => {
+            let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`"));
+            let shown: Vec<_> = shown.collect();
+            let more = match names.len().saturating_sub(SHOWN) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!("; {what}: {}{more}", shown.join(", "))
+        }
+    }
 }

@@ -21,6 +21,7 @@ pub mod models;
 pub mod nn;
 mod origin;
 mod parameters;
+mod peft;
 mod progress;
 mod rebuild;
 mod registry;
@@ -44,6 +45,10 @@ pub use inputs::{Labels, ModelInputs, ModelOutput};
 pub use load::{Dtype, LoadOptions};
 pub use model::{Forward, ModelInfo, PreTrainedModel, Pretrained};
 pub use parameters::{Names, ParameterPath};
+pub use peft::{
+    AdapterOptions, InitLoraWeights, LoraBias, LoraConfig, PeftModel, TargetModules, TaskType,
+    get_peft_model,
+};
 pub use progress::LoadProgress;
 pub use registry::{Builder, Family, Head, register, supported};
 pub use resize::ResizeOptions;

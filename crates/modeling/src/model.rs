@@ -15,6 +15,7 @@ use crate::erased::{Erase, ParameterMapper, ParameterVisitor};
 use crate::nn::{AttentionInterface, Cache, CacheImplementation, CacheLayout, PagedLayout};
 use crate::origin::Origin;
 use crate::parameters::Names;
+use crate::peft::AdapterState;
 use crate::{ModelError, ModelInputs, ModelOutput};
 
 /// The forward pass of a concrete model.
@@ -74,6 +75,8 @@ pub struct ModelInfo {
     pub(crate) origin: Origin,
     /// How attention is computed; `None`: by what is fastest.
     pub(crate) attention: Option<AttentionInterface>,
+    /// Its adapters.
+    pub(crate) adapters: AdapterState,
 }
 
 /// A model of any family: what auto classes, `generate` and the layers above hold.
@@ -177,6 +180,7 @@ impl<M: Module + Forward + Sync + 'static> Pretrained<M> {
             loading_info: LoadReport::default(),
             origin: Origin::default(),
             attention: None,
+            adapters: AdapterState::default(),
         };
         Box::new(Self {
             module,

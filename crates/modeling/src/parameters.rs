@@ -4,7 +4,7 @@ use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Int, Shape, Tensor};
 
 use crate::erased::Blocks;
-use crate::nn::{BUFFER_CONTAINER, WEIGHT_CONTAINER};
+use crate::nn::{ADAPTER_CONTAINER, BUFFER_CONTAINER, WEIGHT_CONTAINER};
 
 /// What a family calls the parts of the shared modules: llama's name for each, and the family's. That may be several names
 /// with dots between them, or none for a level that the family does not have.
@@ -31,7 +31,10 @@ pub struct ParameterPath {
 impl ParameterPath {
     /// Goes into a field.
     pub fn enter(&mut self, name: &str, container: &str) {
-        let name = name.trim_end_matches('_');
+        let name = match container {
+            ADAPTER_CONTAINER => name,
+            _ => name.trim_end_matches('_'),
+        };
         let visible = !container.starts_with("Enum:") && !name.is_empty();
         self.names.push(visible.then(|| name.to_owned()));
         self.containers.push(container.to_owned());
@@ -47,6 +50,23 @@ impl ParameterPath {
     pub fn name(&self) -> String {
         let parts: Vec<&str> = self.names.iter().flatten().map(String::as_str).collect();
         parts.join(".")
+    }
+
+    /// The adapter whose parameter this is (see [`LoraLayer`](crate::nn::LoraLayer)), by its name; `None` for those of the
+    /// model itself.
+    pub fn adapter(&self) -> Option<&str> {
+        let index = self
+            .containers
+            .iter()
+            .position(|it| it == ADAPTER_CONTAINER)?;
+        self.names[index].as_deref()
+    }
+
+    /// What holds the parameter: `Struct:Linear`.
+    pub(crate) fn holder(&self) -> &str {
+        let holders = self.containers.iter().rev();
+        let mut holders = holders.filter(|container| !container.starts_with("Enum:"));
+        holders.next().map_or("", String::as_str)
     }
 
     /// Whether this is a [`Weight`](crate::nn::Weight), which may have a dtype of its own.

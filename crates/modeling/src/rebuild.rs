@@ -29,6 +29,7 @@ pub(crate) fn rebuild(
     config: AutoConfig,
     reshape: &mut impl Reshape,
 ) -> Result<Box<dyn PreTrainedModel>, ModelError> {
+    model.check_no_adapters("another vocabulary, or another tie,")?;
     let head = model.info().origin.head.ok_or(ModelError::BoxedByHand)?;
     let mut old = Held::default();
     let trains = trains(model);

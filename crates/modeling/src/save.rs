@@ -61,6 +61,9 @@ impl dyn PreTrainedModel + '_ {
     /// once; a model that was not loaded is written as published checkpoints of its family are. Weights in quantised
     /// blocks are written as the f32 values that they stand for. Each file is whole or not there.
     ///
+    /// Of a model with adapters, they alone are written, as `peft` does: `adapter_config.json` and
+    /// `adapter_model.safetensors`, of the adapter `default` in the folder and of others in folders of their names.
+    ///
     /// # Errors
     /// A conversion that cannot be undone, or a file that cannot be written.
     pub fn save_pretrained_with(
@@ -69,6 +72,9 @@ impl dyn PreTrainedModel + '_ {
         options: &SaveOptions,
     ) -> Result<(), ModelError> {
         let folder = folder.as_ref();
+        if !self.adapters().is_empty() {
+            return self.save_adapters(folder);
+        }
         let tensors = match options.save_original_format {
             true => self.original_tensors()?,
             false => self.tensors(),
@@ -192,7 +198,7 @@ impl Collect {
 }
 
 /// burn's host data as ours, without a copy.
-fn host_tensor(data: TensorData) -> Result<HostTensor, WeightsError> {
+pub(crate) fn host_tensor(data: TensorData) -> Result<HostTensor, WeightsError> {
     struct Owner(burn::tensor::Bytes);
     impl AsRef<[u8]> for Owner {
         fn as_ref(&self) -> &[u8] {

@@ -24,7 +24,8 @@ pub mod prelude {
     pub use crate::hub::{HubOptions, ModelFiles, ModelSource};
     pub use crate::modeling::{
         AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, DeviceSpec, Dtype, LoadOptions,
-        ModelInputs, ModelOutput, PreTrainedModel, Rows,
+        LoraConfig, ModelInputs, ModelOutput, PeftModel, PreTrainedModel, Rows, TargetModules,
+        TaskType, get_peft_model,
     };
     pub use crate::pipelines::{EmbedOptions, SentenceTransformer};
     pub use crate::tokenization::{

@@ -70,7 +70,7 @@ pub use reader::{ReadOptions, TensorReader};
 pub use report::{ConversionFailure, Folded, LoadReport, Mismatch, fold_names};
 pub use revert::revert;
 pub use row_order::HeadCounts;
-pub use save::{SaveOptions, save_checkpoint, save_safetensors, without_tied};
+pub use save::{SaveOptions, save_checkpoint, save_file, save_safetensors, without_tied};
 pub use save_gguf::{GgufTensor, save_gguf};
 pub use shard_size::ShardSize;
 pub use tensor::{BlockTensor, HostTensor};

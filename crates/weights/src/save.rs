@@ -181,6 +181,29 @@ pub fn save_checkpoint(dir: &Path, tensors: Vec<LazyTensor>, options: &SaveOptio
     remove_stale(dir, &names, &written)
 }
 
+/// Writes `tensors` into one file; it is whole or not there.
+///
+/// # Errors
+/// As [`save_checkpoint`].
+pub fn save_file(path: &Path, tensors: Vec<LazyTensor>) -> Result<()> {
+    let mut names = HashSet::new();
+    if let Some(tensor) = tensors.iter().find(|tensor| !names.insert(tensor.name())) {
+        return Err(WeightsError::SavedTwice {
+            path: path.to_owned(),
+            name: tensor.name().to_owned(),
+        });
+    }
+    let io = |source| WeightsError::io("writing", path, source);
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let temporary = tempfile::Builder::new()
+        .prefix(".saving-")
+        .tempdir_in(dir)
+        .map_err(io)?;
+    let unfinished = temporary.path().join("tensors");
+    write_file(&unfinished, tensors, path.exists())?;
+    fs::rename(&unfinished, path).map_err(io)
+}
+
 fn split(tensors: Shard, max_shard_size: u64) -> Vec<Shard> {
     let mut shards = Vec::new();
     let mut current = Shard::new();

@@ -30,11 +30,16 @@ impl Embedding {
 
     /// Ids `[batch, seq]`, each below `vocab`, to vectors `[batch, seq, hidden]`.
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        ops::embedding(self.weight.val(), ids)
+        let y = ops::embedding(self.weight.base(), ids.clone());
+        match self.weight.has_adapters() {
+            true => self.weight.adapters().embedding(&ids, y, &self.weight),
+            false => y,
+        }
     }
 
-    /// The tied output head: `[batch, seq, hidden]` to logits `[batch, seq, vocab]`.
+    /// The tied output head: `[batch, seq, hidden]` to logits `[batch, seq, vocab]`. It shares the table and not the
+    /// adapters.
     pub fn logits(&self, x: Tensor<3>) -> Tensor<3> {
-        ops::linear(x, self.weight.val(), None)
+        ops::linear(x, self.weight.stored(), None)
     }
 }

@@ -203,7 +203,7 @@ fn count_after(ids: &[u32], padding: u32) -> Vec<u32> {
 }
 
 fn rows(weight: &Weight) -> usize {
-    weight.val().dims()[0]
+    weight.dims()[0]
 }
 
 /// Tables of words, positions and segments, whose vectors are summed and normed.

@@ -324,7 +324,7 @@ pub fn to_vocabulary(
 ) -> Tensor<3> {
     match own {
         Some(own) => own.forward(hidden),
-        None => ops::linear(hidden, words.weight.val(), Some(bias.val())),
+        None => ops::linear(hidden, words.weight.stored(), Some(bias.val())),
     }
 }
 

@@ -61,10 +61,17 @@ impl OutputLayer {
         }
     }
 
-    /// `[batch, seq, hidden]` to `[batch, seq, vocab]`; `words` is the table that a tied layer shares.
+    /// `[batch, seq, hidden]` to `[batch, seq, vocab]`; `words` is the table that a tied layer shares, without the table's
+    /// adapters.
     pub fn forward(&self, hidden: Tensor<3>, words: &Embedding) -> Tensor<3> {
-        let weight = self.weight.as_ref().unwrap_or(&words.weight);
-        ops::linear(hidden, weight.val(), self.bias.as_ref().map(Param::val))
+        let bias = self.bias.as_ref().map(Param::val);
+        match &self.weight {
+            Some(weight) => {
+                let [logits] = products(hidden, [(weight, bias)]);
+                logits
+            }
+            None => ops::linear(hidden, words.weight.stored(), bias),
+        }
     }
 }
 
@@ -73,6 +80,35 @@ pub fn linears<const D: usize, const N: usize>(
     x: Tensor<D>,
     layers: [&Linear; N],
 ) -> [Tensor<D>; N] {
-    let operands = layers.map(|layer| (layer.weight.val(), layer.bias.as_ref().map(Param::val)));
-    ops::linears(x, operands)
+    products(
+        x,
+        layers.map(|layer| (&layer.weight, layer.bias.as_ref().map(Param::val))),
+    )
+}
+
+/// What the weights give, with their adapters.
+fn products<const D: usize, const N: usize>(
+    x: Tensor<D>,
+    layers: [(&Weight, Option<Tensor<1>>); N],
+) -> [Tensor<D>; N] {
+    let operands = layers
+        .clone()
+        .map(|(weight, bias)| (weight.base(), sum(bias, weight.merged_bias())));
+    if !layers.iter().any(|(weight, _)| weight.has_adapters()) {
+        return ops::linears(x, operands);
+    }
+    let mut layers = layers.into_iter();
+    ops::linears(x.clone(), operands).map(|y| match layers.next() {
+        Some((weight, bias)) if weight.has_adapters() => {
+            weight.adapters().linear(&x, y, weight, bias)
+        }
+        _ => y,
+    })
+}
+
+fn sum(bias: Option<Tensor<1>>, merged: Option<Tensor<1>>) -> Option<Tensor<1>> {
+    match (bias, merged) {
+        (Some(bias), Some(merged)) => Some(bias + merged),
+        (bias, merged) => bias.or(merged),
+    }
 }

@@ -20,6 +20,7 @@ pub mod heads;
 mod init;
 mod latent_attention;
 mod linear;
+mod lora;
 mod mlp;
 mod moe;
 mod norm;
@@ -31,6 +32,7 @@ mod rope;
 mod sinusoids;
 mod stack;
 mod weight;
+mod weight_edit;
 
 pub use activation::{Activation, activation};
 pub use alibi::Alibi;
@@ -54,6 +56,7 @@ pub use decoder::{
     RouterOutputs,
 };
 pub use draws::Draws;
+pub(crate) use draws::Stream;
 pub use embedding::Embedding;
 pub use encoder::{
     Pooler, PositionCount, States, TextEmbeddings, TextEmbeddingsOptions, Tokens, self_attention,
@@ -68,6 +71,8 @@ pub use headed::{BaseFamily, HeadOptions, Headed, RowScores, TaskHead};
 pub use init::Init;
 pub use latent_attention::{LatentAttention, LatentAttentionOptions};
 pub use linear::{Linear, OutputLayer, linears};
+pub(crate) use lora::CONTAINER as ADAPTER_CONTAINER;
+pub use lora::{LoraLayer, LoraSettings, LoraTarget};
 pub use mlp::{FusedGatedMlp, GatedMlp, Mlp, MlpForm, MlpOptions, PlainMlp};
 pub use moe::{
     DenseOrSparse, ExpertGroups, Experts, ExpertsOptions, Gate, Router, RouterOptions, Routing,
@@ -84,3 +89,4 @@ pub use stack::{EncoderStates, Projections, Stack, StackPass, encoder_states};
 pub use transformers_ops::{Mask, MaskFunction, MaskIndex};
 pub(crate) use weight::CONTAINER as WEIGHT_CONTAINER;
 pub use weight::Weight;
+pub(crate) use weight_edit::{Edit, edit_weights, edit_weights_by};

@@ -122,14 +122,14 @@ impl Router {
 
     /// With a bias of the logits, which is drawn as the weights are.
     pub fn with_bias(mut self, init: &Init) -> Self {
-        let [experts, _] = self.weight.val().dims();
+        let [experts, _] = self.weight.dims();
         self.bias = Some(init.normal([experts]));
         self
     }
 
     /// With a bias of the scores that counts for the choice alone.
     pub fn with_score_correction(mut self, init: &Init) -> Self {
-        let [experts, _] = self.weight.val().dims();
+        let [experts, _] = self.weight.dims();
         self.e_score_correction_bias = Some(Buffer::zeros([experts], init));
         self
     }

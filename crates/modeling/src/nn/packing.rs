@@ -22,7 +22,7 @@ impl Packing {
     pub fn new(inputs: &ModelInputs, weight: &Weight) -> Option<Self> {
         let mask = inputs.attention_mask.as_ref()?;
         let padded = mask.values().contains(&0) && mask.iter().all(ends_with_padding);
-        if !padded || inputs.reads_padding() || !weight.val().in_memory() {
+        if !padded || inputs.reads_padding() || !weight.stored().in_memory() {
             return None;
         }
         let tokens = mask.values().iter().filter(|token| **token != 0).count();

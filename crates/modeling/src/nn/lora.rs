@@ -1,0 +1,237 @@
+//! Low-rank adapters of a weight: LoRA (Hu et al. 2021, arXiv:2106.09685), and DoRA, which also scales every output by a
+//! learned magnitude (Liu et al. 2024, arXiv:2402.09353).
+//!
+//! A [`Weight`](super::Weight) holds its adapters; linear layers and embeddings add what the active ones give, and whoever
+//! takes the weight itself, such as stacked experts, gets it with their products added. The base may be in any dtype or in
+//! quantised blocks: gradients pass through it.
+#![allow(non_snake_case, reason = "the names of peft")]
+
+use burn::module::{Module, Param};
+use burn::tensor::{DType, Distribution, Int, Tensor};
+use transformers_ops as ops;
+
+use super::Weight;
+
+/// The container that visitors and mappers see around the parameters of an adapter; its name is the adapter's.
+pub(crate) const CONTAINER: &str = "Adapter";
+
+/// One adapter of one weight: `scaling · B A` is added to it.
+#[derive(Module, Debug)]
+pub struct LoraLayer {
+    /// `[rank, in]`; of an embedding `[rank, vocab]`; of stacked experts `[experts * rank, in]`.
+    pub lora_A: Param<Tensor<2>>,
+    /// `[out, rank]`; of an embedding `[hidden, rank]`; of stacked experts `[out, rank * experts]`, rank by rank.
+    pub lora_B: Param<Tensor<2>>,
+    /// DoRA's magnitudes, `[out]`; of an embedding `[hidden]`.
+    pub lora_magnitude_vector: Option<Param<Tensor<1>>>,
+    /// `[out]`.
+    pub lora_bias: Option<Param<Tensor<1>>>,
+    /// What is not trained.
+    #[module(skip)]
+    pub settings: LoraSettings,
+}
+
+/// What an adapter is beside its parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoraSettings {
+    /// The adapter that the layer is a part of.
+    pub adapter: String,
+    /// What it is attached to.
+    pub target: LoraTarget,
+    /// Factor on the product: `alpha / rank`, or with rank stabilisation `alpha / √rank`.
+    pub scaling: f64,
+    /// How many of its inputs are left out while it is trained.
+    pub dropout: f64,
+    /// Whether it takes part.
+    pub active: bool,
+}
+
+/// What a weight is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoraTarget {
+    /// A linear layer.
+    Linear,
+    /// A table of vectors.
+    Embedding,
+    /// A weight by itself: one matrix, or one for each of so many experts.
+    Parameter {
+        /// How many.
+        experts: usize,
+    },
+}
+
+impl LoraLayer {
+    /// Whether its parameters follow gradients.
+    fn trains(&self) -> bool {
+        self.lora_A.val().is_require_grad()
+    }
+
+    /// What is added to the weight, in its shape and in f32.
+    fn delta(&self) -> Tensor<2> {
+        let (a, b) = (self.lora_A.val(), self.lora_B.val());
+        let product = match self.settings.target {
+            LoraTarget::Parameter { experts } if experts > 1 => {
+                let [rows, input] = a.dims();
+                let [out, _] = b.dims();
+                let rank = rows / experts;
+                let a = a.reshape([experts, rank, input]);
+                let b = b.reshape([out, rank, experts]).permute([2, 0, 1]);
+                b.matmul(a).reshape([experts * out, input])
+            }
+            LoraTarget::Linear | LoraTarget::Parameter { .. } => b.matmul(a),
+            LoraTarget::Embedding => a.transpose().matmul(b.transpose()),
+        };
+        product.mul_scalar(self.settings.scaling)
+    }
+
+    /// Of DoRA, the magnitudes over the norms of `base` with the product added: `[out]`, or `[hidden]` of an embedding. No
+    /// gradient goes through the norms (section 4.3 of the paper).
+    fn magnitudes(&self, base: &Tensor<2>) -> Option<Tensor<1>> {
+        let magnitudes = self.lora_magnitude_vector.as_ref()?.val();
+        let axis = match self.settings.target {
+            LoraTarget::Embedding => 0,
+            _ => 1,
+        };
+        let weight = (base.clone() + self.delta()).detach();
+        let norms = weight.square().sum_dim(axis).sqrt();
+        Some(magnitudes / norms.squeeze_dim(axis))
+    }
+
+    /// The magnitudes that change nothing while B is zero: the norms of `base` with the product added.
+    pub(crate) fn norms(&self, base: &Weight) -> Tensor<1> {
+        let axis = match self.settings.target {
+            LoraTarget::Embedding => 0,
+            _ => 1,
+        };
+        let weight = dense(base, &self.lora_A.val()) + self.delta();
+        weight.square().sum_dim(axis).sqrt().squeeze_dim(axis)
+    }
+
+    /// `weight` with this adapter, where `base` is the weight without any.
+    fn onto(&self, weight: Tensor<2>, base: &Tensor<2>) -> Tensor<2> {
+        let sum = weight + self.delta();
+        match (self.magnitudes(base), self.settings.target) {
+            (None, _) => sum,
+            (Some(scale), LoraTarget::Embedding) => sum * scale.unsqueeze_dim(0),
+            (Some(scale), _) => sum * scale.unsqueeze_dim(1),
+        }
+    }
+
+    fn dropout<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let keep = 1.0 - self.settings.dropout;
+        let kept = x.random_like(Distribution::Bernoulli(keep));
+        (x * kept).div_scalar(keep)
+    }
+
+    /// The output `y` of a linear layer on `x` with this adapter; `y` is `base x` plus `bias`.
+    fn linear<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        y: Tensor<D>,
+        base: &Weight,
+        bias: Option<Tensor<1>>,
+    ) -> Tensor<D> {
+        let (a, dtype) = (self.lora_A.val(), y.dtype());
+        let drops = self.settings.dropout > 0.0 && self.trains();
+        let x = match drops {
+            true => self.dropout(x),
+            false => x,
+        };
+        let low = ops::linear(x.clone().cast(a.dtype()), a, None);
+        let low = ops::linear(
+            low,
+            self.lora_B.val(),
+            self.lora_bias.as_ref().map(Param::val),
+        );
+        let low = low.mul_scalar(self.settings.scaling).cast(dtype);
+        if self.lora_magnitude_vector.is_none() {
+            return y + low;
+        }
+        let weight = dense(base, &self.lora_A.val());
+        let Some(scale) = self.magnitudes(&weight) else {
+            return y + low;
+        };
+        let scale = scale.cast(dtype).unsqueeze();
+        let product = match (drops, bias) {
+            (true, _) => ops::linear(x, base.base(), None),
+            (false, Some(bias)) => y.clone() - bias.unsqueeze(),
+            (false, None) => y.clone(),
+        };
+        y + product * (scale.clone() - 1.0) + low * scale
+    }
+
+    /// The vectors `y` of `ids` with this adapter; `[batch, seq, hidden]`.
+    fn embedding(&self, ids: &Tensor<2, Int>, y: Tensor<3>, base: &Weight) -> Tensor<3> {
+        let [batch, seq] = ids.dims();
+        let a = self.lora_A.val();
+        let [rank, _] = a.dims();
+        let columns = a.select(1, ids.clone().reshape([batch * seq]));
+        let low = columns.transpose().reshape([batch, seq, rank]);
+        let low = ops::linear(low, self.lora_B.val(), None);
+        let low = low.mul_scalar(self.settings.scaling).cast(y.dtype());
+        if self.lora_magnitude_vector.is_none() {
+            return y + low;
+        }
+        match self.magnitudes(&dense(base, &self.lora_A.val())) {
+            Some(scale) => (y + low.clone()) * scale.cast(low.dtype()).unsqueeze(),
+            None => y + low,
+        }
+    }
+}
+
+/// The weight without adapters, in the dtype and on the device of `like`; no gradient is followed.
+fn dense(base: &Weight, like: &Tensor<2>) -> Tensor<2> {
+    base.base().dense(&like.device(), like.dtype()).detach()
+}
+
+/// The adapters of a weight, in the order in which they were added.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Adapters(pub Vec<LoraLayer>);
+
+impl Adapters {
+    /// Those that take part.
+    pub fn active(&self) -> impl Iterator<Item = &LoraLayer> {
+        self.0.iter().filter(|layer| layer.settings.active)
+    }
+
+    pub fn is_active(&self) -> bool {
+        self.active().next().is_some()
+    }
+
+    /// The sum of their biases.
+    pub fn bias(&self) -> Option<Tensor<1>> {
+        let bias = |layer: &LoraLayer| {
+            let bias = layer.lora_bias.as_ref()?.val();
+            Some(bias.mul_scalar(layer.settings.scaling))
+        };
+        self.active()
+            .filter_map(bias)
+            .reduce(|sum, bias| sum + bias)
+    }
+
+    /// See [`LoraLayer::linear`].
+    pub fn linear<const D: usize>(
+        &self,
+        x: &Tensor<D>,
+        y: Tensor<D>,
+        base: &Weight,
+        bias: Option<Tensor<1>>,
+    ) -> Tensor<D> {
+        self.active()
+            .fold(y, |y, layer| layer.linear(x.clone(), y, base, bias.clone()))
+    }
+
+    /// See [`LoraLayer::embedding`].
+    pub fn embedding(&self, ids: &Tensor<2, Int>, y: Tensor<3>, base: &Weight) -> Tensor<3> {
+        let add = |y, layer: &LoraLayer| layer.embedding(ids, y, base);
+        self.active().fold(y, add)
+    }
+
+    /// `base` with the active adapters, in f32.
+    pub fn onto(&self, base: ops::Weight) -> Tensor<2> {
+        let device = self.active().next().map(|layer| layer.lora_A.device());
+        let base = base.dense(&device.unwrap_or_default(), DType::F32);
+        let add = |weight, layer: &LoraLayer| layer.onto(weight, &base);
+        self.active().fold(base.clone(), add)
+    }
+}
