@@ -21,6 +21,7 @@ use crate::init_weights::InitWeights;
 use crate::nn::{Draws, Init};
 use crate::origin::{Origin, sub_models};
 use crate::parameters::Shapes;
+use crate::peft::{add_to_loaded, reload};
 use crate::rebuild::trains;
 use crate::registry::{Family, Head, family};
 use crate::text_part::{self, TextPart};
@@ -100,6 +101,8 @@ pub struct LoadOptions {
     pub seed: Option<u64>,
     /// What such parameters get, in place of their family's rules.
     pub init_weights: Option<InitWeights>,
+    /// An adapter of `peft` that the model is used with: a folder or a hub id.
+    pub adapter: Option<ModelSource>,
     /// How attention is computed, by a name of [`AttentionInterface`](crate::nn::AttentionInterface). `None`: `sdpa`.
     pub attn_implementation: Option<String>,
     /// Told about the tensors as they are loaded; downloads have a sink of their own in `hub`.
@@ -122,6 +125,7 @@ impl Default for LoadOptions {
             precision: Precision::default(),
             seed: None,
             init_weights: None,
+            adapter: None,
             attn_implementation: None,
             progress: None,
             cancel: None,
@@ -213,7 +217,10 @@ pub(crate) fn from_pretrained(
         files: Some(Arc::new(files)),
         precision: options.precision,
     };
-    Ok(model)
+    match &options.adapter {
+        Some(adapter) => add_to_loaded(model, adapter, &hub),
+        None => Ok(model),
+    }
 }
 
 impl dyn PreTrainedModel + '_ {
@@ -223,6 +230,9 @@ impl dyn PreTrainedModel + '_ {
     /// # Errors
     /// A folder of another model, and as `from_pretrained`.
     pub fn with_weights_of(&self, folder: &Path) -> Result<Box<dyn PreTrainedModel>, ModelError> {
+        if !self.adapters().is_empty() {
+            return reload(self, folder);
+        }
         let info = self.info();
         let head = info.origin.head.ok_or(ModelError::BoxedByHand)?;
         let device = self

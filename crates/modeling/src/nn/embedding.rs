@@ -31,9 +31,9 @@ impl Embedding {
     /// Ids `[batch, seq]`, each below `vocab`, to vectors `[batch, seq, hidden]`.
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let y = ops::embedding(self.weight.base(), ids.clone());
-        match self.weight.has_adapters() {
-            true => self.weight.adapters().embedding(&ids, y, &self.weight),
-            false => y,
+        match self.weight.adapters() {
+            Some(adapters) => adapters.embedding(&ids, y, &self.weight),
+            None => y,
         }
     }
 

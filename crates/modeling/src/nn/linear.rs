@@ -94,15 +94,16 @@ fn products<const D: usize, const N: usize>(
     let operands = layers
         .clone()
         .map(|(weight, bias)| (weight.base(), sum(bias, weight.merged_bias())));
-    if !layers.iter().any(|(weight, _)| weight.has_adapters()) {
+    if layers.iter().all(|(weight, _)| weight.adapters().is_none()) {
         return ops::linears(x, operands);
     }
     let mut layers = layers.into_iter();
-    ops::linears(x.clone(), operands).map(|y| match layers.next() {
-        Some((weight, bias)) if weight.has_adapters() => {
-            weight.adapters().linear(&x, y, weight, bias)
+    ops::linears(x.clone(), operands).map(|y| {
+        let (weight, bias) = layers.next().expect("one for each output");
+        match weight.adapters() {
+            Some(adapters) => adapters.linear(&x, y, weight, bias),
+            None => y,
         }
-        _ => y,
     })
 }
 

@@ -6,11 +6,13 @@
 //! quantised blocks: gradients pass through it.
 #![allow(non_snake_case, reason = "the names of peft")]
 
+use std::sync::{Arc, OnceLock};
+
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Distribution, Int, Tensor};
 use transformers_ops as ops;
 
-use super::Weight;
+use super::{Edit, Weight};
 
 /// The container that visitors and mappers see around the parameters of an adapter; its name is the adapter's.
 pub(crate) const CONTAINER: &str = "Adapter";
@@ -29,6 +31,9 @@ pub struct LoraLayer {
     /// What is not trained.
     #[module(skip)]
     pub settings: LoraSettings,
+    /// What DoRA multiplies outputs by, once it is known and while nothing changes.
+    #[module(skip)]
+    pub(crate) scale: Arc<OnceLock<Tensor<1>>>,
 }
 
 /// What an adapter is beside its parameters.
@@ -88,23 +93,36 @@ impl LoraLayer {
     /// gradient goes through the norms (section 4.3 of the paper).
     fn magnitudes(&self, base: &Tensor<2>) -> Option<Tensor<1>> {
         let magnitudes = self.lora_magnitude_vector.as_ref()?.val();
+        let norms = self.norms_of(base.clone() + self.delta());
+        Some(magnitudes / norms.detach())
+    }
+
+    /// The same of a weight that is read for it, unless nothing has changed since.
+    fn scale(&self, base: &Weight) -> Option<Tensor<1>> {
+        self.lora_magnitude_vector.as_ref()?;
+        let like = self.lora_A.val();
+        if like.is_autodiff() {
+            return self.magnitudes(&dense(base, &like));
+        }
+        if let Some(scale) = self.scale.get() {
+            return Some(scale.clone());
+        }
+        let scale = self.magnitudes(&dense(base, &like))?;
+        Some(self.scale.get_or_init(|| scale).clone())
+    }
+
+    /// The norms of what makes one output: `[out]`, or `[hidden]` of an embedding.
+    fn norms_of(&self, weight: Tensor<2>) -> Tensor<1> {
         let axis = match self.settings.target {
             LoraTarget::Embedding => 0,
             _ => 1,
         };
-        let weight = (base.clone() + self.delta()).detach();
-        let norms = weight.square().sum_dim(axis).sqrt();
-        Some(magnitudes / norms.squeeze_dim(axis))
+        weight.square().sum_dim(axis).sqrt().squeeze_dim(axis)
     }
 
     /// The magnitudes that change nothing while B is zero: the norms of `base` with the product added.
     pub(crate) fn norms(&self, base: &Weight) -> Tensor<1> {
-        let axis = match self.settings.target {
-            LoraTarget::Embedding => 0,
-            _ => 1,
-        };
-        let weight = dense(base, &self.lora_A.val()) + self.delta();
-        weight.square().sum_dim(axis).sqrt().squeeze_dim(axis)
+        self.norms_of(dense(base, &self.lora_A.val()) + self.delta())
     }
 
     /// `weight` with this adapter, where `base` is the weight without any.
@@ -144,11 +162,7 @@ impl LoraLayer {
             self.lora_bias.as_ref().map(Param::val),
         );
         let low = low.mul_scalar(self.settings.scaling).cast(dtype);
-        if self.lora_magnitude_vector.is_none() {
-            return y + low;
-        }
-        let weight = dense(base, &self.lora_A.val());
-        let Some(scale) = self.magnitudes(&weight) else {
+        let Some(scale) = self.scale(base) else {
             return y + low;
         };
         let scale = scale.cast(dtype).unsqueeze();
@@ -169,10 +183,7 @@ impl LoraLayer {
         let low = columns.transpose().reshape([batch, seq, rank]);
         let low = ops::linear(low, self.lora_B.val(), None);
         let low = low.mul_scalar(self.settings.scaling).cast(y.dtype());
-        if self.lora_magnitude_vector.is_none() {
-            return y + low;
-        }
-        match self.magnitudes(&dense(base, &self.lora_A.val())) {
+        match self.scale(base) {
             Some(scale) => (y + low.clone()) * scale.cast(low.dtype()).unsqueeze(),
             None => y + low,
         }
@@ -184,14 +195,65 @@ fn dense(base: &Weight, like: &Tensor<2>) -> Tensor<2> {
     base.base().dense(&like.device(), like.dtype()).detach()
 }
 
-/// The adapters of a weight, in the order in which they were added.
+/// The adapters of a weight.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Adapters(pub Vec<LoraLayer>);
+pub(crate) struct Adapters {
+    /// In the order in which they were added.
+    pub layers: Vec<LoraLayer>,
+    /// The weight with those that took part when it was made.
+    pub merged: Option<Tensor<2>>,
+}
 
 impl Adapters {
+    /// Each part changed.
+    pub fn map(
+        self,
+        mut layer: impl FnMut(LoraLayer) -> LoraLayer,
+        merged: impl FnOnce(Tensor<2>) -> Tensor<2>,
+    ) -> Self {
+        let change = |old| LoraLayer {
+            scale: Arc::default(),
+            ..layer(old)
+        };
+        Self {
+            layers: self.layers.into_iter().map(change).collect(),
+            merged: self.merged.map(merged),
+        }
+    }
+
+    /// What an edit makes of them that needs no weight.
+    pub fn edit(&mut self, edit: Edit) {
+        match edit {
+            Edit::Remove(adapter) => {
+                self.layers
+                    .retain(|layer| layer.settings.adapter != adapter);
+            }
+            Edit::Activate { adapters, trains } => {
+                let activate = |mut layer: LoraLayer| {
+                    layer.settings.active = adapters.contains(&layer.settings.adapter);
+                    let trains = trains && layer.settings.active;
+                    layer.set_require_grad(trains)
+                };
+                let layers = std::mem::take(&mut self.layers);
+                self.layers = layers.into_iter().map(activate).collect();
+            }
+            Edit::Unmerge => self.merged = None,
+            Edit::Add { .. } | Edit::Merge | Edit::Unload => {}
+        }
+    }
+
+    /// `base` with those that take part: in its dtype, or in f32 if it is in blocks.
+    pub fn merged_with(&self, base: ops::Weight) -> Tensor<2> {
+        let dtype = match &base {
+            ops::Weight::Dense(weight, _) => weight.dtype(),
+            ops::Weight::Blocks(..) => DType::F32,
+        };
+        self.onto(base).cast(dtype).detach()
+    }
+
     /// Those that take part.
     pub fn active(&self) -> impl Iterator<Item = &LoraLayer> {
-        self.0.iter().filter(|layer| layer.settings.active)
+        self.layers.iter().filter(|layer| layer.settings.active)
     }
 
     pub fn is_active(&self) -> bool {

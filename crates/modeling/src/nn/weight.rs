@@ -19,9 +19,7 @@ use super::{Init, LoraLayer};
 pub struct Weight {
     value: WeightValue,
     precision: ops::Precision,
-    adapters: Adapters,
-    /// The value with the adapters that took part when it was made.
-    merged: Option<Tensor<2>>,
+    adapters: Option<Box<Adapters>>,
 }
 
 /// The two forms.
@@ -54,8 +52,7 @@ impl Weight {
         Self {
             value,
             precision,
-            adapters: Adapters::default(),
-            merged: None,
+            adapters: None,
         }
     }
 
@@ -72,16 +69,20 @@ impl Weight {
     /// The matrix as operations take it, with the adapters that take part; stacked ones one above the other,
     /// `[experts * out, in]`.
     pub fn val(&self) -> ops::Weight {
-        match self.has_adapters() {
-            true => ops::Weight::Dense(self.adapters.onto(self.base()), self.precision),
-            false => self.base(),
+        match self.adapters() {
+            Some(adapters) => ops::Weight::Dense(adapters.onto(self.stored()), self.precision),
+            None => self.base(),
         }
     }
 
     /// The same without adapters, unless they are merged into it.
     pub fn base(&self) -> ops::Weight {
-        match &self.merged {
-            Some(merged) => ops::Weight::Dense(merged.clone(), self.precision),
+        let merged = self
+            .adapters
+            .as_ref()
+            .and_then(|adapters| adapters.merged.clone());
+        match merged {
+            Some(merged) => ops::Weight::Dense(merged, self.precision),
             None => self.stored(),
         }
     }
@@ -104,18 +105,18 @@ impl Weight {
         self.stored().dims()
     }
 
-    /// Whether an adapter takes part that is not merged.
-    pub(crate) fn has_adapters(&self) -> bool {
-        self.merged.is_none() && self.adapters.is_active()
+    /// The adapters, where one takes part and they are not merged.
+    pub(crate) fn adapters(&self) -> Option<&Adapters> {
+        let adapters = self.adapters.as_deref()?;
+        (adapters.merged.is_none() && adapters.is_active()).then_some(adapters)
     }
 
     /// What merged adapters add to the outputs beside the weight.
     pub(crate) fn merged_bias(&self) -> Option<Tensor<1>> {
-        self.merged.as_ref().and_then(|_| self.adapters.bias())
-    }
-
-    pub(crate) fn adapters(&self) -> &Adapters {
-        &self.adapters
+        let adapters = self.adapters.as_deref();
+        adapters
+            .filter(|adapters| adapters.merged.is_some())?
+            .bias()
     }
 
     /// Where it lies.
@@ -135,8 +136,9 @@ impl Weight {
     ) -> Self {
         Self {
             value: value(self.value),
-            adapters: Adapters(self.adapters.0.into_iter().map(layer).collect()),
-            merged: self.merged.map(merged),
+            adapters: self
+                .adapters
+                .map(|adapters| Box::new(adapters.map(layer, merged))),
             ..self
         }
     }
@@ -151,36 +153,24 @@ impl Weight {
                     let norms = Param::from_tensor(layer.norms(&self));
                     layer.lora_magnitude_vector = Some(norms);
                 }
-                self.adapters.0.push(layer);
-            }
-            Edit::Remove(adapter) => {
-                let layers = &mut self.adapters.0;
-                layers.retain(|layer| layer.settings.adapter != adapter);
-            }
-            Edit::Activate { adapters, trains } => {
-                let activate = |mut layer: LoraLayer| {
-                    layer.settings.active = adapters.contains(&layer.settings.adapter);
-                    let trains = trains && layer.settings.active;
-                    layer.set_require_grad(trains)
-                };
-                let layers = std::mem::take(&mut self.adapters.0);
-                self.adapters.0 = layers.into_iter().map(activate).collect();
+                self.adapters.get_or_insert_default().layers.push(*layer);
             }
             Edit::Merge => {
-                if self.has_adapters() {
-                    let stored = self.stored();
-                    let dtype = match &stored {
-                        ops::Weight::Dense(weight, _) => weight.dtype(),
-                        ops::Weight::Blocks(..) => DType::F32,
-                    };
-                    self.merged = Some(self.adapters.onto(stored).cast(dtype).detach());
+                let stored = self.stored();
+                let merged = self.adapters().map(|adapters| adapters.merged_with(stored));
+                if let Some(adapters) = &mut self.adapters {
+                    adapters.merged = merged;
                 }
             }
-            Edit::Unmerge => self.merged = None,
             Edit::Unload => {
-                self.adapters = Adapters::default();
-                if let Some(merged) = self.merged.take() {
+                let merged = self.adapters.take().and_then(|adapters| adapters.merged);
+                if let Some(merged) = merged {
                     self.value = self.value.with(merged);
+                }
+            }
+            other => {
+                if let Some(adapters) = &mut self.adapters {
+                    adapters.edit(other);
                 }
             }
         }
@@ -261,7 +251,7 @@ fn offer_blocks<M: ModuleMapper>(device: &Device, mapper: &mut M) -> Option<Para
 impl Module for Weight {
     fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
         let devices = self.value.collect_devices(devices);
-        let layers = self.adapters.0.iter();
+        let layers = self.adapters.iter().flat_map(|adapters| &adapters.layers);
         layers.fold(devices, |devices, layer| layer.collect_devices(devices))
     }
     fn fork(self, device: &Device) -> Self {
@@ -282,12 +272,14 @@ impl Module for Weight {
         self.map_parts(Module::train, Module::train, Tensor::from_inner)
     }
     fn valid(&self) -> Self {
-        let layers = self.adapters.0.iter().map(Module::valid);
+        let valid = |adapters: &Box<Adapters>| {
+            let adapters = (**adapters).clone();
+            Box::new(adapters.map(|layer| layer.valid(), Tensor::without_autodiff))
+        };
         Self {
             value: self.value.valid(),
             precision: self.precision,
-            adapters: Adapters(layers.collect()),
-            merged: self.merged.clone().map(Tensor::without_autodiff),
+            adapters: self.adapters.as_ref().map(valid),
         }
     }
     fn materialize(self) -> Self {
@@ -295,7 +287,7 @@ impl Module for Weight {
     }
     fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
         self.value.visit(visitor);
-        for layer in &self.adapters.0 {
+        for layer in self.adapters.iter().flat_map(|adapters| &adapters.layers) {
             visitor.enter_module(&layer.settings.adapter, ADAPTER_CONTAINER);
             layer.visit(visitor);
             visitor.exit_module(&layer.settings.adapter, ADAPTER_CONTAINER);
@@ -310,10 +302,12 @@ impl Module for Weight {
             mapper.exit_module(&adapter, ADAPTER_CONTAINER);
             layer
         };
-        let layers = self.adapters.0.into_iter().map(map).collect();
+        let adapters = self
+            .adapters
+            .map(|adapters| Box::new(adapters.map(map, |merged| merged)));
         let weight = Self {
             value,
-            adapters: Adapters(layers),
+            adapters,
             ..self
         };
         match edit {

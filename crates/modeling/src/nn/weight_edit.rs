@@ -18,7 +18,7 @@ use crate::parameters::ParameterPath;
 pub(crate) enum Edit {
     /// One more; with magnitudes of DoRA that are the norms of the base's rows, if they are fresh.
     Add {
-        layer: LoraLayer,
+        layer: Box<LoraLayer>,
         fresh_magnitudes: bool,
     },
     /// The one of that name is taken away.

@@ -261,8 +261,8 @@ impl LoraConfig {
         if method != "LORA" {
             return Err(ModelError::AdapterMethod { method });
         }
-        for (key, unused) in UNSUPPORTED {
-            fields.check_unused(key, unused)?;
+        for (key, _) in UNSUPPORTED {
+            fields.check_unused(key)?;
         }
         let defaults = Self::default();
         let config = Self {
@@ -587,11 +587,11 @@ impl Fields<'_> {
         Ok(init.unwrap_or(InitLoraWeights::Default))
     }
 
-    fn check_unused(&self, key: &str, unused: &str) -> Result<(), ModelError> {
+    fn check_unused(&self, key: &str) -> Result<(), ModelError> {
         let is_off = |value: &Value| {
             let empty = value.as_object().is_some_and(Map::is_empty)
                 || value.as_array().is_some_and(Vec::is_empty);
-            *value == json!(false) || empty || value.to_string() == unused
+            *value == json!(false) || empty
         };
         match self.get(key) {
             Some(value) if !is_off(value) => Err(setting(key, "this method is not supported")),

@@ -1,6 +1,7 @@
 //! Adapters that begin.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -110,7 +111,7 @@ pub(super) fn attach(
             false => layer,
         };
         let edit = Edit::Add {
-            layer,
+            layer: Box::new(layer),
             fresh_magnitudes,
         };
         (target.place.weight.clone(), edit)
@@ -186,6 +187,7 @@ fn fresh(
             Param::from_tensor(tensor(vec![0.0; out], [out], device))
         }),
         settings: settings(target, name, config),
+        scale: Arc::default(),
     }
 }
 

@@ -2,20 +2,23 @@
 #![allow(non_snake_case, reason = "the names of peft")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::module::{ModuleMapper, Param, ParamId};
 use burn::tensor::{DType as BurnDType, Device, Shape, Tensor, TensorData};
-use transformers_hub::{ModelFiles, ModelSource};
+use transformers_hub::{HubOptions, ModelFiles, ModelSource};
 use transformers_weights::{Checkpoint, DType, OpenOptions};
 
 use super::fresh::{attach, check, device, is_own, settings, shapes, tensor};
-use super::save::{CONFIG, WEIGHTS, base_key, keeps_base, keys};
+use super::merge::{merge, unload};
+use super::save::{CONFIG, WEIGHTS, adapter_folder, base_key, keeps_base, keys};
+use super::state::{AdapterState, set_active, set_enabled};
 use super::swap::copies;
 use super::targets::Target;
-use super::{AdapterOptions, LoraConfig};
+use super::{AdapterOptions, DEFAULT_NAME, LoraConfig};
 use crate::erased::{Parameter, ParameterMapper, Restore};
-use crate::nn::LoraLayer;
+use crate::nn::{LoraLayer, LoraTarget};
 use crate::{ModelError, PreTrainedModel};
 
 /// The file of adapters that were not saved as safetensors.
@@ -53,6 +56,60 @@ pub(super) fn load(
     let own = tensors.own(&*model, &config, &targets, &device)?;
     tensors.finish()?;
     attach(model, name, config, targets, layers, own)
+}
+
+/// The model with the adapter that `from_pretrained` is asked for. Those of stacked experts are merged: each pass would make
+/// their weights anew.
+pub(crate) fn add_to_loaded(
+    model: Box<dyn PreTrainedModel>,
+    source: &ModelSource,
+    hub: &HubOptions,
+) -> Result<Box<dyn PreTrainedModel>, ModelError> {
+    let options = AdapterOptions {
+        hub: HubOptions {
+            // These are the model's.
+            revision: None,
+            subfolder: None,
+            ..hub.clone()
+        },
+        is_trainable: false,
+    };
+    let model = load(model, DEFAULT_NAME, source.clone(), &options)?;
+    let mut targets = model
+        .info()
+        .adapters
+        .adapters
+        .iter()
+        .flat_map(|it| &it.targets);
+    let by_itself = |target: &Target| matches!(target.place.target, LoraTarget::Parameter { .. });
+    match targets.any(by_itself) {
+        true => merge(model),
+        false => Ok(model),
+    }
+}
+
+/// The model with what `folder` has of its adapters, as [`save_pretrained`](PreTrainedModel::save_pretrained) wrote it.
+pub(crate) fn reload(
+    model: &dyn PreTrainedModel,
+    folder: &Path,
+) -> Result<Box<dyn PreTrainedModel>, ModelError> {
+    let AdapterState {
+        adapters,
+        active,
+        enabled,
+        ..
+    } = model.info().adapters.clone();
+    let mut new = unload(model.boxed_clone())?;
+    for adapter in adapters {
+        let options = AdapterOptions {
+            is_trainable: !adapter.config.inference_mode,
+            ..AdapterOptions::default()
+        };
+        let folder = adapter_folder(folder, &adapter.name);
+        new = load(new, &adapter.name, folder.as_path().into(), &options)?;
+    }
+    let active: Vec<&str> = active.iter().map(String::as_str).collect();
+    set_enabled(set_active(new, &active)?, enabled)
 }
 
 /// The tensors of a file, each of which is to be taken.
@@ -123,6 +180,7 @@ impl Tensors {
             lora_magnitude_vector,
             lora_bias,
             settings: settings(target, adapter, config),
+            scale: Arc::default(),
         }))
     }
 

@@ -15,6 +15,7 @@ mod targets;
 use transformers_hub::{HubOptions, ModelSource};
 
 pub use config::{InitLoraWeights, LoraBias, LoraConfig, TargetModules, TaskType};
+pub(crate) use load::{add_to_loaded, reload};
 pub(crate) use state::AdapterState;
 
 use crate::nn::Draws;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::module::{ModuleVisitor, Param};
 use burn::tensor::Tensor;
@@ -32,6 +32,14 @@ const TABLES: &[&str] = &["embed_tokens", "lm_head"];
 
 /// Families whose layers are `[in, out]` in Python.
 const FAN_IN_FAN_OUT: &[&str] = &["gpt2"];
+
+/// Where an adapter is in the folder of its model.
+pub(super) fn adapter_folder(folder: &Path, adapter: &str) -> PathBuf {
+    match adapter {
+        DEFAULT_NAME => folder.to_owned(),
+        name => folder.join(name),
+    }
+}
 
 /// The names of an adapter's parameters in the file.
 pub(super) struct Keys {
@@ -88,11 +96,7 @@ impl dyn PreTrainedModel + '_ {
     /// Writes every adapter into `folder`, `default` there and others in folders of their names, as `peft` does.
     pub(crate) fn save_adapters(&self, folder: &Path) -> Result<(), ModelError> {
         for adapter in &self.info().adapters.adapters {
-            let folder = match adapter.name.as_str() {
-                DEFAULT_NAME => folder.to_owned(),
-                name => folder.join(name),
-            };
-            self.save_adapter(adapter, &folder)?;
+            self.save_adapter(adapter, &adapter_folder(folder, &adapter.name))?;
         }
         Ok(())
     }
