@@ -272,14 +272,14 @@ impl Module for Weight {
         self.map_parts(Module::train, Module::train, Tensor::from_inner)
     }
     fn valid(&self) -> Self {
-        let valid = |adapters: &Box<Adapters>| {
-            let adapters = (**adapters).clone();
+        let valid = |adapters: &Adapters| {
+            let adapters = adapters.clone();
             Box::new(adapters.map(|layer| layer.valid(), Tensor::without_autodiff))
         };
         Self {
             value: self.value.valid(),
             precision: self.precision,
-            adapters: self.adapters.as_ref().map(valid),
+            adapters: self.adapters.as_deref().map(valid),
         }
     }
     fn materialize(self) -> Self {
