@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::loss::IGNORE_INDEX;
-use crate::nn::{AttentionInterface, States};
+use crate::nn::{AttentionInterface, EmbeddingNoise, States};
 use crate::{ModelError, Rows};
 
 /// Arguments of a forward pass, by the reference's names.
@@ -50,6 +50,8 @@ pub struct ModelInputs {
     pub logits_to_keep: Option<usize>,
     /// Leave a decoder after so many layers, as drafts do. `None`: after all.
     pub early_exit: Option<usize>,
+    /// Noise on the vectors of tokens, while a model trains.
+    pub embedding_noise: Option<EmbeddingNoise>,
     /// Compute logits at these positions of every row only, in this order; the reference's `logits_to_keep` as a tensor.
     /// Decoders alone read it, and not with labels.
     pub logits_at: Option<Vec<u32>>,

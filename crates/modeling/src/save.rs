@@ -97,6 +97,11 @@ impl dyn PreTrainedModel + '_ {
         }
     }
 
+    /// The dtype that a parameter of this name is saved in; it may be wider in memory. Buffers are f32.
+    pub fn saved_dtype(&self, name: &str) -> DType {
+        self.info().origin.dtypes.of_parameter(name)
+    }
+
     /// The reference's class, such as `LlamaForCausalLM`; `None` of families of your own and of modules boxed by hand.
     pub fn class_name(&self) -> Option<&'static str> {
         class_name(self.info().config.model_type(), self.info().origin.head?)

@@ -99,6 +99,8 @@ pub struct TrainingArguments {
     pub gradient_checkpointing: bool,
     /// Written to the model's config.
     pub use_cache: bool,
+    /// Noise on the vectors of tokens while training.
+    pub neftune_noise_alpha: Option<f64>,
     pub logging_strategy: IntervalStrategy,
     /// Steps between logs; below 1, a share of all steps.
     pub logging_steps: f64,
@@ -194,6 +196,7 @@ impl Default for TrainingArguments {
             activation_checkpointing: false,
             gradient_checkpointing: false,
             use_cache: false,
+            neftune_noise_alpha: None,
             logging_strategy: IntervalStrategy::Steps,
             logging_steps: 500.0,
             logging_first_step: false,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use transformers_config::ConfigError;
+use transformers_generation::GenerateError;
 use transformers_hub::HubError;
 use transformers_modeling::ModelError;
 use transformers_tokenization::TokenizationError;
@@ -21,6 +22,8 @@ pub enum TrainerError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
     #[error(transparent)]
     Tokenization(#[from] TokenizationError),
     #[error("{operation} {} failed: {source}", path.display())]

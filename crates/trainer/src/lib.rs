@@ -14,6 +14,8 @@ mod parameters;
 pub mod recipe;
 pub mod reporting;
 mod schedules;
+pub mod search;
+mod seq2seq;
 mod state;
 mod trainer;
 
@@ -24,6 +26,7 @@ pub use callbacks::{DefaultFlowCallback, EarlyStoppingCallback, Event, TrainerCa
 pub use checkpoint::last_checkpoint;
 pub use error::{Result, TrainerError};
 pub use schedules::{Schedule, SchedulerType};
+pub use seq2seq::Seq2SeqTrainingArguments;
 pub use state::{Logs, TrainerControl, TrainerState};
 pub use trainer::{
     ComputeLoss, ComputeMetrics, EvalPrediction, ModelInit, PredictionOutput, PreprocessLogits,

@@ -10,6 +10,8 @@ use transformers_modeling::{
     Parameter, ParameterMapper, ParameterPath, ParameterRef, ParameterVisitor, PreTrainedModel,
 };
 
+use transformers_weights::DType as SavedDType;
+
 /// Values on the host by the names of the parameters, in order.
 pub(crate) type Named<T> = BTreeMap<String, T>;
 
@@ -38,6 +40,9 @@ pub(crate) struct Trainable {
     pub tracked: bool,
     /// Those whose weights decay.
     pub decays: BTreeSet<String>,
+    buffers: BTreeSet<String>,
+    /// Those that are saved in a half type.
+    pub halves: Named<SavedDType>,
     no_decay: Option<Regex>,
 }
 
@@ -50,6 +55,14 @@ impl Trainable {
             ..Self::default()
         };
         model.visit_parameters(&mut found);
+        let names = found
+            .shapes
+            .keys()
+            .filter(|name| !found.buffers.contains(*name));
+        let dtypes = names.map(|name| (name.clone(), model.saved_dtype(name)));
+        found.halves = dtypes
+            .filter(|(_, dtype)| *dtype != SavedDType::F32)
+            .collect();
         found
     }
 
@@ -72,6 +85,13 @@ impl Trainable {
                 .is_some_and(|names| names.is_match(&lower))
         {
             self.decays.insert(name.clone());
+        }
+        if self
+            .containers
+            .last()
+            .is_some_and(|last| last == "Enum:Buffer")
+        {
+            self.buffers.insert(name.clone());
         }
         self.shapes.insert(name, value.dims().to_vec());
     }

@@ -9,6 +9,7 @@ mod step;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
+use transformers_config::GenerationConfig;
 use transformers_modeling::{CancelToken, ModelInputs, ModelOutput, PreTrainedModel};
 use transformers_tokenization::Tokenizer;
 
@@ -83,7 +84,9 @@ pub struct Trainer {
     pub(crate) cancel: CancelToken,
     pub(crate) state: TrainerState,
     pub(crate) control: TrainerControl,
+    pub(crate) generation: Option<GenerationConfig>,
     pub(crate) progress: run::Progress,
+    trial: Option<(usize, Logs)>,
 }
 
 impl Trainer {
@@ -112,7 +115,9 @@ impl Trainer {
             cancel: CancelToken::default(),
             state: TrainerState::default(),
             control: TrainerControl::default(),
+            generation: None,
             progress: run::Progress::default(),
+            trial: None,
         })
     }
 
@@ -205,6 +210,11 @@ impl Trainer {
     pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
         self.cancel = cancel;
         self
+    }
+
+    /// The number and the arguments of a trial, of which the state tells.
+    pub(crate) fn set_trial(&mut self, trial: Option<(usize, Logs)>) {
+        self.trial = trial;
     }
 
     /// How it trains.

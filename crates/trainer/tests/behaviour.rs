@@ -424,3 +424,102 @@ fn checkpoints_of_something_else_are_refused() {
             .is_err()
     );
 }
+
+#[test]
+fn checkpointing_gives_the_same_losses_and_noise_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let losses = |json: Json| -> Vec<f64> {
+        let mut trainer = Trainer::new(decoder(), arguments(folder.path(), json))
+            .unwrap()
+            .with_train_dataset(texts(9));
+        trainer.train().unwrap();
+        let logs = trainer.state().log_history.iter();
+        logs.filter_map(|log| log.get("loss")?.as_f64()).collect()
+    };
+    let plain = losses(json!({}));
+    let again = losses(json!({"gradient_checkpointing": true}));
+    for (a, b) in plain.iter().zip(&again) {
+        assert!((a - b).abs() < 1e-6, "{plain:?} {again:?}");
+    }
+    let noisy = losses(json!({"neftune_noise_alpha": 5.0}));
+    assert!(plain.iter().zip(&noisy).all(|(a, b)| a != b));
+    assert_eq!(noisy, losses(json!({"neftune_noise_alpha": 5.0})));
+    assert_ne!(
+        noisy,
+        losses(json!({"neftune_noise_alpha": 5.0, "seed": 1, "data_seed": 42}))
+    );
+}
+
+#[test]
+fn a_training_in_bfloat16_resumes_exactly() {
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let start = tempfile::tempdir().unwrap();
+    decoder().save_pretrained(start.path()).unwrap();
+    let trainer = |folder: &Path| {
+        let options = LoadOptions {
+            dtype: transformers_modeling::Dtype::BFloat16,
+            ..options()
+        };
+        let model = AutoModelForCausalLM::from_pretrained_with(start.path(), &options).unwrap();
+        let args = json!({"save_strategy": "steps", "save_steps": 3, "neftune_noise_alpha": 2.0});
+        Trainer::new(model.into_inner(), arguments(folder, args))
+            .unwrap()
+            .with_train_dataset(texts(9))
+    };
+    trainer(whole.path()).train().unwrap();
+    trainer(parts.path()).train().unwrap();
+    std::fs::remove_dir_all(parts.path().join("checkpoint-6")).unwrap();
+    trainer(parts.path()).resume().unwrap();
+    for file in ["model.safetensors", "optimizer.safetensors"] {
+        let read = |folder: &Path| std::fs::read(folder.join("checkpoint-6").join(file)).unwrap();
+        assert!(read(whole.path()) == read(parts.path()), "{file}");
+    }
+}
+
+#[test]
+fn searching_finds_the_better_rate() {
+    use transformers_trainer::search::{
+        Direction, Distribution, TpeSampler, default_compute_objective,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let args = arguments(
+        folder.path(),
+        json!({"save_strategy": "epoch", "max_steps": -1, "num_train_epochs": 1}),
+    );
+    let space = [(
+        "learning_rate".to_owned(),
+        Distribution::Categorical(vec![json!(1e-6), json!(5e-2)]),
+    )]
+    .into();
+    let mut trainer = Trainer::with_model_init(Box::new(|| Ok(classifier())), args)
+        .unwrap()
+        .with_train_dataset(classes(20))
+        .with_eval_dataset(classes(6));
+    let (best, all) = trainer
+        .hyperparameter_search(
+            &space,
+            4,
+            Direction::Minimize,
+            &mut TpeSampler::new(1),
+            default_compute_objective,
+        )
+        .unwrap();
+    assert_eq!(best.hyperparameters["learning_rate"], 5e-2);
+    assert_eq!(all.len(), 4);
+    assert!(
+        folder
+            .path()
+            .join("run-3/checkpoint-10/trainer_state.json")
+            .exists()
+    );
+    assert_eq!(trainer.args().learning_rate, 1e-2);
+    let unknown = [("speed".to_owned(), Distribution::Int { low: 1, high: 2 })].into();
+    let error = trainer.hyperparameter_search(
+        &unknown,
+        1,
+        Direction::Minimize,
+        &mut TpeSampler::new(1),
+        default_compute_objective,
+    );
+    assert!(error.unwrap_err().to_string().contains("speed"));
+}

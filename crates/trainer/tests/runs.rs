@@ -222,3 +222,60 @@ fn a_killed_training_goes_on_as_if_nothing_had_been() {
         .collect();
     assert_eq!(left.len(), 2, "{left:?}");
 }
+
+#[test]
+fn an_encoder_decoder_is_evaluated_by_what_it_generates() {
+    use transformers_generation::Generate;
+    use transformers_trainer::Seq2SeqTrainingArguments;
+    let folder = tempfile::tempdir().unwrap();
+    let json = serde_json::json!({
+        "output_dir": folder.path().to_str(), "predict_with_generate": true, "generation_max_length": 7,
+        "per_device_eval_batch_size": 5,
+    });
+    let args = Seq2SeqTrainingArguments::from_json(&json).unwrap();
+    assert_eq!(
+        Seq2SeqTrainingArguments::from_json(&args.to_json()).unwrap(),
+        args
+    );
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = seen.clone();
+    let mut trainer = Trainer::seq2seq(model("t5"), args)
+        .unwrap()
+        .with_eval_dataset(examples("t5"))
+        .with_compute_metrics(Box::new(move |prediction| {
+            assert!(prediction.predictions.is_empty());
+            let ids = prediction.generated.clone().unwrap();
+            assert_eq!(ids.shape()[0], 67);
+            kept.lock().unwrap().extend(ids.rows().map(<[i64]>::to_vec));
+            Ok(serde_json::Map::new())
+        }));
+    let metrics = trainer.evaluate().unwrap();
+    assert!(metrics["eval_loss"].as_f64().unwrap() > 0.0);
+    let first = &json_examples("t5")[0];
+    let ids: Vec<u32> = serde_json::from_value(first["input_ids"].clone()).unwrap();
+    let real = first["attention_mask"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| **one == 1)
+        .count();
+    let config = transformers_config::GenerationConfig {
+        max_length: Some(7),
+        ..transformers_config::GenerationConfig::default()
+    };
+    let alone = model("t5")
+        .generate(&ids[..real], &config)
+        .unwrap()
+        .sequences
+        .remove(0);
+    let seen = &seen.lock().unwrap()[0];
+    assert!(
+        alone.iter().zip(seen).all(|(a, b)| i64::from(*a) == *b),
+        "{alone:?} {seen:?}"
+    );
+    assert!(seen[alone.len()..].iter().all(|id| *id == 0));
+}
+
+fn json_examples(name: &str) -> Vec<Json> {
+    serde_json::from_value(json(&golden(name).join("data.json"))).unwrap()
+}

@@ -11,9 +11,9 @@ use transformers_ops as ops;
 
 use crate::nn::heads::{by_row, by_span, by_token, first, mean_of_tokens, states};
 use crate::nn::{
-    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear,
+    Activation, BaseFamily, Cache, Embedding, EmbeddingNoise, HeadOptions, Init, LayerNorm, Linear,
     MaskedAttention, OutputLayer, RotaryEmbedding, RotaryTables, RowScores, TaskHead, Tokens,
-    activation,
+    activation, with_noise,
 };
 use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput};
 
@@ -84,9 +84,10 @@ impl ModernBertEmbeddings {
         }
     }
 
-    /// Ids to normed vectors, `[batch, seq, hidden]`.
-    pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        self.norm.forward(self.tok_embeddings.forward(ids))
+    /// Ids to normed vectors, `[batch, seq, hidden]`; noise comes before the norm.
+    pub fn forward(&self, ids: Tensor<2, Int>, noise: Option<EmbeddingNoise>) -> Tensor<3> {
+        let vectors = self.tok_embeddings.forward(ids);
+        self.norm.forward(with_noise(noise, vectors))
     }
 }
 
@@ -261,7 +262,9 @@ impl Forward for ModernBertModel {
         _cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
         let tokens = Tokens::new(inputs, &self.embeddings.tok_embeddings)?;
-        let hidden = self.embeddings.forward(tokens.ids());
+        let hidden = self
+            .embeddings
+            .forward(tokens.ids(), inputs.embedding_noise);
         let shared = self.shared(&tokens, &hidden)?;
         let layers = self.layers.iter().zip(&self.layer_types);
         let layer = |(layer, kind): (&ModernBertEncoderLayer, &LayerType), hidden| {

@@ -238,7 +238,7 @@ impl Forward for ModernBertDecoderModel {
         check_room(cache.as_deref(), inputs.input_ids.dims()[1])?;
         let device = self.embeddings.tok_embeddings.weight.device();
         let ids = inputs.input_ids.to_tensor(&device);
-        let mut hidden = self.embeddings.forward(ids);
+        let mut hidden = self.embeddings.forward(ids, inputs.embedding_noise);
         let pass = AttentionPass::new(inputs);
         let shared = self.shared(inputs, &pass, cache.as_deref(), &hidden)?;
         let mut record = inputs.output_hidden_states.then(Vec::new);

@@ -16,7 +16,7 @@ use crate::nn::heads::{EndTokenClassifier, SpanHead, TokenClassifier};
 use crate::nn::{
     Activation, BaseFamily, Cache, DecoderStart, Embedding, EncoderDecoder, EncoderDecoderOptions,
     Init, Linear, NormForm, Projections, RelativeBuckets, RmsNorm, Stack, StackPass, activation,
-    encoder_states, forward_encoder_decoder, linears,
+    encoder_states, forward_encoder_decoder, linears, with_noise,
 };
 use crate::{
     Family, Forward, Head, ModelError, ModelInputs, ModelOutput, PreTrainedModel, Pretrained,
@@ -511,7 +511,8 @@ impl Forward for T5EncoderModel {
     ) -> Result<ModelOutput, ModelError> {
         inputs.check(self.vocab_size, 0)?;
         let ids = inputs.input_ids.to_tensor(&self.shared.weight.device());
-        let states = encoder_states(&self.encoder, self.shared.forward(ids), inputs)?;
+        let vectors = with_noise(inputs.embedding_noise, self.shared.forward(ids));
+        let states = encoder_states(&self.encoder, vectors, inputs)?;
         Ok(ModelOutput::of_states(states))
     }
 }

@@ -16,7 +16,7 @@ use super::check_room;
 use super::{
     Alibi, AttentionPass, BaseFamily, Cache, CacheLayout, Embedding, Init, Linear, Mask, Norm,
     NormOptions, OutputLayer, PackedBatch, PagedLayout, QueryScale, RecurrentState,
-    RotaryEmbedding, RotaryLayout, RotaryTables, States,
+    RotaryEmbedding, RotaryLayout, RotaryTables, States, with_noise,
 };
 use crate::loss::{LoadBalancing, causal_lm_loss};
 use crate::{Forward, ModelError, ModelInputs, ModelOutput, Names, Rows};
@@ -358,7 +358,7 @@ impl<L: DecoderLayer> Decoder<L> {
     fn embed(&self, inputs: &ModelInputs, positions: &Rows<u32>) -> Result<Tensor<3>, ModelError> {
         let device = self.embed_tokens.weight.device();
         let ids = inputs.input_ids.to_tensor(&device);
-        let mut hidden = self.embed_tokens.forward(ids);
+        let mut hidden = with_noise(inputs.embedding_noise, self.embed_tokens.forward(ids));
         if let Some(scale) = self.options.embedding_scale {
             hidden = hidden * scale;
         }

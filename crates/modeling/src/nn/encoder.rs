@@ -7,7 +7,7 @@ use transformers_ops as ops;
 
 use super::{
     AttentionPass, Embedding, Init, LayerNorm, Linear, Mask, MaskedAttention, Packing,
-    RotaryEmbedding, RotaryTables, Weight, linears,
+    RotaryEmbedding, RotaryTables, Weight, linears, with_noise,
 };
 use crate::{ModelError, ModelInputs, Rows};
 
@@ -266,7 +266,8 @@ impl TextEmbeddings {
     /// # Errors
     /// Positions or segments that have no vector.
     pub fn forward(&self, tokens: &Tokens<'_>) -> Result<Tensor<3>, ModelError> {
-        let mut sum = self.word_embeddings.forward(tokens.ids());
+        let vectors = self.word_embeddings.forward(tokens.ids());
+        let mut sum = with_noise(tokens.inputs.embedding_noise, vectors);
         let look_up = |table: &Embedding, columns: &Rows<u32>| {
             table.forward(tokens.place(columns).to_tensor(&tokens.device))
         };

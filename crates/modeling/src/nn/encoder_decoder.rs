@@ -9,7 +9,8 @@ use burn::tensor::Tensor;
 use super::check_room;
 use super::stack::StackOutput;
 use super::{
-    Cache, CacheLayout, Embedding, EncoderStates, Init, Stack, StackPass, States, encoder_states,
+    Cache, CacheLayout, Embedding, EmbeddingNoise, EncoderStates, Init, Stack, StackPass, States,
+    encoder_states, with_noise,
 };
 use crate::loss::token_loss;
 use crate::{ModelError, ModelInputs, ModelOutput, Rows};
@@ -75,9 +76,10 @@ impl<S: Stack> EncoderDecoder<S> {
         }
     }
 
-    fn embed(&self, stack: &S, ids: &Rows<u32>) -> Tensor<3> {
+    fn embed(&self, stack: &S, inputs: &ModelInputs) -> Tensor<3> {
         let table = self.table(stack);
-        let embedded = table.forward(ids.to_tensor(&table.weight.device()));
+        let ids = inputs.input_ids.to_tensor(&table.weight.device());
+        let embedded = with_noise(inputs.embedding_noise, table.forward(ids));
         match self.options.embedding_scale {
             Some(scale) => embedded * scale,
             None => embedded,
@@ -96,11 +98,12 @@ impl<S: Stack> EncoderDecoder<S> {
             output_hidden_states: inputs.output_hidden_states,
             output_attentions: inputs.output_attentions,
             attention: inputs.attention.clone(),
+            embedding_noise: inputs.embedding_noise,
             ..ModelInputs::default()
         };
         source.check(self.options.vocab_size, 0)?;
         self.check_length(source.input_ids.dims()[1])?;
-        let embedded = self.embed(&self.encoder, &source.input_ids);
+        let embedded = self.embed(&self.encoder, &source);
         encoder_states(&self.encoder, embedded, &source)
     }
 
@@ -128,6 +131,7 @@ impl<S: Stack> EncoderDecoder<S> {
             output_hidden_states: inputs.output_hidden_states,
             output_attentions: inputs.output_attentions,
             attention: inputs.attention.clone(),
+            embedding_noise: inputs.embedding_noise.map(EmbeddingNoise::next),
             ..ModelInputs::default()
         };
         target.check(self.options.decoder_vocab_size, past)?;
@@ -164,7 +168,7 @@ impl<S: Stack> EncoderDecoder<S> {
                 expected: [states.states.dims()[0], seq],
             });
         }
-        let embedded = self.embed(&self.decoder, &target.input_ids);
+        let embedded = self.embed(&self.decoder, &target);
         let cache = cache.map(|cache| cache as &mut dyn Cache);
         let pass = StackPass::new(&target, Some(states), cache);
         let StackOutput {

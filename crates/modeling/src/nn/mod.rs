@@ -23,6 +23,7 @@ mod linear;
 mod lora;
 mod mlp;
 mod moe;
+mod noise;
 mod norm;
 mod packing;
 mod paged_cache;
@@ -78,6 +79,8 @@ pub use moe::{
     DenseOrSparse, ExpertGroups, Experts, ExpertsOptions, Gate, Router, RouterOptions, Routing,
     Score, SparseMoe, tokens,
 };
+pub use noise::EmbeddingNoise;
+pub(crate) use noise::with_noise;
 pub use norm::{LayerNorm, Norm, NormForm, NormOptions, PlainNorm, RmsNorm};
 pub use packing::Packing;
 pub use paged_cache::{PackedBatch, PackedSequence, PagedCache, PagedLayout};

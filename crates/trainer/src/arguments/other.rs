@@ -118,11 +118,6 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ("torch_compile_mode", null.clone(), TORCH),
         ("use_liger_kernel", json!(false), TORCH),
         ("liger_kernel_config", null.clone(), TORCH),
-        (
-            "neftune_noise_alpha",
-            null.clone(),
-            "models take no noise on their embeddings yet",
-        ),
         ("torch_empty_cache_steps", null.clone(), TORCH),
         (
             "auto_find_batch_size",

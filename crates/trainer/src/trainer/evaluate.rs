@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use burn::tensor::{DType, Tensor};
 use serde_json::json;
+use transformers_generation::{Generate, Prompt};
 use transformers_modeling::{ModelOutput, PreTrainedModel};
 
 use super::Trainer;
@@ -19,6 +20,8 @@ use crate::{Result, TrainerError};
 pub struct EvalPrediction {
     /// Logits, `[examples, ...]`; shorter rows are filled up with -100. Answers have two: of starts and of ends.
     pub predictions: Vec<Array<f32>>,
+    /// Ids, filled up with the padding token, where evaluations generate; then there are no logits.
+    pub generated: Option<Array<i64>>,
     /// Labels, filled up with -100.
     pub label_ids: Option<Column>,
     /// `input_ids`, if `include_for_metrics` has `inputs`.
@@ -32,6 +35,8 @@ pub struct EvalPrediction {
 pub struct PredictionOutput {
     /// See [`EvalPrediction::predictions`].
     pub predictions: Vec<Array<f32>>,
+    /// See [`EvalPrediction::generated`].
+    pub generated: Option<Array<i64>>,
     /// See [`EvalPrediction::label_ids`].
     pub label_ids: Option<Column>,
     /// Metrics, of which each begins with the prefix.
@@ -125,6 +130,7 @@ impl Trainer {
                 .into_iter()
                 .map(|parts| join(parts, PADDING as f32))
                 .collect(),
+            generated: (!all.generated.is_empty()).then(|| join(all.generated, self.pad_token())),
             label_ids: all.labels.join(),
             inputs: wants("inputs").then(|| join(all.inputs, PADDING)),
             losses: wants("loss").then(|| all.losses.clone()),
@@ -156,9 +162,18 @@ impl Trainer {
         ));
         Ok(PredictionOutput {
             predictions: prediction.predictions,
+            generated: prediction.generated,
             label_ids: prediction.label_ids,
             metrics,
         })
+    }
+
+    fn pad_token(&self) -> i64 {
+        let config = &self.model().info().config;
+        config
+            .get("pad_token_id")
+            .and_then(|id| id.as_i64())
+            .unwrap_or(0)
     }
 
     fn predict_batch(
@@ -182,7 +197,21 @@ impl Trainer {
         if keep == 0 {
             return Ok(());
         }
-        for (at, logits) in logits(output)?.into_iter().enumerate() {
+        if let Some(config) = &self.generation {
+            let prompt = Prompt {
+                input_ids: inputs.input_ids.clone(),
+                attention_mask: inputs.attention_mask.clone(),
+            };
+            let rows = model.generate(prompt, config)?.sequences;
+            let columns = rows.first().map_or(0, Vec::len);
+            let ids = rows.iter().flatten().map(|id| i64::from(*id)).collect();
+            all.generated.push(Array::new(ids, [rows.len(), columns]));
+        }
+        let logits = match self.generation {
+            Some(_) => Vec::new(),
+            None => logits(output)?,
+        };
+        for (at, logits) in logits.into_iter().enumerate() {
             let logits = match &self.preprocess_logits {
                 Some(preprocess) => preprocess(logits),
                 None => logits,
@@ -208,6 +237,7 @@ impl Trainer {
 struct Gathered {
     logits: Vec<Vec<Array<f32>>>,
     labels: GatheredLabels,
+    generated: Vec<Array<i64>>,
     inputs: Vec<Array<i64>>,
     losses: Vec<f64>,
 }

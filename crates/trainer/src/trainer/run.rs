@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use serde_json::json;
+use transformers_modeling::nn::EmbeddingNoise;
 use transformers_modeling::{CountOptions, ModelInputs};
 
 use super::events::speed;
@@ -218,7 +219,12 @@ impl Trainer {
             plan.max_steps,
             &kwargs,
         )?);
-        self.state = TrainerState::new(&self.args, plan.max_steps, plan.epochs);
+        self.state = TrainerState {
+            is_hyper_param_search: self.trial.is_some(),
+            trial_name: self.trial.as_ref().map(|(run, _)| format!("run-{run}")),
+            trial_params: self.trial.as_ref().map(|(_, params)| params.clone().into()),
+            ..TrainerState::new(&self.args, plan.max_steps, plan.epochs)
+        };
         self.control = crate::TrainerControl::default();
         Ok(Work {
             trainable,
@@ -248,7 +254,9 @@ impl Trainer {
             }
             let mut step = Vec::with_capacity(examples.len());
             for examples in examples {
-                step.push(model_inputs(&self.collate(examples)?)?);
+                let mut inputs = model_inputs(&self.collate(examples)?)?;
+                inputs.embedding_noise = self.noise(step.len());
+                step.push(inputs);
             }
             done += step.len();
             let grad_norm = self.optimizer_step(&step, work)?;
@@ -269,6 +277,14 @@ impl Trainer {
             return Err(TrainerError::EmptyDataset);
         }
         Ok(false)
+    }
+
+    /// The noise of a micro-batch, which hangs on the seed and on its place alone.
+    fn noise(&self, index: usize) -> Option<EmbeddingNoise> {
+        let alpha = self.args.neftune_noise_alpha?;
+        let place = (self.state.global_step << 20).wrapping_add(2 * index as u64);
+        let seed = self.args.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ place;
+        Some(EmbeddingNoise { alpha, seed })
     }
 
     /// A step of the optimizer over its micro-batches: the norm of the gradient and the learning rate.

@@ -1,7 +1,8 @@
 //! One step: forward and backward passes of its micro-batches, clipping, the update.
 
-use burn::tensor::DType;
+use half::{bf16, f16};
 use transformers_modeling::ModelInputs;
+use transformers_weights::DType;
 
 use super::Trainer;
 use crate::loss::Share;
@@ -39,7 +40,11 @@ impl Trainer {
             None => self.loss.of_batch(inputs, &output, share)?,
         };
         drop(output);
-        let value = f64::from(loss.clone().cast(DType::F32).into_scalar::<f32>());
+        let value = f64::from(
+            loss.clone()
+                .cast(burn::tensor::DType::F32)
+                .into_scalar::<f32>(),
+        );
         let gradients = loss.backward();
         parameters::collect(model, gradients, &mut work.gradients);
         Ok(value)
@@ -69,6 +74,7 @@ impl Trainer {
         optimizer.begin_step(learning_rate);
         let (gradients, decays) = (&mut work.gradients, &work.trainable.decays);
         let decay = self.args.weight_decay;
+        let halves = &work.trainable.halves;
         self.model = Some(parameters::change(model, |name, shape, weight| {
             let Some(grad) = gradients.remove(name) else {
                 return false;
@@ -81,6 +87,16 @@ impl Trainer {
                 learning_rate,
                 weight_decay: if decays.contains(name) { decay } else { 0.0 },
             });
+            // What is saved is what trains on.
+            match halves.get(name) {
+                Some(DType::BF16) => weight
+                    .iter_mut()
+                    .for_each(|value| *value = bf16::from_f32(*value).to_f32()),
+                Some(DType::F16) => weight
+                    .iter_mut()
+                    .for_each(|value| *value = f16::from_f32(*value).to_f32()),
+                _ => {}
+            }
             true
         }));
         work.gradients.clear();
