@@ -78,8 +78,8 @@ impl StepLoss {
         }
     }
 
-    /// The share of each micro-batch of a step.
-    pub fn share(&self, step: &[ModelInputs]) -> Share {
+    /// The share of each micro-batch of a step, some of which run side by side.
+    pub fn share(&self, step: &[ModelInputs], devices: usize) -> Share {
         let labelled = step.first().is_some_and(|inputs| inputs.labels.is_some());
         let items = match self.kind {
             Kind::Items { shifted } if labelled => {
@@ -92,7 +92,8 @@ impl StepLoss {
             _ => None,
         };
         let batches = match self.kind {
-            Kind::Sum if labelled => 1,
+            // Gradients are summed over time, and are means over devices.
+            Kind::Sum if labelled => devices.max(1),
             _ => step.len().max(1),
         };
         Share { items, batches }

@@ -125,6 +125,17 @@ pub(crate) fn collect(
     model.visit_parameters(&mut collect);
 }
 
+/// Adds a gradient to that before.
+pub(crate) fn add(name: String, values: Vec<f32>, into: &mut Named<Vec<f32>>) {
+    match into.get_mut(&name) {
+        Some(sum) => sum
+            .iter_mut()
+            .zip(values)
+            .for_each(|(sum, value)| *sum += value),
+        None => drop(into.insert(name, values)),
+    }
+}
+
 struct Collect<'a> {
     path: ParameterPath,
     gradients: Gradients,
@@ -140,13 +151,7 @@ impl Collect<'_> {
             return;
         };
         let values = floats(gradient.into_data());
-        match self.into.get_mut(&self.path.name()) {
-            Some(sum) => sum
-                .iter_mut()
-                .zip(values)
-                .for_each(|(sum, value)| *sum += value),
-            None => drop(self.into.insert(self.path.name(), values)),
-        }
+        add(self.path.name(), values, self.into);
     }
 }
 

@@ -8,7 +8,7 @@ mod step;
 
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use transformers_config::GenerationConfig;
 use transformers_modeling::{CancelToken, ModelInputs, ModelOutput, PreTrainedModel};
 use transformers_tokenization::Tokenizer;
@@ -26,7 +26,7 @@ use crate::{Result, Schedule, TrainerControl, TrainerError, TrainerState, Traini
 /// A loss of your own: of a micro-batch's inputs and outputs, and the number of labels of its step where that is known. It
 /// is taken as it is: a step's gradient is the sum of its micro-batches' gradients.
 pub type ComputeLoss =
-    Box<dyn Fn(&ModelInputs, &ModelOutput, Option<usize>) -> Result<Tensor<1>> + Send>;
+    Box<dyn Fn(&ModelInputs, &ModelOutput, Option<usize>) -> Result<Tensor<1>> + Send + Sync>;
 /// Metrics of the predictions for a whole set.
 pub type ComputeMetrics = Box<dyn Fn(&EvalPrediction) -> Result<Logs> + Send>;
 /// Makes less of a batch's logits before they are kept.
@@ -84,6 +84,7 @@ pub struct Trainer {
     pub(crate) cancel: CancelToken,
     pub(crate) state: TrainerState,
     pub(crate) control: TrainerControl,
+    pub(crate) devices: Vec<Device>,
     pub(crate) generation: Option<GenerationConfig>,
     pub(crate) progress: run::Progress,
     trial: Option<(usize, Logs)>,
@@ -115,6 +116,7 @@ impl Trainer {
             cancel: CancelToken::default(),
             state: TrainerState::default(),
             control: TrainerControl::default(),
+            devices: Vec::new(),
             generation: None,
             progress: run::Progress::default(),
             trial: None,
@@ -202,6 +204,13 @@ impl Trainer {
     #[must_use]
     pub fn with_preprocess_logits_for_metrics(mut self, preprocess: PreprocessLogits) -> Self {
         self.preprocess_logits = Some(preprocess);
+        self
+    }
+
+    /// Trains on these devices side by side, each with a micro-batch of its own: a step has so many times more examples.
+    #[must_use]
+    pub fn with_devices(mut self, devices: Vec<Device>) -> Self {
+        self.devices = devices;
         self
     }
 

@@ -523,3 +523,39 @@ fn searching_finds_the_better_rate() {
     );
     assert!(error.unwrap_err().to_string().contains("speed"));
 }
+
+#[test]
+fn two_devices_are_one_with_a_batch_twice_as_large() {
+    use burn::tensor::Device;
+    let folder = tempfile::tempdir().unwrap();
+    let run = |devices: Vec<Device>,
+               json: Json,
+               model: Box<dyn PreTrainedModel>,
+               data: Arc<dyn Dataset>| {
+        let mut trainer = Trainer::new(model, arguments(folder.path(), json))
+            .unwrap()
+            .with_train_dataset(data)
+            .with_devices(devices);
+        trainer.train().unwrap();
+        let logs = trainer.state().log_history.iter();
+        logs.filter_map(|log| Some([log.get("loss")?.as_f64()?, log["grad_norm"].as_f64()?]))
+            .collect::<Vec<_>>()
+    };
+    let two = || vec![Device::flex(), Device::flex()];
+    let args = |batch: usize| json!({"per_device_train_batch_size": batch, "gradient_accumulation_steps": 2});
+    for (one, both) in [
+        (
+            run(vec![], args(4), decoder(), texts(16)),
+            run(two(), args(2), decoder(), texts(16)),
+        ),
+        (
+            run(vec![], args(4), classifier(), classes(16)),
+            run(two(), args(2), classifier(), classes(16)),
+        ),
+    ] {
+        assert_eq!(one.len(), 6);
+        for (a, b) in one.iter().flatten().zip(both.iter().flatten()) {
+            assert!((a - b).abs() < 1e-5 * b.abs().max(1.0), "{one:?} {both:?}");
+        }
+    }
+}

@@ -185,7 +185,7 @@ impl Trainer {
     ) -> Result<()> {
         let inputs = model_inputs(batch)?;
         let output = model.forward(&inputs, None)?;
-        let share = self.loss.share(std::slice::from_ref(&inputs));
+        let share = self.loss.share(std::slice::from_ref(&inputs), 1);
         if inputs.labels.is_some() || output.loss.is_some() {
             let loss = match &self.compute_loss {
                 Some(compute) => compute(&inputs, &output, share.items())?,

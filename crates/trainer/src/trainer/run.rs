@@ -157,7 +157,7 @@ impl Trainer {
             first_epoch = self.state.global_step / plan.steps;
             if !self.args.ignore_data_skip {
                 let steps = (self.state.global_step % plan.steps) as usize;
-                skip = steps * self.args.gradient_accumulation_steps;
+                skip = steps * self.batches_of_step();
             }
         }
         self.progress.started = Instant::now();
@@ -247,7 +247,7 @@ impl Trainer {
         loop {
             let examples: Vec<Vec<Example>> = batches
                 .by_ref()
-                .take(self.args.gradient_accumulation_steps)
+                .take(self.batches_of_step())
                 .collect::<Result<_>>()?;
             if examples.is_empty() {
                 break;
@@ -294,12 +294,16 @@ impl Trainer {
         self.control.should_evaluate = false;
         self.control.should_save = false;
         self.call(|callback, event, control| callback.on_step_begin(event, control))?;
-        let share = self.loss.share(step);
-        for (index, inputs) in step.iter().enumerate() {
-            let loss = self.training_step(inputs, share, work)?;
+        let devices = self.devices.len().max(1);
+        let share = self.loss.share(step, devices.min(step.len()));
+        let last = step.len().div_ceil(devices) - 1;
+        for (index, group) in step.chunks(devices).enumerate() {
+            let loss = self.training_step(group, share, work)?;
             self.add_loss(loss, index);
-            self.count(inputs, work.parameters);
-            if index + 1 < step.len() {
+            for inputs in group {
+                self.count(inputs, work.parameters);
+            }
+            if index < last {
                 self.call(|callback, event, control| callback.on_substep_end(event, control))?;
             }
         }
@@ -430,8 +434,13 @@ impl Trainer {
             (Some(TrainData::Map(dataset)), false) => {
                 dataset.len() as f64 * self.args.num_train_epochs / plan.max_steps.max(1) as f64
             }
-            _ => self.args.total_train_batch_size() as f64,
+            _ => (self.args.total_train_batch_size() * self.devices.len().max(1)) as f64,
         }
+    }
+
+    /// Micro-batches of a step, on all devices.
+    fn batches_of_step(&self) -> usize {
+        self.args.gradient_accumulation_steps * self.devices.len().max(1)
     }
 
     /// A batch of examples, without the columns that models do not take.
@@ -489,7 +498,7 @@ impl Trainer {
     }
 
     fn plan(&self, source: &Source) -> Result<Plan> {
-        let accumulation = self.args.gradient_accumulation_steps;
+        let accumulation = self.batches_of_step();
         let given = u64::try_from(self.args.max_steps)
             .ok()
             .filter(|steps| *steps > 0);

@@ -1,11 +1,12 @@
 //! One step: forward and backward passes of its micro-batches, clipping, the update.
 
+use burn::tensor::Device;
 use half::{bf16, f16};
-use transformers_modeling::ModelInputs;
+use transformers_modeling::{ModelInputs, PreTrainedModel};
 use transformers_weights::DType;
 
-use super::Trainer;
-use crate::loss::Share;
+use super::{ComputeLoss, Trainer};
+use crate::loss::{Share, StepLoss};
 use crate::optimizers::{Update, square_sum};
 use crate::parameters::{self, Named, Trainable};
 use crate::{CountTokens, Result};
@@ -21,23 +22,30 @@ pub(super) struct Work {
     pub parameters: usize,
 }
 
-impl Trainer {
-    /// The passes of a micro-batch; its loss as a part of the step's.
-    pub(super) fn training_step(
-        &mut self,
+/// What the passes of a step share.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    loss: &'a StepLoss,
+    compute: Option<&'a ComputeLoss>,
+    share: Share,
+}
+
+impl Pass<'_> {
+    /// Forward and backward; the loss as a part of the step's, and the gradients added to those before.
+    fn run(
+        self,
+        model: &dyn PreTrainedModel,
         inputs: &ModelInputs,
-        share: Share,
-        work: &mut Work,
+        gradients: &mut Named<Vec<f32>>,
     ) -> Result<f64> {
-        if self.compute_loss.is_none() && self.loss.is_empty(inputs, share) {
+        if self.compute.is_none() && self.loss.is_empty(inputs, self.share) {
             // The sum over no labels.
             return Ok(0.0);
         }
-        let model = self.model();
         let output = model.forward(inputs, None)?;
-        let loss = match &self.compute_loss {
-            Some(compute) => compute(inputs, &output, share.items())?,
-            None => self.loss.of_batch(inputs, &output, share)?,
+        let loss = match self.compute {
+            Some(compute) => compute(inputs, &output, self.share.items())?,
+            None => self.loss.of_batch(inputs, &output, self.share)?,
         };
         drop(output);
         let value = f64::from(
@@ -45,9 +53,60 @@ impl Trainer {
                 .cast(burn::tensor::DType::F32)
                 .into_scalar::<f32>(),
         );
-        let gradients = loss.backward();
-        parameters::collect(model, gradients, &mut work.gradients);
+        parameters::collect(model, loss.backward(), gradients);
         Ok(value)
+    }
+}
+
+impl Trainer {
+    /// The passes of a micro-batch for each device; their loss as a part of the step's.
+    pub(super) fn training_step(
+        &self,
+        group: &[ModelInputs],
+        share: Share,
+        work: &mut Work,
+    ) -> Result<f64> {
+        let pass = Pass {
+            loss: &self.loss,
+            compute: self.compute_loss.as_ref(),
+            share,
+        };
+        if let [inputs] = group {
+            return pass.run(self.model(), inputs, &mut work.gradients);
+        }
+        let replica = |device: &Device| {
+            let replica = self.model().boxed_clone().fork(&device.clone().autodiff());
+            match self.args.activation_checkpointing {
+                true => replica.with_gradient_checkpointing(),
+                false => replica,
+            }
+        };
+        let replicas: Vec<_> = self.devices.iter().map(replica).collect();
+        let done: Vec<Result<(f64, Named<Vec<f32>>)>> = std::thread::scope(|scope| {
+            let one = |(replica, inputs): (&Box<dyn PreTrainedModel>, &ModelInputs)| {
+                let mut gradients = Named::new();
+                let loss = pass.run(replica.as_ref(), inputs, &mut gradients)?;
+                Ok((loss, gradients))
+            };
+            let pairs = replicas.iter().zip(group);
+            let threads: Vec<_> = pairs.map(|pair| scope.spawn(move || one(pair))).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            threads.into_iter().map(join).collect()
+        });
+        // In the order of the devices: the same sums every time.
+        let mut sum = 0.0;
+        for one in done {
+            let (loss, gradients) = one?;
+            sum += loss;
+            for (name, gradient) in gradients {
+                parameters::add(name, gradient, &mut work.gradients);
+            }
+        }
+        Ok(sum)
     }
 
     /// Clips the gradients to `max_grad_norm`, and gives their norm before.
