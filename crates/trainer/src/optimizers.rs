@@ -4,7 +4,6 @@
 
 mod adafactor;
 mod adamw;
-mod memory;
 mod muon;
 mod rules;
 mod schedule_free;
@@ -17,7 +16,6 @@ use serde_json::{Map, Value};
 
 pub use adafactor::Adafactor;
 pub use adamw::AdamW;
-pub(crate) use memory::square_sum;
 pub use muon::Muon;
 pub use rules::{AdEMAMix, Adagrad, Lion, RmsProp, Sgd};
 pub use schedule_free::ScheduleFreeAdamW;

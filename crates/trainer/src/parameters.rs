@@ -128,10 +128,7 @@ pub(crate) fn collect(
 /// Adds a gradient to that before.
 pub(crate) fn add(name: String, values: Vec<f32>, into: &mut Named<Vec<f32>>) {
     match into.get_mut(&name) {
-        Some(sum) => sum
-            .iter_mut()
-            .zip(values)
-            .for_each(|(sum, value)| *sum += value),
+        Some(sum) => transformers_ops::accumulate(&values, sum),
         None => drop(into.insert(name, values)),
     }
 }

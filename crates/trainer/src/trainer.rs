@@ -4,6 +4,7 @@ mod evaluate;
 mod events;
 mod resume;
 mod run;
+mod source;
 mod step;
 
 use std::sync::Arc;

@@ -559,3 +559,28 @@ fn two_devices_are_one_with_a_batch_twice_as_large() {
         }
     }
 }
+
+#[test]
+fn a_stream_goes_on_where_it_was() {
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let trainer = |folder: &Path| {
+        let row = |at: i64| {
+            let ids = Value::Integers(vec![3 + at, 4 + at, 5 + at]);
+            Example::new()
+                .with("input_ids", ids.clone())
+                .with("labels", ids)
+        };
+        let stream: Vec<Example> = (0..5).map(row).collect();
+        let args = json!({"save_strategy": "steps", "save_steps": 4, "max_steps": 8});
+        Trainer::new(decoder(), arguments(folder, args))
+            .unwrap()
+            .with_train_stream(Arc::new(stream))
+    };
+    trainer(whole.path()).train().unwrap();
+    trainer(parts.path()).train().unwrap();
+    std::fs::remove_dir_all(parts.path().join("checkpoint-8")).unwrap();
+    trainer(parts.path()).resume().unwrap();
+    let read =
+        |folder: &Path| std::fs::read(folder.join("checkpoint-8/model.safetensors")).unwrap();
+    assert!(read(whole.path()) == read(parts.path()));
+}

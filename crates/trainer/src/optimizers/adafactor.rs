@@ -1,6 +1,7 @@
 //! Adafactor (Shazeer and Stern 2018) as the reference's `optimization.py` has it.
 
-use super::memory::rms;
+use transformers_ops::square_sum;
+
 use super::{ParameterState, Rule, Shared, Update};
 
 /// Adam's second moment as the product of a row and a column. The Trainer's form: no relative steps, no scaling by the
@@ -94,4 +95,9 @@ impl Adafactor {
         *state.buffer("exp_avg_sq_row", &of_rows) = row_means;
         change
     }
+}
+
+/// Root of the mean square.
+fn rms(values: &[f32]) -> f64 {
+    (square_sum(values) / values.len().max(1) as f64).sqrt()
 }

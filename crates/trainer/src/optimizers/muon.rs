@@ -1,6 +1,7 @@
 //! Muon (Jordan 2024) as `torch.optim.Muon` has it, orthogonalised in f32.
 
-use super::memory::square_sum;
+use transformers_ops::square_sum;
+
 use super::{AdamW, ParameterState, Rule, Shared, Update};
 use crate::Result;
 use crate::options::Options;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Trainer;
-use super::run::Plan;
+use super::source::Plan;
 use super::step::Work;
 use crate::checkpoint::{
     self, ARGUMENTS, OPTIMIZER, RNG_STATE, SCHEDULER, TRAINER_STATE, read_json, write_json,
@@ -23,6 +23,8 @@ struct RngState {
     /// Losses since the last log, the step of that, and the last norm and rate.
     pending_loss: Value,
     logged_step: u64,
+    /// The epoch, and the micro-batches of it that are done.
+    place: [u64; 2],
     grad_norm: Value,
     learning_rate: Value,
 }
@@ -76,6 +78,7 @@ impl Trainer {
                 data_collator: self.collator.state(),
                 pending_loss: text(self.progress.pending_loss).into(),
                 logged_step: self.progress.logged_step,
+                place: self.progress.place,
                 grad_norm: text(norm).into(),
                 learning_rate: text(rate).into(),
             };
@@ -141,6 +144,7 @@ impl Trainer {
         };
         self.progress.pending_loss = number(&rng.pending_loss)?;
         self.progress.logged_step = rng.logged_step;
+        self.progress.place = rng.place;
         self.progress.last_step = [number(&rng.grad_norm)?, number(&rng.learning_rate)?];
         self.model = Some(model);
         // How many steps there are is said by the arguments of now.

@@ -7,18 +7,15 @@ use transformers_modeling::nn::EmbeddingNoise;
 use transformers_modeling::{CountOptions, ModelInputs};
 
 use super::events::speed;
+use super::source::{Plan, Source};
 use super::step::Work;
 use super::{TrainData, Trainer, missing};
-use crate::data::{
-    Batch, BatchSampler, Dataset, Example, LengthGroupedSampler, RandomSampler, SequentialSampler,
-};
-use crate::inputs::{ARGUMENTS, model_inputs};
+use crate::data::Example;
+use crate::inputs::model_inputs;
 use crate::optimizers::Optimizer;
 use crate::parameters::Trainable;
 use crate::state::Logs;
-use crate::{
-    Result, SamplingStrategy, SaveStrategy, Schedule, TrainerError, TrainerState, checkpoint,
-};
+use crate::{Result, SaveStrategy, Schedule, TrainerError, TrainerState, checkpoint};
 
 /// What a training gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +47,8 @@ pub(crate) struct Progress {
     pub session_loss: f64,
     /// The norm of the last gradient, and the learning rate of the last step.
     pub last_step: [f64; 2],
+    /// The epoch, and the micro-batches of it that are done.
+    pub place: [u64; 2],
     /// The model has the weights that are evaluated.
     pub evaluated: bool,
 }
@@ -64,54 +63,9 @@ impl Default for Progress {
             logged_step: 0,
             session_loss: 0.0,
             last_step: [0.0; 2],
+            place: [0; 2],
             evaluated: false,
         }
-    }
-}
-
-/// How many steps a training has.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
-    /// Micro-batches of an epoch.
-    pub batches: usize,
-    /// Steps of an epoch.
-    pub steps: u64,
-    /// Epochs, a part of one counted as one.
-    pub epochs: u64,
-    /// Steps of all.
-    pub max_steps: u64,
-}
-
-/// Where batches come from.
-pub(super) enum Source {
-    Map(std::sync::Arc<dyn Dataset>, BatchSampler),
-    Stream(std::sync::Arc<dyn crate::data::IterableDataset>, usize),
-}
-
-type Batches<'a> = Box<dyn Iterator<Item = Result<Vec<Example>>> + 'a>;
-
-impl Source {
-    /// The examples of an epoch's batches, without the first `skip` ones.
-    fn batches(&self, epoch: u64, skip: usize) -> Result<Batches<'_>> {
-        Ok(match self {
-            Self::Map(dataset, sampler) => {
-                let read = |indices: Vec<usize>| {
-                    indices
-                        .into_iter()
-                        .map(|index| dataset.get(index))
-                        .collect()
-                };
-                Box::new(sampler.batches(epoch, skip).map(read))
-            }
-            Self::Stream(dataset, size) => {
-                let mut examples = dataset.examples()?.skip(skip * size);
-                Box::new(std::iter::from_fn(move || {
-                    let batch: Result<Vec<Example>> = examples.by_ref().take(*size).collect();
-                    Some(batch)
-                        .filter(|batch| batch.as_ref().map_or(true, |batch| !batch.is_empty()))
-                }))
-            }
-        })
     }
 }
 
@@ -150,15 +104,10 @@ impl Trainer {
         let plan = self.plan(&source)?;
         self.check_output_dir()?;
         let mut work = self.begin(&plan)?;
-        let mut skip = 0;
-        let mut first_epoch = 0;
+        let [mut first_epoch, mut skip] = [0; 2];
         if let Some(folder) = folder {
             self.restore(folder, &plan, &work)?;
-            first_epoch = self.state.global_step / plan.steps;
-            if !self.args.ignore_data_skip {
-                let steps = (self.state.global_step % plan.steps) as usize;
-                skip = steps * self.batches_of_step();
-            }
+            [first_epoch, skip] = self.place(&source, &plan);
         }
         self.progress.started = Instant::now();
         self.progress.first_step = self.state.global_step;
@@ -176,7 +125,13 @@ impl Trainer {
             }
             self.control.should_epoch_stop = false;
             self.call(|callback, event, control| callback.on_epoch_begin(event, control))?;
-            cancelled = self.epoch(&source, epoch, std::mem::take(&mut skip), &plan, &mut work)?;
+            cancelled = self.epoch(
+                &source,
+                epoch,
+                std::mem::take(&mut skip) as usize,
+                &plan,
+                &mut work,
+            )?;
             if cancelled {
                 break;
             }
@@ -184,6 +139,23 @@ impl Trainer {
             self.log_save_evaluate(None)?;
         }
         self.finish(&plan, cancelled)
+    }
+
+    /// The epoch and the micro-batch of it that a resumed training goes on with.
+    fn place(&self, source: &Source, plan: &Plan) -> [u64; 2] {
+        let step = self.state.global_step;
+        let place = match source {
+            // Nobody knows how long a stream is.
+            Source::Stream(..) => self.progress.place,
+            Source::Map(..) => [
+                step / plan.steps,
+                step % plan.steps * self.batches_of_step() as u64,
+            ],
+        };
+        match self.args.ignore_data_skip {
+            true => [place[0], 0],
+            false => place,
+        }
     }
 
     /// Optimizer, schedule and state of a fresh training.
@@ -259,6 +231,7 @@ impl Trainer {
                 step.push(inputs);
             }
             done += step.len();
+            self.progress.place = [epoch, done as u64];
             let grad_norm = self.optimizer_step(&step, work)?;
             self.state.global_step += 1;
             self.state.epoch = Some(epoch as f64 + done as f64 / plan.batches as f64);
@@ -435,104 +408,6 @@ impl Trainer {
                 dataset.len() as f64 * self.args.num_train_epochs / plan.max_steps.max(1) as f64
             }
             _ => (self.args.total_train_batch_size() * self.devices.len().max(1)) as f64,
-        }
-    }
-
-    /// Micro-batches of a step, on all devices.
-    fn batches_of_step(&self) -> usize {
-        self.args.gradient_accumulation_steps * self.devices.len().max(1)
-    }
-
-    /// A batch of examples, without the columns that models do not take.
-    pub(super) fn collate(&mut self, mut examples: Vec<Example>) -> Result<Batch> {
-        if self.args.remove_unused_columns {
-            let labels = self.args.label_names.clone().unwrap_or_default();
-            let takes =
-                |name: &str| ARGUMENTS.contains(&name) || labels.iter().any(|label| label == name);
-            examples
-                .iter_mut()
-                .for_each(|example| example.retain(takes));
-        }
-        self.collator.collate(examples)
-    }
-
-    fn source(&self) -> Result<Source> {
-        let size = self.args.per_device_train_batch_size;
-        let dataset = match &self.train_data {
-            None => return Err(missing("train_dataset", "training needs one")),
-            Some(TrainData::Stream(stream)) => return Ok(Source::Stream(stream.clone(), size)),
-            Some(TrainData::Map(dataset)) if dataset.is_empty() => {
-                return Err(TrainerError::EmptyDataset);
-            }
-            Some(TrainData::Map(dataset)) => dataset.clone(),
-        };
-        let (len, drop) = (dataset.len(), self.args.dataloader_drop_last);
-        let seed = self.args.data_seed.unwrap_or(self.args.seed);
-        let sampler = match self.args.train_sampling_strategy {
-            SamplingStrategy::Random => {
-                BatchSampler::new(RandomSampler::new(len, seed), size, drop)
-            }
-            SamplingStrategy::Sequential => {
-                BatchSampler::new(SequentialSampler::new(len), size, drop)
-            }
-            SamplingStrategy::GroupByLength => {
-                let lengths = (0..len).map(|index| self.length(dataset.as_ref(), index));
-                let lengths = lengths.collect::<Result<_>>()?;
-                let group = self.args.total_train_batch_size();
-                BatchSampler::new(LengthGroupedSampler::new(lengths, group, seed)?, size, drop)
-            }
-        };
-        Ok(Source::Map(dataset, sampler?))
-    }
-
-    fn length(&self, dataset: &dyn Dataset, index: usize) -> Result<usize> {
-        let example = dataset.get(index)?;
-        let column = &self.args.length_column_name;
-        let given = example.get(column).and_then(|value| value.as_integer());
-        let ids = example.get("input_ids").and_then(|value| value.list_len());
-        let length = given.map(|length| length as usize).or(ids);
-        length.ok_or_else(|| TrainerError::MissingColumn {
-            column: format!("{column}` or `input_ids"),
-            available: example.names().collect::<Vec<_>>().join(", "),
-        })
-    }
-
-    fn plan(&self, source: &Source) -> Result<Plan> {
-        let accumulation = self.batches_of_step();
-        let given = u64::try_from(self.args.max_steps)
-            .ok()
-            .filter(|steps| *steps > 0);
-        match source {
-            Source::Map(_, sampler) => {
-                if sampler.is_empty() {
-                    return Err(missing(
-                        "dataloader_drop_last",
-                        "no batch is left: the dataset is smaller than one",
-                    ));
-                }
-                let steps = sampler.len().div_ceil(accumulation) as u64;
-                let by_epochs = (self.args.num_train_epochs * steps as f64).ceil() as u64;
-                Ok(Plan {
-                    batches: sampler.len(),
-                    steps,
-                    epochs: match given {
-                        Some(given) => given.div_ceil(steps),
-                        None => self.args.num_train_epochs.ceil() as u64,
-                    },
-                    max_steps: given.unwrap_or(by_epochs),
-                })
-            }
-            Source::Stream(..) => {
-                let steps = given.ok_or_else(|| {
-                    missing("max_steps", "a stream has no end: say how many steps")
-                })?;
-                Ok(Plan {
-                    batches: steps as usize * accumulation,
-                    steps,
-                    epochs: u64::MAX,
-                    max_steps: steps,
-                })
-            }
         }
     }
 

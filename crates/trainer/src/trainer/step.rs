@@ -3,11 +3,12 @@
 use burn::tensor::Device;
 use half::{bf16, f16};
 use transformers_modeling::{ModelInputs, PreTrainedModel};
+use transformers_ops::square_sum;
 use transformers_weights::DType;
 
 use super::{ComputeLoss, Trainer};
 use crate::loss::{Share, StepLoss};
-use crate::optimizers::{Update, square_sum};
+use crate::optimizers::Update;
 use crate::parameters::{self, Named, Trainable};
 use crate::{CountTokens, Result};
 
