@@ -84,12 +84,12 @@ impl Trainer {
         };
         let replicas: Vec<_> = self.devices.iter().map(replica).collect();
         let done: Vec<Result<(f64, Named<Vec<f32>>)>> = std::thread::scope(|scope| {
-            let one = |(replica, inputs): (&Box<dyn PreTrainedModel>, &ModelInputs)| {
+            let one = |(replica, inputs): (&dyn PreTrainedModel, &ModelInputs)| {
                 let mut gradients = Named::new();
-                let loss = pass.run(replica.as_ref(), inputs, &mut gradients)?;
+                let loss = pass.run(replica, inputs, &mut gradients)?;
                 Ok((loss, gradients))
             };
-            let pairs = replicas.iter().zip(group);
+            let pairs = replicas.iter().map(AsRef::as_ref).zip(group);
             let threads: Vec<_> = pairs.map(|pair| scope.spawn(move || one(pair))).collect();
             let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
                 thread
