@@ -24,6 +24,8 @@ mod serve;
 mod source;
 mod stats;
 mod tokenize;
+mod train;
+mod train_bar;
 mod train_tokenizer;
 mod version;
 
@@ -46,6 +48,7 @@ Examples:
   transformers embed --model sentence-transformers/all-MiniLM-L6-v2 'A cat sleeps.' 'It naps.'
   transformers tokenize --model ./SmolLM2-135M-Instruct.Q4_1.gguf 'Hello, world!'
   transformers train-tokenizer --class LlamaTokenizer --vocab-size 8000 --output mine corpus.txt
+  transformers train recipe.yaml --set training.output_dir=mine
   transformers bench --model ./SmolLM2-135M-Instruct.Q4_1.gguf
   transformers convert ./SmolLM2-135M-Instruct smollm2.gguf --quantize q8_0
   transformers inspect smollm2.gguf
@@ -68,6 +71,7 @@ enum Command {
     Chat(Box<chat::Arguments>),
     Embed(Box<embed::Arguments>),
     Tokenize(Box<tokenize::Arguments>),
+    Train(Box<train::Arguments>),
     TrainTokenizer(Box<train_tokenizer::Arguments>),
     Bench(Box<bench::Arguments>),
     Convert(Box<convert::Arguments>),
@@ -91,6 +95,7 @@ fn main() -> ExitCode {
         Command::Chat(arguments) => chat::run(arguments),
         Command::Embed(arguments) => embed::run(arguments),
         Command::Tokenize(arguments) => tokenize::run(arguments),
+        Command::Train(arguments) => train::run(arguments),
         Command::TrainTokenizer(arguments) => train_tokenizer::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Convert(arguments) => convert::run(arguments),

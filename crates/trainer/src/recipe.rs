@@ -3,6 +3,8 @@
 mod data;
 mod labels;
 mod model;
+mod plan;
+mod run;
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub use data::PreparedData;
+pub use plan::Plan;
 
 use crate::{Result, TrainerError};
 
@@ -61,8 +64,6 @@ pub struct Recipe {
     pub dtype: String,
     /// What it learns from.
     pub data: DataRecipe,
-    /// Adapters instead of the whole model: `r`, `lora_alpha`, `target_modules` and what else an `adapter_config.json` has.
-    pub lora: Option<Map<String, Value>>,
     /// The training arguments that differ from their defaults.
     #[serde(default)]
     pub training: Map<String, Value>,
@@ -204,7 +205,12 @@ fn invalid(reason: impl ToString) -> TrainerError {
 }
 
 fn parse(text: &str) -> Result<Value> {
-    serde_saphyr::from_str(text).map_err(invalid)
+    serde_saphyr::from_str(text).map_err(|error| {
+        // What follows shows the place with an arrow.
+        let error = error.to_string();
+        let line = error.lines().next().unwrap_or_default();
+        invalid(line.trim_start_matches("error: "))
+    })
 }
 
 /// Puts a value where a dotted key points.
@@ -230,8 +236,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const RECIPE: &str =
-        "task: causal-lm\nmodel: x\ndata:\n  train: a.jsonl\ntraining:\n  learning_rate: 1.0e-4\n";
+    const RECIPE: &str = "task: causal-lm\ntokenizer: x\nconfig: {}\ndata:\n  train: a.jsonl\ntraining:\n  learning_rate: 1.0e-4\n";
 
     #[test]
     fn values_are_replaced() {
@@ -246,7 +251,7 @@ mod tests {
         };
         let recipe = set(&[
             ("training.learning_rate", "0.5"),
-            ("lora.r", "8"),
+            ("config.layers", "8"),
             ("data.text", "body"),
             ("training.report_to", "[tensorboard]"),
         ])
@@ -256,7 +261,7 @@ mod tests {
             recipe.training["report_to"],
             serde_json::json!(["tensorboard"])
         );
-        assert_eq!(recipe.lora.unwrap()["r"], 8);
+        assert_eq!(recipe.config.unwrap()["layers"], 8);
         assert_eq!(
             (recipe.data.text.as_str(), recipe.data.split.as_str()),
             ("body", "train")
@@ -286,7 +291,10 @@ mod tests {
                 "task: causal-lm\nconfig: {}\ndata: {train: a}",
                 "needs a `tokenizer`",
             ),
-            ("task: [", "sequence"),
+            (
+                "task: [",
+                "the recipe: line 1 column 7: unclosed bracket '['",
+            ),
             ("", "invalid type: null"),
         ] {
             let error = Recipe::from_yaml(text).unwrap_err().to_string();

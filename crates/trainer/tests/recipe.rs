@@ -229,3 +229,18 @@ fn a_new_model_has_the_heads_and_the_classes() {
     let output = model.forward(&inputs, None).unwrap();
     assert_eq!(output.pooled_logits.unwrap().dims(), [1, 3]);
 }
+
+#[test]
+fn the_examples_of_the_documentation_are_recipes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let recipe = entry.unwrap().path().join("train.yaml");
+        Recipe::from_file(&recipe, &[])
+            .unwrap()
+            .arguments()
+            .unwrap();
+        count += 1;
+    }
+    assert!(count >= 2);
+}
