@@ -4,6 +4,7 @@ use crate::{
     Isa, Weight,
     gemm::{Matrix, Output, Right, matmul},
     pool::{self, Phase},
+    rows::count_rows,
     shared::SharedMut,
     simd::simd_fn,
 };
@@ -11,23 +12,39 @@ use crate::{
 /// Elements of quantised weights that are decoded at a time.
 const DECODED: usize = 1 << 20;
 
-/// The gradient of the input, `out = grad · W`: `grad` is `[rows, outputs]`, `weight` is `[outputs, cols]`, and `out` is
-/// `[rows, cols]`.
+/// The gradient of the input, `grad · W`, `[rows, cols]`: `grad` is `[rows, outputs]`, and `weight` is `[outputs, cols]`.
 ///
 /// # Panics
 /// When lengths do not fit each other.
-pub fn linear_input_gradient(grad: &[f32], weight: Weight<'_>, cols: usize, out: &mut [f32]) {
-    let isa = Isa::current();
+pub fn linear_input_gradient(grad: &[f32], weight: Weight<'_>, cols: usize) -> Vec<f32> {
     assert!(
-        cols > 0 && out.len().is_multiple_of(cols),
-        "out is [rows, {cols}]"
+        cols > 0 && weight.has_rows_of(cols),
+        "weights are [outputs, {cols}]"
     );
-    assert!(weight.has_rows_of(cols), "weights are [outputs, {cols}]");
-    let (rows, outputs) = (out.len() / cols, weight.rows(cols));
-    assert_eq!(grad.len(), rows * outputs, "grad is [{rows}, {outputs}]");
+    let outputs = weight.rows(cols);
+    let rows = count_rows(grad, outputs);
+    let mut out = Vec::with_capacity(rows * cols);
+    input_gradient(
+        grad,
+        weight,
+        [rows, outputs, cols],
+        SharedMut::room(&mut out),
+    );
+    // SAFETY: all elements have been written.
+    unsafe { out.set_len(rows * cols) };
+    out
+}
+
+fn input_gradient(
+    grad: &[f32],
+    weight: Weight<'_>,
+    [rows, outputs, cols]: [usize; 3],
+    out: SharedMut<'_, f32>,
+) {
+    let isa = Isa::current();
     let grad = |start: usize| Matrix::rows(&grad[start.min(grad.len())..], outputs);
     let output = Output {
-        data: SharedMut::new(out),
+        data: out,
         start: 0,
         stride: cols,
     };
@@ -56,36 +73,28 @@ pub fn linear_input_gradient(grad: &[f32], weight: Weight<'_>, cols: usize, out:
     }
 }
 
-/// The gradient of the weight, `out = gradᵀ · x`: `grad` is `[rows, outputs]`, `x` is `[rows, cols]`, and `out` is
-/// `[outputs, cols]`.
+/// The gradient of the weight, `gradᵀ · x`, `[outputs, cols]`: `grad` is `[rows, outputs]`, and `x` is `[rows, cols]`.
 ///
 /// # Panics
 /// When lengths do not fit each other.
-pub fn linear_weight_gradient(grad: &[f32], x: &[f32], cols: usize, out: &mut [f32]) {
-    assert!(
-        cols > 0 && out.len().is_multiple_of(cols) && x.len().is_multiple_of(cols),
-        "x is [rows, {cols}], and out is [outputs, {cols}]"
-    );
-    let (rows, outputs) = (x.len() / cols, out.len() / cols);
+pub fn linear_weight_gradient(grad: &[f32], x: &[f32], [outputs, cols]: [usize; 2]) -> Vec<f32> {
+    let rows = count_rows(x, cols);
     assert_eq!(grad.len(), rows * outputs, "grad is [{rows}, {outputs}]");
+    let mut out = Vec::with_capacity(outputs * cols);
     let output = Output {
-        data: SharedMut::new(out),
+        data: SharedMut::room(&mut out),
         start: 0,
         stride: cols,
     };
+    let shape = [outputs, rows, cols];
     let grad = Matrix::rows(grad, outputs).turn();
     let x = Right::Matrix(Matrix::rows(x, cols));
-    // SAFETY: the output is this function's alone.
+    // SAFETY: the output is this function's alone, and all of its elements are written.
     unsafe {
-        matmul(
-            Isa::current(),
-            [outputs, rows, cols],
-            grad,
-            x,
-            output,
-            false,
-        )
-    };
+        matmul(Isa::current(), shape, grad, x, output, false);
+        out.set_len(outputs * cols);
+    }
+    out
 }
 
 /// Adds the rows of `x` (`[rows, out.len()]`) to `out`: the gradient of a bias.
@@ -177,16 +186,14 @@ mod tests {
             ];
             for &isa in Isa::available() {
                 for (weight, w) in &weights {
-                    let mut out = vec![f32::NAN; rows * cols];
-                    isa.with(|| linear_input_gradient(&grad, *weight, cols, &mut out));
+                    let out = isa.with(|| linear_input_gradient(&grad, *weight, cols));
                     let at = |at: usize| {
                         let (row, j) = (at / cols, at % cols);
                         sum((0..outputs).map(|i| (grad[row * outputs + i], w[i * cols + j])))
                     };
                     check(&out, at, &format!("{isa:?} input"));
                 }
-                let mut out = vec![f32::NAN; outputs * cols];
-                isa.with(|| linear_weight_gradient(&grad, &x, cols, &mut out));
+                let out = isa.with(|| linear_weight_gradient(&grad, &x, [outputs, cols]));
                 let at = |at: usize| {
                     let (i, j) = (at / cols, at % cols);
                     sum((0..rows).map(|row| (grad[row * outputs + i], x[row * cols + j])))

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Elements of a task.
-const TASK: usize = 1 << 15;
+const TASK: usize = 1 << 13;
 
 /// The gradients of [`rms_norm`](crate::rms_norm): that of `x` goes to `to_x`, and that of the weight is added to
 /// `to_weight`. `grad`, `x` and `to_x` are `[rows, weight.len()]`.

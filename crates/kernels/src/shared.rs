@@ -25,6 +25,21 @@ impl<'a, T> SharedMut<'a, T> {
         }
     }
 
+    /// The room of an empty vector. What is there has to be written before it is read.
+    pub(crate) fn room(vec: &'a mut Vec<T>) -> Self {
+        debug_assert!(vec.is_empty());
+        Self {
+            start: vec.as_mut_ptr(),
+            len: vec.capacity(),
+            slice: PhantomData,
+        }
+    }
+
+    /// Elements.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// The part `start..start + len`.
     ///
     /// # Safety

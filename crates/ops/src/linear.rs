@@ -134,13 +134,11 @@ impl Derivative<3> for Projected {
         let cols = *self.x_shape.last().expect("a matrix at least");
         let grad = floats(&grad);
         let of_x = self.weight.map(|weight| {
-            let mut out = vec![0.0; self.x_shape.num_elements()];
-            kernels::linear_input_gradient(&grad, weight.view(), cols, &mut out);
+            let out = kernels::linear_input_gradient(&grad, weight.view(), cols);
             flex_of(out, self.x_shape)
         });
         let of_weight = self.x.map(|x| {
-            let mut out = vec![0.0; outputs * cols];
-            kernels::linear_weight_gradient(&grad, &floats(&x), cols, &mut out);
+            let out = kernels::linear_weight_gradient(&grad, &floats(&x), [outputs, cols]);
             flex_of(out, [outputs, cols])
         });
         let of_bias = wanted[2].then(|| {

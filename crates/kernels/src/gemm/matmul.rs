@@ -70,7 +70,7 @@ pub(crate) struct Output<'a> {
 /// `out = a · b`, or with `add` what `out` holds and that: `a` is `[rows, depth]`, `b` is `[depth, cols]`.
 ///
 /// # Safety
-/// Nobody else reads or writes these elements of `out` meanwhile.
+/// Nobody else reads or writes these elements of `out` meanwhile. With `add` they have been written before.
 ///
 /// # Panics
 /// When an operand is too short.
@@ -85,11 +85,17 @@ pub(crate) unsafe fn matmul(
     if rows == 0 || cols == 0 {
         return;
     }
+    let end = out.start + (rows - 1) * out.stride + cols;
+    assert!(end <= out.data.len(), "the output is too short");
     if depth == 0 {
         for row in 0..rows {
             if !add {
-                // SAFETY: the caller's promise.
-                unsafe { out.data.part(out.start + row * out.stride, cols) }.fill(0.0);
+                // SAFETY: inside the output, which is the caller's alone.
+                unsafe {
+                    out.data
+                        .at(out.start + row * out.stride)
+                        .write_bytes(0, cols)
+                };
             }
         }
         return;
@@ -99,8 +105,6 @@ pub(crate) unsafe fn matmul(
         Right::Matrix(b) => check(b, [depth, cols]),
         Right::Weight(b) => assert!(b.rows(cols) >= depth, "the right operand is too short"),
     }
-    // SAFETY: only the bounds are asked for.
-    let _ = unsafe { out.data.part(out.start + (rows - 1) * out.stride, cols) };
     let mut packed = PACKED.take();
     for start in (0..depth).step_by(BLOCK_DEPTH) {
         let inner = start..(start + BLOCK_DEPTH).min(depth);
