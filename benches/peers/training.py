@@ -1,5 +1,6 @@
-"""Training steps in PyTorch, of the shapes of `benches/examples/training.rs`: `training.py SHAPE STEPS` prints a line of
-JSON with the median seconds of each phase, tokens in a second, and the peak of memory.
+"""Training steps in PyTorch, of the shapes of `benches/examples/training.rs`: `training.py SHAPE STEPS [BINARY]` prints a
+line of JSON with the median seconds of each phase, tokens in a second, and the peak of memory. With the binary of the
+example it runs that first, in a process of its own, and prints the ratios.
 
 The loop does what `transformers.Trainer` does in a step with its defaults: forward with the loss, backward, clipping of
 the gradients' norm, fused AdamW, gradients set to none.
@@ -7,6 +8,7 @@ the gradients' norm, fused AdamW, gradients set to none.
 
 import json
 import resource
+import subprocess
 import sys
 import time
 
@@ -56,6 +58,12 @@ def build(shape):
 
 def main():
     shape, steps = sys.argv[1], int(sys.argv[2])
+    ours = None
+    if len(sys.argv) > 3:
+        command = [sys.argv[3], shape, str(steps)]
+        line = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        print(line, end="", flush=True)
+        ours = json.loads(line)
     torch.manual_seed(0)
     model, batch, seq = build(shape)
     model.train()
@@ -79,19 +87,19 @@ def main():
         optimizer.zero_grad(set_to_none=True)
         times[2].append(time.perf_counter() - start)
     forward, backward, step = (sorted(phase)[len(phase) // 2] for phase in times)
-    print(
-        json.dumps(
-            {
-                "shape": shape,
-                "forward": forward,
-                "backward": backward,
-                "optimizer": step,
-                "tokens_per_second": batch * seq / (forward + backward + step),
-                "loss": last,
-                "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            }
-        )
-    )
+    theirs = {
+        "shape": shape,
+        "forward": forward,
+        "backward": backward,
+        "optimizer": step,
+        "tokens_per_second": batch * seq / (forward + backward + step),
+        "loss": last,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    print(json.dumps(theirs))
+    if ours:
+        for what in ("tokens_per_second", "peak_mib"):
+            print(f"{what}: {ours[what] / theirs[what]:.2f}")
 
 
 if __name__ == "__main__":
