@@ -255,9 +255,14 @@ impl Trainer {
     /// The noise of a micro-batch, which hangs on the seed and on its place alone.
     fn noise(&self, index: usize) -> Option<EmbeddingNoise> {
         let alpha = self.args.neftune_noise_alpha?;
-        let place = (self.state.global_step << 20).wrapping_add(2 * index as u64);
-        let seed = self.args.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ place;
+        let seed = self.step_seed().wrapping_add(2 * index as u64);
         Some(EmbeddingNoise { alpha, seed })
+    }
+
+    /// The seed of a step.
+    fn step_seed(&self) -> u64 {
+        let seed = self.args.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        seed ^ (self.state.global_step << 20)
     }
 
     /// A step of the optimizer over its micro-batches: the norm of the gradient and the learning rate.
@@ -267,6 +272,10 @@ impl Trainer {
         self.control.should_evaluate = false;
         self.control.should_save = false;
         self.call(|callback, event, control| callback.on_step_begin(event, control))?;
+        // What the passes draw, as for the dropout of adapters, hangs on the seed and on the step alone.
+        for device in self.model().collect_devices(Vec::new()) {
+            device.inner().seed(self.step_seed());
+        }
         let devices = self.devices.len().max(1);
         let share = self.loss.share(step, devices.min(step.len()));
         let last = step.len().div_ceil(devices) - 1;
