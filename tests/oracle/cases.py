@@ -89,6 +89,7 @@ ENCODER = dict(BERT, vocab_size=40, hidden_size=16, num_hidden_layers=1)
 FIRST = dict(BERT, vocab_size=40, hidden_size=20)
 ROBERTA = dict(FIRST, pad_token_id=1, bos_token_id=0, eos_token_id=2)
 ROBERTA_HEAD = dict(ROBERTA, vocab_size=40, hidden_size=16, num_hidden_layers=1)
+AS_DECODER = dict(is_decoder=True, max_position_embeddings=40)
 DISTILBERT = dict(vocab_size=40, dim=20, hidden_dim=20, n_layers=2, n_heads=4, max_position_embeddings=24)
 DISTILBERT_HEAD = dict(DISTILBERT, vocab_size=40, dim=16, n_layers=1)
 ALBERT = dict(FIRST, embedding_size=12)
@@ -584,6 +585,12 @@ CASES = {
         rename_on_disk=((r"LayerNorm\.weight$", "LayerNorm.gamma"), (r"LayerNorm\.bias$", "LayerNorm.beta")),
     ),
     "bert_no_segments": Case("bert", ENCODER, kind="textenc", token_types=False, hidden_states=False),
+    # as decoders; the positions of `generate` begin at 0 in all of them
+    "bert_decoder": Case("bert", FIRST | AS_DECODER),
+    "bert_decoder_untied": Case(
+        "bert", dict(ENCODER | AS_DECODER, tie_word_embeddings=False), labels=True, gradients=True, hidden_states=False
+    ),
+    "bert_causal_classes": Case("bert", dict(ENCODER | AS_DECODER, num_labels=3), kind="seqcls", hidden_states=False),
     "bert_pretraining": Case("bert", ENCODER, kind="pretraining", hidden_states=False, gradients=True),
     "bert_next_sentence": Case("bert", ENCODER, kind="nsp", hidden_states=False),
     "bert_multi_label": Case(
@@ -602,6 +609,12 @@ CASES = {
     "roberta_untied": Case("roberta", dict(ROBERTA_HEAD, tie_word_embeddings=False), kind="mlm", hidden_states=False),
     "roberta_pretraining": Case("roberta", ROBERTA_HEAD, kind="pretraining", hidden_states=False),
     **heads("roberta", ROBERTA_HEAD),
+    "roberta_decoder": Case("roberta", ROBERTA | AS_DECODER),
+    "roberta_decoder_untied": Case(
+        "roberta", dict(ROBERTA_HEAD | AS_DECODER, tie_word_embeddings=False), labels=True, hidden_states=False
+    ),
+    "xlm_roberta_decoder": Case("xlm-roberta", ROBERTA_HEAD | AS_DECODER, hidden_states=False),
+    "camembert_decoder": Case("camembert", ROBERTA_HEAD | AS_DECODER, hidden_states=False),
     "xlm_roberta": Case("xlm-roberta", dict(ROBERTA, type_vocab_size=1), kind="mlm"),
     "xlm_roberta_encoder": Case("xlm-roberta", dict(ROBERTA_HEAD, type_vocab_size=1), kind="textenc", hidden_states=False),
     **heads("xlm-roberta", ROBERTA_HEAD),
@@ -627,6 +640,10 @@ CASES = {
     "electra": Case("electra", ALBERT, kind="mlm"),
     "electra_encoder": Case("electra", dict(ALBERT_HEAD, embedding_size=16), kind="textenc", hidden_states=False),
     "electra_untied": Case("electra", dict(ALBERT_HEAD, tie_word_embeddings=False), kind="mlm", hidden_states=False),
+    "electra_decoder": Case("electra", ALBERT | AS_DECODER, fewest_ids=1),
+    "electra_decoder_untied": Case(
+        "electra", dict(ALBERT_HEAD | AS_DECODER, tie_word_embeddings=False), labels=True, hidden_states=False
+    ),
     "electra_discriminator": Case("electra", ALBERT_HEAD, kind="pretraining", hidden_states=False),
     "electra_mean_choices": Case(
         "electra",
@@ -776,11 +793,13 @@ CASES = {
 
 from cases_dense import DENSE  # noqa: E402  (it needs what is above)
 from cases_encoder_decoder import ENCODER_DECODER  # noqa: E402  (it needs what is above)
+from cases_heads import heads as heads_of_first  # noqa: E402
 from cases_recurrent import RECURRENT  # noqa: E402  (it needs what is above)
 from cases_sparse import CASES_SPARSE  # noqa: E402  (it needs what is above)
 from cases_wrapped import WRAPPED  # noqa: E402  (it needs what is above)
 
 CASES |= ENCODER_DECODER | DENSE | RECURRENT | CASES_SPARSE | WRAPPED
+CASES |= heads_of_first(CASES)
 
 # Of every kind of attention one case: plain, grouped, windows, softcaps, sinks, biases by distance, latent, relative
 # positions, disentangled, and from a decoder to an encoder.

@@ -38,6 +38,20 @@ WRAPPED = {
         wrapper=True,
         hidden_states=False,
     ),
+    "qwen2_vl": Case(
+        "qwen2_vl",
+        dict(
+            IDS,
+            text_config=dict(
+                TEXT, num_hidden_layers=1, rope_parameters=dict(rope_type="default", rope_theta=10000.0, mrope_section=[1, 1, 2])
+            ),
+            vision_config=dict(
+                depth=1, embed_dim=8, hidden_size=16, num_heads=2, mlp_ratio=1, patch_size=2, spatial_merge_size=1
+            ),
+        ),
+        wrapper=True,
+        hidden_states=False,
+    ),
     "qwen2_5_vl": Case(
         "qwen2_5_vl",
         dict(
@@ -53,5 +67,21 @@ WRAPPED = {
         "qwen3_5",
         dict(IDS, text_config=DENSE_NEXT, vision_config=dict(QWEN, num_position_embeddings=4)),
         wrapper=True,
+    ),
+    # every feature of a head rotates, in turns by time, height and width
+    "qwen3_5_rotary": Case(
+        "qwen3_5",
+        dict(
+            IDS,
+            text_config=dict(
+                DENSE_NEXT,
+                rope_parameters=dict(
+                    rope_type="default", rope_theta=10000.0, partial_rotary_factor=1.0, mrope_section=[3, 2, 1]
+                ),
+            ),
+            vision_config=dict(QWEN, num_position_embeddings=4),
+        ),
+        wrapper=True,
+        hidden_states=False,
     ),
 }

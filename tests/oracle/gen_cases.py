@@ -188,6 +188,8 @@ def labels(case, config, ids, mask, generator):
     if case.kind == "pretraining":
         if config.model_type == "electra":
             return dict(labels=draw(2, *ids.shape))
+        if config.is_encoder_decoder or config.model_type == "gpt2":
+            return dict(labels=ignoring(ids))
         sentence = "sentence_order_label" if config.model_type == "albert" else "next_sentence_label"
         return dict(labels=ignoring(ids)) | {sentence: draw(2, rows)}
     return {}

@@ -4,9 +4,10 @@
     golden_generation.py tests/cases tests/golden
 
 `generation.json` names cases: `guidance` (classifier-free guidance, with a negative prompt and without), `assisted`
-(drafts of a second model, of the text itself, of the first layers), `watermarks`, `healing` (token healing, with the
-tokenizer of `healing_tokenizer/`) and `outputs`: of the four output classes, the hidden states of every step (their shape
-and the mean of their absolute values, by layer) and the shape of the cache's keys. `synth_id_detector/` is a detector of
+(drafts of a second model, of the text itself, of the first layers), `confidence` (how the threshold that ends drafts moves,
+which the reference does with scikit-learn only: probabilities, how many were kept, the threshold after), `watermarks`, `healing` (token healing, with the
+tokenizer of `healing_tokenizer/`) and `outputs`: of the four output classes, the hidden states and the attentions of every
+step (their shape and the mean of their absolute values or, of weights, of their squares, by layer) and the shape of the cache's keys. `synth_id_detector/` is a detector of
 random weights and what it says of random texts.
 """
 
@@ -26,6 +27,7 @@ from transformers import (
     WatermarkingConfig,
 )
 from transformers.generation import (
+    AssistedCandidateGenerator,
     BayesianDetectorConfig,
     BayesianDetectorModel,
     SynthIDTextWatermarkDetector,
@@ -94,6 +96,30 @@ def assisted():
             yield dict(case=case, assistant=None, config=config, prompt=PROMPT, sequences=rows)
 
 
+def confidence():
+    generator = torch.Generator().manual_seed(11)
+    for ties in [False, False, True, True]:
+        drafting = AssistedCandidateGenerator.__new__(AssistedCandidateGenerator)
+        drafting.assistant_generation_config = GenerationConfig(
+            assistant_confidence_threshold=0.4, num_assistant_tokens_schedule="constant"
+        )
+        drafting.generation_config = GenerationConfig()
+        drafting.probs, drafting.matches = [], []
+        rounds = []
+        for _ in range(16):
+            drafted = int(torch.randint(1, 7, (1,), generator=generator))
+            probs = torch.rand(drafted, generator=generator)
+            kept = (torch.rand(drafted, generator=generator) < probs).int()
+            accepted = int(kept.cumprod(0).sum())
+            if ties:
+                probs = (probs * 8).round() / 8
+            drafting.probs.extend(probs.tolist())
+            drafting.update_candidate_strategy(None, torch.zeros(1, drafted + 1, 1), accepted)
+            threshold = drafting.assistant_generation_config.assistant_confidence_threshold
+            rounds.append([probs.tolist(), accepted, float(threshold)])
+        yield rounds
+
+
 def watermarks():
     configs = [
         WatermarkingConfig(bias=4.0, greenlist_ratio=0.5),
@@ -141,6 +167,11 @@ def summary(states):
     return [dict(shape=list(s.shape), mean=float(s.abs().mean())) for s in states]
 
 
+def squares(weights):
+    # The weights of a query add up to 1: their mean says nothing.
+    return summary([w.square() for w in weights])
+
+
 def outputs():
     for case, encoder in [("llama", False), ("mistral", False), ("t5", True), ("bart", True)]:
         for beams, batch in [(1, 1), (1, 2), (2, 1)]:
@@ -153,11 +184,13 @@ def outputs():
                 do_sample=False,
                 return_dict_in_generate=True,
                 output_hidden_states=True,
+                output_attentions=True,
                 output_scores=True,
                 output_logits=True,
             )
             out = generate(case, prompts, config, encoder)
             hidden = out.decoder_hidden_states if encoder else out.hidden_states
+            attentions = out.decoder_attentions if encoder else out.attentions
             cache = out.past_key_values.self_attention_cache if encoder else out.past_key_values
             of = model(case, encoder)
             indices = out.get("beam_indices")
@@ -170,12 +203,15 @@ def outputs():
                 "class": type(out).__name__,
                 "sequences": out.sequences.tolist(),
                 "hidden_states": [summary(step) for step in hidden],
+                "attentions": [squares(step) for step in attentions],
                 "cache": [list(layer.keys.shape) for layer in cache.layers if layer.keys is not None],
                 "transition_scores": scores.tolist(),
                 "logits": [summary([step])[0] for step in out.logits],
             }
             if encoder:
                 entry["encoder_hidden_states"] = summary(out.encoder_hidden_states)
+                entry["encoder_attentions"] = squares(out.encoder_attentions)
+                entry["cross_attentions"] = [squares(step) for step in out.cross_attentions]
             yield entry
 
 
@@ -208,7 +244,12 @@ def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     sections = dict(
-        guidance=guidance, assisted=assisted, watermarks=watermarks, healing=healing, outputs=outputs
+        guidance=guidance,
+        assisted=assisted,
+        confidence=confidence,
+        watermarks=watermarks,
+        healing=healing,
+        outputs=outputs,
     )
     parts = []
     for name, section in sections.items():

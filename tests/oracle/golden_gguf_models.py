@@ -25,20 +25,30 @@ CASES, OUT = ROOT / "tests/cases", ROOT / "tests/golden/gguf"
 # the file's name, the case, the architecture
 FILES = [
     ("bloom", "bloom", "bloom"),
+    ("deepseek2", "deepseek_v2", "deepseek2"),
+    ("deepseek2_v3", "deepseek_v3", "deepseek2"),
+    ("deepseek2_groups", "deepseek_v2_groups", "deepseek2"),
+    ("ernie4_5", "ernie4_5", "ernie4_5"),
+    ("ernie4_5-moe", "ernie4_5_moe", "ernie4_5-moe"),
     ("falcon", "falcon", "falcon"),
     ("falcon_40b", "falcon_40b", "falcon"),
     ("gemma2", "gemma2", "gemma2"),
     ("gemma3", "gemma3_text", "gemma3"),
+    ("glm4moe", "glm4_moe", "glm4moe"),
+    ("glm4moe_qk_norm", "glm4_moe_qk_norm", "glm4moe"),
     ("gpt-oss", "gpt_oss", "gpt-oss"),
     ("gpt2", "gpt2", "gpt2"),
     ("llama", "llama", "llama"),
+    ("minimax-m2", "minimax_m2", "minimax-m2"),
     ("nemotron", "nemotron", "nemotron"),
+    ("olmoe", "olmoe", "olmoe"),
     ("phi3", "phi3", "phi3"),
     ("phi3_longrope", "phi3_longrope", "phi3"),
     ("qwen2", "qwen2", "qwen2"),
     ("qwen2moe", "qwen2_moe", "qwen2moe"),
     ("qwen3", "qwen3", "qwen3"),
     ("qwen3moe", "qwen3_moe", "qwen3moe"),
+    ("seed_oss", "seed_oss", "seed_oss"),
     ("stablelm", "stablelm", "stablelm"),
     ("stablelm_parallel", "stablelm_parallel", "stablelm"),
     ("starcoder2", "starcoder2", "starcoder2"),
@@ -48,14 +58,19 @@ FILES = [
 ]
 
 # What the reference's loader does not do, by file: it takes `attn_qkv` of grouped heads as it is; leaves out the experts
-# and the sinks of gpt-oss; knows no norms of heads in stablelm.
-NOT_READ = {"falcon_40b", "gpt-oss", "stablelm_parallel"}
+# and the sinks of gpt-oss; knows no norms of heads in stablelm; and does not know these architectures.
+UNKNOWN = {"deepseek2", "deepseek2_v3", "deepseek2_groups", "ernie4_5", "ernie4_5-moe", "glm4moe", "glm4moe_qk_norm", "olmoe", "seed_oss"}
+NOT_READ = {"falcon_40b", "gpt-oss", "minimax-m2", "stablelm_parallel"} | UNKNOWN
 
 # Stems that the package's tables of names have in another spelling.
 RENAMED = [
     (r"^transformer\.(word_embeddings_layernorm|h\.\d+\.post_attention_layernorm)", r"\1"),
     (r"\.layernorm\.norms$", ".layernorm"),
+    (r"\.e_score_correction_bias$", ".e_score_correction"),
 ]
+
+
+EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 
 
 class Writer:
@@ -86,8 +101,11 @@ class Writer:
             if key in config:
                 out.add_layer_norm_eps(config[key])
         head_dim = config.get("head_dim") or config.get("d_kv") or self.hidden // self.head_count
-        out.add_key_length(head_dim)
-        out.add_value_length(head_dim)
+        if "kv_lora_rank" in config:
+            head_dim = self.latent_attention()
+        else:
+            out.add_key_length(head_dim)
+            out.add_value_length(head_dim)
         self.rope(head_dim)
         if config.get("sliding_window"):
             out.add_sliding_window(config["sliding_window"])
@@ -95,10 +113,11 @@ class Writer:
             out.add_final_logit_softcapping(config["final_logit_softcapping"])
         if config.get("attn_logit_softcapping"):
             out.add_attn_logit_softcapping(config["attn_logit_softcapping"])
-        experts = config.get("num_experts") or config.get("num_local_experts")
+        experts = next((config[key] for key in EXPERT_COUNTS if config.get(key)), None)
         if experts:
             out.add_expert_count(experts)
-            out.add_expert_used_count(config["num_experts_per_tok"])
+            out.add_expert_used_count(config.get("num_experts_per_tok") or config["moe_k"])
+            self.groups_of_experts()
             out.add_expert_feed_forward_length(config.get("moe_intermediate_size") or inner)
             if "shared_expert_intermediate_size" in config:
                 out.add_expert_shared_feed_forward_length(config["shared_expert_intermediate_size"])
@@ -113,6 +132,35 @@ class Writer:
             if isinstance(value, int):
                 add(value)
 
+    def latent_attention(self):
+        """The sizes of heads; the part that rotates."""
+        config, out = self.config, self.out
+        out.add_key_length(config["qk_nope_head_dim"] + config["qk_rope_head_dim"])
+        out.add_value_length(config["v_head_dim"])
+        out.add_kv_lora_rank(config["kv_lora_rank"])
+        if config["q_lora_rank"]:
+            out.add_q_lora_rank(config["q_lora_rank"])
+        return config["qk_rope_head_dim"]
+
+    def groups_of_experts(self):
+        config, out = self.config, self.out
+        for key, add in [
+            ("n_shared_experts", out.add_expert_shared_count),
+            ("moe_num_shared_experts", out.add_expert_shared_count),
+            ("routed_scaling_factor", out.add_expert_weights_scale),
+            ("first_k_dense_replace", out.add_leading_dense_block_count),
+            ("moe_layer_start_index", out.add_leading_dense_block_count),
+            ("moe_layer_interval", out.add_interleave_moe_layer_step),
+            ("n_group", out.add_expert_group_count),
+            ("topk_group", out.add_expert_group_used_count),
+        ]:
+            if config.get(key) is not None:
+                add(config[key])
+        if "n_routed_experts" in config:
+            out.add_expert_weights_norm(config["norm_topk_prob"])
+            sigmoid = config["model_type"] != "deepseek_v2"
+            out.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID if sigmoid else gguf.ExpertGatingFuncType.SOFTMAX)
+
     def rope(self, head_dim):
         rope = self.config.get("rope_parameters")
         if not rope:
@@ -125,6 +173,8 @@ class Writer:
         if rope["rope_type"] == "yarn":
             self.out.add_rope_scaling_type(gguf.RopeScalingType.YARN)
             self.out.add_rope_scaling_factor(rope["factor"])
+            if "mscale_all_dim" in rope:
+                self.out.add_rope_scaling_yarn_log_mul(0.1 * rope["mscale_all_dim"])
         if "original_max_position_embeddings" in rope:
             self.out.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
         for length in ["long", "short"]:
@@ -152,7 +202,7 @@ class Writer:
             return values + np.float32(1)
         if kind == "gpt2" and re.search(r"\.(c_attn|c_proj|c_fc)\.weight", name):
             return values.T
-        if name.endswith("shared_expert_gate.weight"):
+        if name.endswith(("shared_expert_gate.weight", "moe_statics.e_score_correction_bias")):
             return values[0]
         return values
 
@@ -185,6 +235,8 @@ class Writer:
         self.metadata()
         for name, values in self.stacks().items():
             stem, suffix = name.rsplit(".", 1) if name.endswith((".weight", ".bias")) else (name, "weight")
+            if name.endswith("e_score_correction_bias"):
+                suffix = "bias"
             for pattern, spelling in RENAMED:
                 stem = re.sub(pattern, spelling, stem)
             found = self.names.get_name(stem)

@@ -506,6 +506,10 @@ fn padded_check(case: &Case, model: &dyn PreTrainedModel) -> Result<Check, CaseE
         decoder_input_ids: case.tensors.optional_ids("padded_decoder_input_ids")?,
         ..ModelInputs::default()
     };
+    let inputs = match case.reference.kind {
+        Kind::Lm => inputs.with_positions(0)?,
+        _ => inputs,
+    };
     let logits = model.forward(&inputs, None)?.logits()?;
     let (found, limit) = compare(case, "logits_padded", logits, main_mask(case, &inputs))?;
     Ok(distance("padded", found, limit))

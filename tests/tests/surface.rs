@@ -243,8 +243,14 @@ fn checkpointing_gives_the_same_gradients() {
     let model = model.train();
     let plain = gradients(&model);
     let checkpointed = gradients(&model.gradient_checkpointing_enable());
-    assert!(plain.len() > 5);
-    assert_eq!(plain, checkpointed);
+    assert!(plain.len() > 5 && plain.len() == checkpointed.len());
+    // What is computed again goes by burn's primitives, the rest by kernels.
+    for (plain, checkpointed) in plain.iter().zip(&checkpointed) {
+        let largest = plain.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+        let apart = plain.iter().zip(checkpointed).map(|(a, b)| (a - b).abs());
+        let apart = apart.fold(0f32, f32::max);
+        assert!(apart <= 1e-5 * largest, "{apart} of {largest}");
+    }
 }
 
 #[test]
@@ -262,4 +268,44 @@ fn trainable_parameters_are_counted() {
     let config = transformers_config::AutoConfig::from_pretrained(&fresh.dir).unwrap();
     let fresh = from_config(Kind::Lm, &config, &LoadOptions::default()).unwrap();
     assert_eq!(fresh.num_parameters(CountOptions::default()), all);
+}
+
+#[test]
+fn parts_are_models_that_share_the_weights() {
+    let parameters = |model: &dyn PreTrainedModel| model.num_parameters(CountOptions::default());
+    // Without a head; and again, itself.
+    for name in ["llama", "llama_classes", "gpt2", "bert"] {
+        let model = load(name);
+        let decoder = model.get_decoder();
+        let states = decoder.forward(&inputs(name), None).unwrap();
+        assert!(states.last_hidden_state.is_some(), "{name}");
+        assert!(parameters(decoder.as_ref()) <= parameters(model.as_ref()));
+        let again = decoder.get_decoder();
+        assert_eq!(parameters(again.as_ref()), parameters(decoder.as_ref()));
+    }
+    for name in ["t5", "bart", "bart_untied", "bart_classes", "m2m_100"] {
+        let model = load(name);
+        let (encoder, decoder) = (model.get_encoder(), model.get_decoder());
+        assert!(encoder.cache_layout().is_none() && decoder.cache_layout().is_some());
+        let inputs = ModelInputs {
+            decoder_input_ids: Some(vec![2, 11, 12].into()),
+            ..ModelInputs::new(vec![10, 11, 2])
+        };
+        let whole = model.forward(&inputs, None).unwrap();
+        let whole_encoder = whole.encoder_last_hidden_state.unwrap();
+        let states = encoder.forward(&inputs, None).unwrap();
+        let states = states.last_hidden_state().unwrap();
+        assert_eq!(states.to_data(), whole_encoder.to_data(), "{name}");
+        assert!(decoder.forward(&inputs, None).is_err(), "{name}");
+        let inputs = ModelInputs {
+            encoder_outputs: Some(states),
+            output_hidden_states: true,
+            ..inputs
+        };
+        let whole = model.forward(&inputs, None).unwrap();
+        let last = whole.decoder_hidden_states.unwrap().pop().unwrap();
+        let states = decoder.forward(&inputs, None).unwrap();
+        let states = states.last_hidden_state().unwrap();
+        assert_eq!(states.to_data(), last.to_data(), "{name}");
+    }
 }

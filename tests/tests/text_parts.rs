@@ -11,13 +11,16 @@ use transformers_modeling::{
     AutoModelForCausalLM, AutoModelForMaskedLM, DeviceSpec, Dtype, LoadOptions, ModelError,
     ModelInputs, Precision, Rows,
 };
+use transformers_tests::ReferenceTensors;
 
-const CASES: [&str; 5] = [
+const CASES: [&str; 7] = [
     "gemma3",
     "mistral3",
     "mistral3_ministral3",
+    "qwen2_vl",
     "qwen2_5_vl",
     "qwen3_5",
+    "qwen3_5_rotary",
 ];
 
 fn case(name: &str) -> PathBuf {
@@ -53,6 +56,8 @@ fn a_fresh_text_model_is_made_of_the_whole_config() {
         "mistral",
         "ministral3",
         "qwen2",
+        "qwen2",
+        "qwen3_5_text",
         "qwen3_5_text",
     ]) {
         let config = AutoConfig::from_pretrained(case(name).as_path()).unwrap();
@@ -91,4 +96,64 @@ fn older_files_have_the_text_models_keys_at_the_top() {
 fn no_other_head_is_made_of_a_text_model() {
     let error = AutoModelForMaskedLM::from_pretrained(case("gemma3").as_path()).unwrap_err();
     assert!(matches!(error, ModelError::UnknownModelType { .. }));
+}
+
+#[derive(serde::Deserialize)]
+struct ThreePositions {
+    positions: [Vec<u32>; 3],
+    logits: std::collections::BTreeMap<String, Vec<f32>>,
+}
+
+#[test]
+fn tokens_among_images_rotate_by_three_positions() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/multimodal_rope.json");
+    let golden: ThreePositions = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert_eq!(golden.logits.len(), 3);
+    for (name, expect) in &golden.logits {
+        let model = load(&case(name));
+        let tensors = ReferenceTensors::open(&case(name).join("ref.safetensors")).unwrap();
+        let text = ModelInputs::new(tensors.ids("input_ids").unwrap());
+        let three = golden.positions.clone().map(Rows::row_of);
+        let among_images = ModelInputs {
+            multimodal_position_ids: Some(Box::new(three)),
+            ..text.clone()
+        };
+        let logits = |inputs: &ModelInputs| {
+            let logits = model.forward(inputs, None).unwrap().logits().unwrap();
+            logits.into_data().try_into_vec::<f32>().unwrap()
+        };
+        let apart = |found: Vec<f32>| {
+            let pairs = found.iter().zip(expect);
+            pairs.fold(0.0f32, |most, (a, b)| most.max((a - b).abs()))
+        };
+        assert!(apart(logits(&among_images)) < 1e-5, "{name}");
+        assert!(apart(logits(&text)) > 1e-2, "{name}");
+    }
+}
+
+#[test]
+fn three_positions_are_checked() {
+    let three = |rows: [usize; 3]| {
+        let rows = rows.map(|seq| Rows::row_of((0..seq as u32).collect()));
+        ModelInputs {
+            multimodal_position_ids: Some(Box::new(rows)),
+            ..ModelInputs::new(vec![10, 11, 12])
+        }
+    };
+    let model = load(&case("qwen2_5_vl"));
+    assert!(model.forward(&three([3, 3, 3]), None).is_ok());
+    let error = model.forward(&three([3, 2, 3]), None).unwrap_err();
+    assert!(matches!(error, ModelError::InputShape { .. }), "{error}");
+    // A family of texts alone, and sections that are those of another size of head.
+    for name in ["mistral3", "qwen2_5_vl"] {
+        let mut config = AutoConfig::from_pretrained(case(name).as_path()).unwrap();
+        if name == "qwen2_5_vl" {
+            let mut text = config.get("text_config").unwrap().clone();
+            text["rope_parameters"]["mrope_section"] = json!([16, 24, 24]);
+            config.set("text_config", text);
+        }
+        let model = AutoModelForCausalLM::from_config(&config, &Device::flex()).unwrap();
+        let error = model.forward(&three([3, 3, 3]), None).unwrap_err();
+        assert!(error.to_string().contains("mrope_section"), "{error}");
+    }
 }

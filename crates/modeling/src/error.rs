@@ -175,6 +175,8 @@ pub enum ModelError {
          use a dynamic one"
     )]
     CacheFull { len: usize, capacity: usize },
+    #[error("the decoder attends to an encoder's states: give `encoder_outputs`")]
+    NoEncoderOutputs,
     #[error("the decoder has no input: give `decoder_input_ids`, or `labels` to make it of")]
     NoDecoderInput,
     #[error(

@@ -17,6 +17,9 @@ pub struct ModelInputs {
     pub token_type_ids: Option<Rows<u32>>,
     /// Positions, `[batch or 1, seq]`. `None`: counted from the attention mask, so that left padding changes nothing.
     pub position_ids: Option<Rows<u32>>,
+    /// The positions in time, height and width of tokens among images, `[batch, seq]` each, by which families with M-RoPE
+    /// rotate: the reference's `position_ids` of shape `[3, batch, seq]`.
+    pub multimodal_position_ids: Option<Box<[Rows<u32>; 3]>>,
     /// Targets. Given, the output has a loss.
     pub labels: Option<Labels>,
     /// Where answers begin, `[batch]`; a position beyond the row is ignored. With `end_positions` the output has a loss.
@@ -175,6 +178,13 @@ impl ModelInputs {
             [batch, past + seq],
         )?;
         expect("token_type_ids", dims(&self.token_type_ids), [batch, seq])?;
+        for rows in self
+            .multimodal_position_ids
+            .iter()
+            .flat_map(|rows| rows.iter())
+        {
+            expect("multimodal_position_ids", Some(rows.dims()), [batch, seq])?;
+        }
         match dims(&self.position_ids) {
             Some([1, found]) if found == seq => Ok(()),
             found => expect("position_ids", found, [batch, seq]),
@@ -215,6 +225,28 @@ impl ModelInputs {
                 Ok(Rows::row_of((0..keys as u32).collect()))
             }
         }
+    }
+
+    /// The same with `position_ids` as decoding counts them after `past` tokens, whatever the model's own way: over the
+    /// tokens that are not padding, from 0 on.
+    ///
+    /// # Errors
+    /// An attention mask of another shape than `[batch, past + seq]`.
+    pub fn with_positions(self, past: usize) -> Result<Self, ModelError> {
+        let [batch, seq] = self.input_ids.dims();
+        let mask = self.attention_mask.as_ref().map(Rows::dims);
+        if let Some(found) = mask.filter(|found| *found != [batch, past + seq]) {
+            let (name, expected) = ("attention_mask", [batch, past + seq]);
+            return Err(ModelError::InputShape {
+                name,
+                found,
+                expected,
+            });
+        }
+        Ok(Self {
+            position_ids: Some(self.positions(past)?),
+            ..self
+        })
     }
 
     /// The positions of the new tokens: as given, else counted over the tokens that the mask lets count.

@@ -43,7 +43,7 @@ pub use error::ModelError;
 pub use init_weights::{InitRule, InitWeights};
 pub use inputs::{Labels, ModelInputs, ModelOutput};
 pub use load::{Dtype, LoadOptions};
-pub use model::{Forward, ModelInfo, PreTrainedModel, Pretrained};
+pub use model::{Forward, ModelInfo, Part, PreTrainedModel, Pretrained, Whole};
 pub use parameters::{Names, ParameterPath};
 pub use peft::{
     AdapterOptions, InitLoraWeights, LoraBias, LoraConfig, PeftModel, TargetModules, TaskType,

@@ -60,6 +60,42 @@ pub trait Forward {
         let _ = inputs;
         Ok(None)
     }
+
+    /// A part as a model of its own, which shares the weights; `None` where there are no parts.
+    fn part(&self, part: Part, of: &Whole<'_>) -> Option<Box<dyn PreTrainedModel>> {
+        let _ = (part, of);
+        None
+    }
+}
+
+/// A part of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What reads a text.
+    Encoder,
+    /// What goes on with it.
+    Decoder,
+}
+
+/// What a model and its parts have in common.
+#[derive(Debug)]
+pub struct Whole<'a> {
+    info: &'a ModelInfo,
+    names: Names,
+}
+
+impl Whole<'_> {
+    /// `module`, a part of the model, as one.
+    pub fn part<M: Module + Forward + Sync + 'static>(
+        &self,
+        module: M,
+    ) -> Box<dyn PreTrainedModel> {
+        Box::new(Pretrained {
+            module,
+            info: self.info.clone(),
+            names: self.names,
+        })
+    }
 }
 
 /// What came with a model's weights.
@@ -108,6 +144,13 @@ pub trait PreTrainedModel: Debug + Send + Sync {
     /// # Errors
     /// As [`Self::forward`].
     fn encode(&self, inputs: &ModelInputs) -> Result<Option<Tensor<3>>, ModelError>;
+
+    /// What decodes, without a head (`get_decoder`); a model without parts itself. It shares the weights until one of the
+    /// two changes them.
+    fn get_decoder(&self) -> Box<dyn PreTrainedModel>;
+
+    /// What encodes, in the same way (`get_encoder`).
+    fn get_encoder(&self) -> Box<dyn PreTrainedModel>;
 
     /// What came with the weights.
     fn info(&self) -> &ModelInfo;
@@ -200,6 +243,12 @@ impl<M: Module + Forward + Sync + 'static> Pretrained<M> {
         }
     }
 
+    fn part(&self, part: Part) -> Box<dyn PreTrainedModel> {
+        let (info, names) = (&self.info, self.names);
+        let part = self.module.part(part, &Whole { info, names });
+        part.unwrap_or_else(|| self.boxed_clone())
+    }
+
     fn map_module(self, f: impl FnOnce(M) -> M) -> Box<dyn PreTrainedModel> {
         Box::new(Self {
             module: f(self.module),
@@ -238,6 +287,14 @@ impl<M: Module + Forward + Sync + 'static> PreTrainedModel for Pretrained<M> {
 
     fn encode(&self, inputs: &ModelInputs) -> Result<Option<Tensor<3>>, ModelError> {
         self.module.encode(&self.with_attention(inputs))
+    }
+
+    fn get_decoder(&self) -> Box<dyn PreTrainedModel> {
+        self.part(Part::Decoder)
+    }
+
+    fn get_encoder(&self) -> Box<dyn PreTrainedModel> {
+        self.part(Part::Encoder)
     }
 
     fn info(&self) -> &ModelInfo {

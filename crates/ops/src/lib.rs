@@ -37,7 +37,7 @@ pub use linear::{embedding, linear, linears};
 pub use mask::Mask;
 pub use mask_function::{MaskFunction, MaskIndex};
 pub use norm::{NormForm, add_layer_norm, add_rms_norm, layer_norm, rms_norm};
-pub use packed::{PageTable, copy_page, write_pages};
+pub use packed::{PageTable, copy_page, empty_pages, write_pages};
 pub use rotary::{RotaryLayout, rotary};
 pub use routing::{ExpertGroups, RouterOptions, Routing, Score, route};
 pub use scan::{Scan, causal_conv1d, selective_scan};

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Tensor, s};
+use burn::tensor::{Tensor, TensorData, s};
 use transformers_kernels as kernels;
 
 use crate::attention::in_primitives;
@@ -165,6 +165,17 @@ pub fn write_pages(pages: Tensor<4>, table: &PageTable, rows: Tensor<4>) -> Tens
             }
         }
     })
+}
+
+/// Blocks of zeros, `[blocks, heads, block_len, dim]`, of the kind of `like`. In host memory a block takes room only once
+/// something is written to it: burn's own zeros are copied once, and so touched.
+pub fn empty_pages(shape: [usize; 4], like: &Tensor<4>) -> Tensor<4> {
+    let device = like.device();
+    if !on_host(like) {
+        return Tensor::zeros(shape, (&device, like.dtype()));
+    }
+    let zeros = vec![0f32; shape.iter().product()];
+    Tensor::from_data(TensorData::new(zeros, shape), &device)
 }
 
 /// Blocks with block `to` a copy of block `from`.

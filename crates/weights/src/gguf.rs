@@ -167,6 +167,8 @@ impl Entry {
                 Ok((0..count).map(part).collect())
             }
             (Stored::Stacked, shape) => Err(format!("shape {shape:?} is not of several tensors")),
+            // Some converters keep the dimension of one.
+            (Stored::Flat, &[1, _]) => Ok(vec![(name, self)]),
             (Stored::Flat, &[_] | &[_, _]) => {
                 self.shape.insert(self.shape.len() - 1, 1);
                 Ok(vec![(name, self)])

@@ -48,6 +48,14 @@ const EXPERTS: &[Key] = &[
     Count("expert_used_count", "num_experts_per_tok"),
     OptionalCount("expert_feed_forward_length", "moe_intermediate_size"),
 ];
+const EXPERTS_IN_GROUPS: &[Key] = &[
+    Count("expert_count", "n_routed_experts"),
+    OptionalCount("expert_shared_count", "n_shared_experts"),
+    OptionalNumber("expert_weights_scale", "routed_scaling_factor"),
+    OptionalCount("leading_dense_block_count", "first_k_dense_replace"),
+    OptionalCount("expert_group_count", "n_group"),
+    OptionalCount("expert_group_used_count", "topk_group"),
+];
 const SOFTCAPS: &[Key] = &[
     OptionalNumber("final_logit_softcapping", "final_logit_softcapping"),
     OptionalNumber("attn_logit_softcapping", "attn_logit_softcapping"),
@@ -81,6 +89,48 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
             Number("attention.layer_norm_epsilon", "layer_norm_epsilon"),
         ]],
         rest: |_, config| tied(config),
+    },
+    Architecture {
+        name: "deepseek2",
+        model_type: "deepseek_v2",
+        class: "DeepseekV2ForCausalLM",
+        keys: &[
+            DECODER,
+            RMS_NORM,
+            EXPERTS,
+            EXPERTS_IN_GROUPS,
+            &[
+                Count("attention.kv_lora_rank", "kv_lora_rank"),
+                Count("rope.dimension_count", "qk_rope_head_dim"),
+            ],
+        ],
+        rest: deepseek,
+    },
+    Architecture {
+        name: "ernie4_5",
+        model_type: "ernie4_5",
+        class: "Ernie4_5ForCausalLM",
+        keys: &[DECODER, RMS_NORM, HEAD_DIM],
+        rest: ernie,
+    },
+    Architecture {
+        name: "ernie4_5-moe",
+        model_type: "ernie4_5_moe",
+        class: "Ernie4_5_MoeForCausalLM",
+        keys: &[
+            DECODER,
+            RMS_NORM,
+            HEAD_DIM,
+            &[
+                Count("expert_count", "moe_num_experts"),
+                Count("expert_used_count", "moe_k"),
+                OptionalCount("expert_feed_forward_length", "moe_intermediate_size"),
+                OptionalCount("expert_shared_count", "moe_num_shared_experts"),
+                OptionalCount("leading_dense_block_count", "moe_layer_start_index"),
+                OptionalCount("interleave_moe_layer_step", "moe_layer_interval"),
+            ],
+        ],
+        rest: ernie,
     },
     Architecture {
         name: "falcon",
@@ -121,6 +171,23 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
             ],
         ],
         rest: gemma3,
+    },
+    Architecture {
+        name: "glm4moe",
+        model_type: "glm4_moe",
+        class: "Glm4MoeForCausalLM",
+        keys: &[DECODER, RMS_NORM, HEAD_DIM, EXPERTS, EXPERTS_IN_GROUPS],
+        rest: |source, config| {
+            without_predictors(source, config)?;
+            for (key, set) in [
+                ("attention_bias", source.has_tensor("blk.0.attn_q.bias")),
+                ("use_qk_norm", source.has_tensor("blk.0.attn_q_norm.weight")),
+                ("norm_topk_prob", source.is_set("expert_weights_norm")),
+            ] {
+                config.insert(key.into(), set.into());
+            }
+            partial_rope(source, config)
+        },
     },
     Architecture {
         name: "gpt-oss",
@@ -191,6 +258,29 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
         rest: mamba,
     },
     Architecture {
+        name: "minimax-m2",
+        model_type: "minimax_m2",
+        class: "MiniMaxM2ForCausalLM",
+        keys: &[
+            DECODER,
+            RMS_NORM,
+            HEAD_DIM,
+            &[
+                Count("expert_count", "num_local_experts"),
+                Count("expert_used_count", "num_experts_per_tok"),
+            ],
+        ],
+        rest: |source, config| {
+            partial_rope(source, config)?;
+            // Of a whole head the reference says nothing.
+            let rope = config["rope_parameters"].as_object_mut();
+            if let Some(rope) = rope.filter(|rope| rope["partial_rotary_factor"] == 1.0) {
+                rope.remove("partial_rotary_factor");
+            }
+            Ok(())
+        },
+    },
+    Architecture {
         name: "nemotron",
         model_type: "nemotron",
         class: "NemotronForCausalLM",
@@ -210,6 +300,21 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
             );
             partial_rope(source, config)
         },
+    },
+    Architecture {
+        name: "olmoe",
+        model_type: "olmoe",
+        class: "OlmoeForCausalLM",
+        keys: &[
+            DECODER,
+            RMS_NORM,
+            &[
+                Count("expert_count", "num_experts"),
+                Count("expert_used_count", "num_experts_per_tok"),
+                OptionalNumber("attention.clamp_kqv", "clip_qkv"),
+            ],
+        ],
+        rest: rope,
     },
     Architecture {
         name: "phi3",
@@ -273,6 +378,22 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
         rest: |source, config| {
             // As llama.cpp computes it.
             config.insert("norm_topk_prob".into(), true.into());
+            rope(source, config)
+        },
+    },
+    Architecture {
+        name: "seed_oss",
+        model_type: "seed_oss",
+        class: "SeedOssForCausalLM",
+        keys: &[DECODER, RMS_NORM, HEAD_DIM],
+        rest: |source, config| {
+            for (key, tensor) in [
+                ("attention_bias", "blk.0.attn_q.bias"),
+                ("attention_out_bias", "blk.0.attn_output.bias"),
+                ("mlp_bias", "blk.0.ffn_up.bias"),
+            ] {
+                config.insert(key.into(), source.has_tensor(tensor).into());
+            }
             rope(source, config)
         },
     },
@@ -391,6 +512,76 @@ fn llama(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
         source.has_tensor("blk.0.ffn_gate.bias").into(),
     );
     rope(source, config)
+}
+
+/// What `expert_gating_func` says of scores by a sigmoid.
+const SIGMOID: u64 = 2;
+
+/// Both generations: their attention is the same, the third scores experts by a sigmoid. Files of absorbed attention, in
+/// which keys and values have a projection each, say the sizes of heads under other names.
+fn deepseek(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
+    if !source.has_tensor("blk.0.attn_kv_b.weight") {
+        return Err(source.unsupported("deepseek2 with absorbed attention (attn_k_b)"));
+    }
+    if source.optional_u64("expert_gating_func")? == Some(SIGMOID) {
+        config.insert("model_type".into(), "deepseek_v3".into());
+        config.insert("architectures".into(), json!(["DeepseekV3ForCausalLM"]));
+    }
+    let length = |name: &str| match source.optional_u64(&format!("{name}_mla"))? {
+        Some(length) => Ok(length),
+        None => source.u64(name),
+    };
+    let rotating = source.u64("rope.dimension_count")?;
+    let plain = length("attention.key_length")?.saturating_sub(rotating);
+    let heads = source.count("attention.head_count")?;
+    let query_rank = source.optional_u64("attention.q_lora_rank")?;
+    let grouped = source.optional_u64("expert_group_count")?.unwrap_or(1) > 1;
+    let method = if grouped {
+        "group_limited_greedy"
+    } else {
+        "greedy"
+    };
+    for (key, value) in [
+        (
+            "attention_bias",
+            source.has_tensor("blk.0.attn_output.bias").into(),
+        ),
+        ("qk_nope_head_dim", plain.into()),
+        ("v_head_dim", length("attention.value_length")?.into()),
+        ("num_key_value_heads", heads.into()),
+        ("q_lora_rank", query_rank.into()),
+        (
+            "norm_topk_prob",
+            source.is_set("expert_weights_norm").into(),
+        ),
+        ("topk_method", method.into()),
+    ] {
+        config.insert(key.into(), value);
+    }
+    let mut rope = source.rope(DEFAULT_THETA)?;
+    // ggml's factor on the logarithm of yarn's own.
+    if let Some(factor) = source.optional_f64("rope.scaling.yarn_log_multiplier")? {
+        for key in ["mscale", "mscale_all_dim"] {
+            rope[key] = json!(factor * 10.0);
+        }
+    }
+    config.insert("rope_parameters".into(), rope);
+    Ok(())
+}
+
+fn ernie(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
+    let bias = source.has_tensor("blk.0.attn_q.bias");
+    config.insert("use_bias".into(), bias.into());
+    config.insert("rope_parameters".into(), source.rope(500_000.0)?);
+    Ok(())
+}
+
+/// Layers that predict further tokens are counted among the blocks, and not loaded.
+fn without_predictors(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
+    let predictors = source.optional_u64("nextn_predict_layers")?.unwrap_or(0);
+    let layers = source.u64("block_count")?.saturating_sub(predictors);
+    config.insert("num_hidden_layers".into(), layers.into());
+    Ok(())
 }
 
 /// The first falcons have one key head and one norm for both branches; the later ones groups of heads, and some two norms.

@@ -44,8 +44,7 @@ families! {
     gpt_neox: GptNeoXConfig;
     gpt_oss: GptOssConfig;
     gptj: GptJConfig;
-    granite: GraniteConfig;
-    granitemoe: GraniteMoeConfig;
+    granite: GraniteConfig, GraniteMoeConfig;
     gte: GteConfig;
     lfm2: Lfm2Config;
     llama: LlamaConfig;

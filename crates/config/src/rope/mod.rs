@@ -92,6 +92,9 @@ pub struct RopeConfig {
     /// llama3: original length over the longest wavelength that is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub high_freq_factor: Option<f64>,
+    /// Multimodal rotation: how many frequencies turn by a token's time, by its height and by its width.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mrope_section: Option<Vec<usize>>,
     /// Keys that this library does not know.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -115,6 +118,7 @@ impl Default for RopeConfig {
             long_factor: None,
             low_freq_factor: None,
             high_freq_factor: None,
+            mrope_section: None,
             extra: Map::new(),
         }
     }

@@ -94,7 +94,7 @@ impl AlbertAttention {
         let head_dim = x.dims()[2] / self.heads;
         let scores = ops::AttentionOptions::new((head_dim as f64).powf(-0.5));
         let projections = [&self.query, &self.key, &self.value];
-        let attended = self_attention(x.clone(), projections, self.heads, attention, &scores);
+        let attended = self_attention(x.clone(), projections, self.heads, attention, None, &scores);
         self.LayerNorm.add(self.dense.forward(attended), x)
     }
 }

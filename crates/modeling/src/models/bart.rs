@@ -14,7 +14,7 @@ use transformers_ops as ops;
 use crate::classes::class_name;
 use crate::loss::token_loss;
 use crate::nn::check_room;
-use crate::nn::heads::{EndTokenClassifier, SpanHead};
+use crate::nn::heads::{EndTokenClassifier, SpanHead, kept};
 use crate::nn::{
     Activation, BaseFamily, Cache, CacheLayout, DecoderStart, Embedding, EncoderDecoder,
     EncoderDecoderOptions, Init, LayerNorm, Linear, Projections, Sinusoids, Stack, StackPass,
@@ -603,11 +603,7 @@ impl Forward for BartForCausalLM {
         let pass = StackPass::decoder_alone(inputs, cache);
         let states = pass.run(&self.model.decoder, embedded)?.states;
         let labels = inputs.label_ids()?;
-        let keep = match labels {
-            Some(_) => seq,
-            None => inputs.logits_to_keep.unwrap_or(seq).clamp(1, seq),
-        };
-        let hidden = states.last.narrow(1, seq - keep, keep);
+        let hidden = kept(states.last, inputs)?;
         let logits = match &self.lm_head {
             Some(head) => head.forward(hidden),
             None => words.logits(hidden),

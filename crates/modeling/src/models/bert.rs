@@ -8,18 +8,18 @@ use std::marker::PhantomData;
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use transformers_config::{BertConfig, ModelConfig, ProblemType};
+use transformers_config::{BertConfig, ConfigError, ModelConfig, ProblemType};
 use transformers_ops as ops;
 
 use crate::loss::{cross_entropy, token_loss};
 use crate::nn::heads::{
-    PooledClassifier, SpanHead, TokenClassifier, by_row, by_token, pooled, rest, states,
+    PooledClassifier, SpanHead, TokenClassifier, by_row, language_model, pooled, rest, states,
     to_vocabulary,
 };
 use crate::nn::{
-    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear,
-    MaskedAttention, Pooler, PositionCount, RowScores, States, TaskHead, TextEmbeddings,
-    TextEmbeddingsOptions, Tokens, self_attention,
+    Activation, BaseFamily, Cache, CacheLayout, Embedding, HeadOptions, Init, LayerCache,
+    LayerNorm, Linear, MaskedAttention, Pooler, PositionCount, RowScores, States, TaskHead,
+    TextEmbeddings, TextEmbeddingsOptions, Tokens, self_attention,
 };
 use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput};
 
@@ -36,6 +36,7 @@ pub(crate) fn family() -> Family {
         ])
         .headless::<Bert>(Head::Base)
         .headless::<Bert>(Head::TextEncoding)
+        .with::<Bert, BertOnlyMLMHead>(Head::CausalLM)
         .with::<Bert, BertOnlyMLMHead>(Head::MaskedLM)
         .with::<Bert, PooledClassifier>(Head::SequenceClassification)
         .with::<Bert, TokenClassifier>(Head::TokenClassification)
@@ -62,6 +63,8 @@ pub struct BertOptions {
     pub activation: Activation,
     /// Whether the output layer shares the table of words.
     pub tie_word_embeddings: bool,
+    /// Whether tokens see none that come after them.
+    pub is_decoder: bool,
 }
 
 /// A config of a family whose layers are BERT's.
@@ -91,6 +94,7 @@ macro_rules! bert_like {
 
             fn options(&self) -> Result<$crate::models::bert::BertOptions, $crate::ModelError> {
                 let count: fn(&Self) -> $crate::nn::PositionCount = $count;
+                $crate::models::bert::no_cross_attention(self.add_cross_attention)?;
                 Ok($crate::models::bert::BertOptions {
                     embeddings: $crate::nn::TextEmbeddingsOptions {
                         vocab_size: self.vocab_size,
@@ -108,12 +112,23 @@ macro_rules! bert_like {
                     intermediate_size: self.intermediate_size,
                     activation: $crate::nn::activation("hidden_act", &self.hidden_act)?,
                     tie_word_embeddings: self.tie_word_embeddings,
+                    is_decoder: self.is_decoder,
                 })
             }
         }
     };
 }
 pub(crate) use bert_like;
+
+/// As a decoder the model attends to its own tokens only.
+pub(crate) fn no_cross_attention(add_cross_attention: bool) -> Result<(), ModelError> {
+    let reason =
+        "the layers have no attention to an encoder's states; set it to false to leave it out";
+    match add_cross_attention {
+        true => Err(ConfigError::invalid("add_cross_attention", reason).into()),
+        false => Ok(()),
+    }
+}
 
 bert_like!(BertConfig {
     width: hidden_size,
@@ -152,11 +167,16 @@ struct BertSelfAttention {
 }
 
 impl BertSelfAttention {
-    fn forward(&self, x: Tensor<3>, attention: &MaskedAttention<'_>) -> Tensor<3> {
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        attention: &MaskedAttention<'_>,
+        cache: LayerCache<'_>,
+    ) -> Tensor<3> {
         let head_dim = x.dims()[2] / self.heads;
         let scores = ops::AttentionOptions::new((head_dim as f64).powf(-0.5));
         let projections = [&self.query, &self.key, &self.value];
-        self_attention(x, projections, self.heads, attention, &scores)
+        self_attention(x, projections, self.heads, attention, cache, &scores)
     }
 }
 
@@ -234,8 +254,13 @@ impl BertLayer {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, attention: &MaskedAttention<'_>) -> Tensor<3> {
-        let attended = self.attention.self_.forward(x.clone(), attention);
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        attention: &MaskedAttention<'_>,
+        cache: LayerCache<'_>,
+    ) -> Tensor<3> {
+        let attended = self.attention.self_.forward(x.clone(), attention, cache);
         let x = self.attention.output.forward(attended, x);
         let inner = self.intermediate.forward(x.clone(), self.activation);
         self.output.forward(inner, x)
@@ -247,7 +272,7 @@ struct BertEncoder {
     layer: Vec<BertLayer>,
 }
 
-/// The encoder: states `[batch, seq, hidden]`, and with the pooler the first state through a dense layer.
+/// The encoder, or decoder: states `[batch, seq, hidden]`, and with the pooler the first state through a dense layer.
 #[derive(Module, Debug)]
 pub struct BertModel {
     embeddings: TextEmbeddings,
@@ -255,6 +280,7 @@ pub struct BertModel {
     embeddings_project: Option<Linear>,
     encoder: BertEncoder,
     pooler: Option<Pooler>,
+    is_decoder: bool,
 }
 
 impl BertModel {
@@ -269,6 +295,7 @@ impl BertModel {
                 layer: layers.collect(),
             },
             pooler: pooler.then(|| Pooler::new(hidden, init)),
+            is_decoder: options.is_decoder,
         }
     }
 
@@ -277,15 +304,27 @@ impl BertModel {
         &self.embeddings.word_embeddings
     }
 
-    fn encode(&self, inputs: &ModelInputs) -> Result<States, ModelError> {
-        let tokens = Tokens::new(inputs, self.words())?;
+    fn states(
+        &self,
+        inputs: &ModelInputs,
+        mut cache: Option<&mut dyn Cache>,
+    ) -> Result<States, ModelError> {
+        let tokens = match self.is_decoder {
+            true => Tokens::of_decoder(inputs, self.words(), cache.as_deref())?,
+            false => Tokens::new(inputs, self.words())?,
+        };
         let mut hidden = self.embeddings.forward(&tokens)?;
         if let Some(project) = &self.embeddings_project {
             hidden = project.forward(hidden);
         }
         let attention = tokens.attention(None);
-        let layer = |layer: &BertLayer, hidden| layer.forward(hidden, &attention);
-        tokens.through(hidden, &self.encoder.layer, layer, |hidden| hidden)
+        let layer = |(index, layer): (usize, &BertLayer), hidden| {
+            let cache = cache.as_deref_mut().filter(|_| self.is_decoder);
+            let cache = cache.map(|cache| (index, cache as &mut dyn Cache));
+            layer.forward(hidden, &attention, cache)
+        };
+        let layers = self.encoder.layer.iter().enumerate();
+        tokens.through(hidden, layers, layer, |hidden| hidden)
     }
 }
 
@@ -293,14 +332,20 @@ impl Forward for BertModel {
     fn forward(
         &self,
         inputs: &ModelInputs,
-        _cache: Option<&mut dyn Cache>,
+        cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
-        let states = self.encode(inputs)?;
+        let states = self.states(inputs, cache)?;
         let pooler = self.pooler.as_ref();
         Ok(ModelOutput {
             pooler_output: pooler.map(|pooler| pooler.forward(states.last.clone())),
             ..ModelOutput::of_states(states)
         })
+    }
+
+    fn cache_layout(&self) -> Option<CacheLayout> {
+        let layers = self.encoder.layer.len();
+        self.is_decoder
+            .then(|| CacheLayout::new(vec![None; layers]))
     }
 
     fn context_length(&self) -> Option<usize> {
@@ -353,17 +398,20 @@ struct Cls<P> {
     predictions: P,
 }
 
-/// The masked-token head: logits `[batch, seq, vocab]`.
+/// The head for masked tokens, or for the next one: logits `[batch, seq, vocab]`.
 #[derive(Module, Debug)]
 struct BertOnlyMLMHead {
     cls: Cls<BertLMPredictionHead>,
+    #[module(skip)]
+    head: Head,
 }
 
 impl<C: BertLike> TaskHead<OnBert<C>> for BertOnlyMLMHead {
-    fn new(config: &C, _: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
+    fn new(config: &C, options: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
         let predictions = BertLMPredictionHead::new(&config.options()?, init);
         Ok(Self {
             cls: Cls { predictions },
+            head: options.head,
         })
     }
 
@@ -373,9 +421,9 @@ impl<C: BertLike> TaskHead<OnBert<C>> for BertOnlyMLMHead {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, rest) = states(output)?;
-        let logits = self.cls.predictions.logits(hidden, base.words());
-        by_token(logits, rest, inputs)
+        language_model(self.head, output, inputs, |hidden| {
+            self.cls.predictions.logits(hidden, base.words())
+        })
     }
 }
 

@@ -4,9 +4,9 @@ use transformers_config::{DeepseekV2Config, DeepseekV3Config};
 
 use crate::ModelError;
 use crate::nn::{
-    DecoderFamily, DecoderOptions, DenseOrSparse, ExpertGroups, Experts, ExpertsOptions, GatedMlp,
-    Init, LatentAttention, LatentAttentionOptions, NormOptions, PreNormLayer, Router,
-    RouterOptions, RouterOutputs, Score, SparseMoe, activation,
+    DecoderFamily, DecoderOptions, DenseOrSparse, ExpertGroups, ExpertsOptions, GatedMlp, Init,
+    LatentAttention, LatentAttentionOptions, NormOptions, PreNormLayer, RouterOptions,
+    RouterOutputs, Score, SparseMoe, activation,
 };
 
 /// The layer of both.
@@ -33,6 +33,40 @@ macro_rules! latent_attention {
         }
     };
 }
+
+/// A dense block in the first layers; in others experts that a sigmoid chooses by groups, and shared ones.
+macro_rules! dense_or_grouped {
+    ($config:ident, $index:ident, $init:ident) => {{
+        use $crate::nn::{
+            DenseOrSparse, ExpertGroups, Experts, ExpertsOptions, GatedMlp, Router, RouterOptions,
+            Score, SparseMoe, activation,
+        };
+        let hidden = $config.hidden_size;
+        let activation = activation("hidden_act", &$config.hidden_act)?;
+        let dense = |inner| GatedMlp::new(hidden, inner, false, activation, $init);
+        match $index < $config.first_k_dense_replace {
+            true => DenseOrSparse::Dense(dense($config.intermediate_size)),
+            false => {
+                let (count, inner) = ($config.n_routed_experts, $config.moe_intermediate_size);
+                let experts = ExpertsOptions::new(count, hidden, inner, activation);
+                let router = RouterOptions {
+                    groups: Some(ExpertGroups {
+                        count: $config.n_group,
+                        kept: $config.topk_group,
+                        best: 2,
+                    }),
+                    normalise: $config.norm_topk_prob.then_some(1e-20),
+                    scale: $config.routed_scaling_factor,
+                    ..RouterOptions::new($config.num_experts_per_tok, Score::Sigmoid)
+                };
+                let gate = Router::new(&experts, router, $init).with_score_correction($init);
+                let moe = SparseMoe::of(gate, Experts::new(&experts, $init));
+                DenseOrSparse::Sparse(moe.with_shared(dense(inner * $config.n_shared_experts)))
+            }
+        }
+    }};
+}
+pub(super) use dense_or_grouped;
 
 /// DeepSeek-V2.
 #[derive(Debug)]
@@ -102,28 +136,7 @@ impl DecoderFamily for DeepseekV3 {
 
     fn layer(config: &DeepseekV3Config, index: usize, init: &Init) -> Result<Layer, ModelError> {
         let hidden = config.hidden_size;
-        let activation = activation("hidden_act", &config.hidden_act)?;
-        let dense = |inner| GatedMlp::new(hidden, inner, false, activation, init);
-        let mlp = match index < config.first_k_dense_replace {
-            true => DenseOrSparse::Dense(dense(config.intermediate_size)),
-            false => {
-                let (count, inner) = (config.n_routed_experts, config.moe_intermediate_size);
-                let experts = ExpertsOptions::new(count, hidden, inner, activation);
-                let router = RouterOptions {
-                    groups: Some(ExpertGroups {
-                        count: config.n_group,
-                        kept: config.topk_group,
-                        best: 2,
-                    }),
-                    normalise: config.norm_topk_prob.then_some(1e-20),
-                    scale: config.routed_scaling_factor,
-                    ..RouterOptions::new(config.num_experts_per_tok, Score::Sigmoid)
-                };
-                let gate = Router::new(&experts, router, init).with_score_correction(init);
-                let moe = SparseMoe::of(gate, Experts::new(&experts, init));
-                DenseOrSparse::Sparse(moe.with_shared(dense(inner * config.n_shared_experts)))
-            }
-        };
+        let mlp = dense_or_grouped!(config, index, init);
         let interleaved = config.rope_interleave;
         let attention = latent_attention!(config {
             interleaved: interleaved

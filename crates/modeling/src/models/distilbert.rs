@@ -124,7 +124,7 @@ impl TransformerBlock {
         let head_dim = x.dims()[2] / own.heads;
         let scores = ops::AttentionOptions::new((head_dim as f64).powf(-0.5));
         let projections = [&own.q_lin, &own.k_lin, &own.v_lin];
-        let attended = self_attention(x.clone(), projections, own.heads, attention, &scores);
+        let attended = self_attention(x.clone(), projections, own.heads, attention, None, &scores);
         let x = self.sa_layer_norm.add(own.out_lin.forward(attended), x);
         let inner = ops::activate(self.ffn.lin1.forward(x.clone()), self.ffn.activation);
         self.output_layer_norm.add(self.ffn.lin2.forward(inner), x)

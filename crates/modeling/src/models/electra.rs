@@ -10,7 +10,7 @@ use transformers_ops as ops;
 use super::bert::{BertModel, OnBert, bert_like};
 use crate::loss::binary_cross_entropy;
 use crate::nn::heads::{
-    FirstTokenClassifier, SpanHead, TokenClassifier, by_row, by_token, first, states,
+    FirstTokenClassifier, SpanHead, TokenClassifier, by_row, first, language_model, states,
 };
 use crate::nn::{
     Activation, HeadOptions, Init, LayerNorm, Linear, OutputLayer, PositionCount, RowScores,
@@ -36,6 +36,7 @@ pub(crate) fn family() -> Family {
         )])
         .headless::<Electra>(Head::Base)
         .headless::<Electra>(Head::TextEncoding)
+        .with::<Electra, ElectraGenerator>(Head::CausalLM)
         .with::<Electra, ElectraGenerator>(Head::MaskedLM)
         .with::<Electra, ElectraDiscriminator>(Head::PreTraining)
         .with::<Electra, FirstTokenClassifier>(Head::SequenceClassification)
@@ -50,15 +51,17 @@ struct ElectraGeneratorPredictions {
     dense: Linear,
 }
 
-/// Masked tokens: logits `[batch, seq, vocab]`.
+/// Masked tokens, or the next one: logits `[batch, seq, vocab]`.
 #[derive(Module, Debug)]
 struct ElectraGenerator {
     generator_predictions: ElectraGeneratorPredictions,
     generator_lm_head: OutputLayer,
+    #[module(skip)]
+    head: Head,
 }
 
 impl TaskHead<Electra> for ElectraGenerator {
-    fn new(config: &ElectraConfig, _: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
+    fn new(config: &ElectraConfig, options: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
         let (hidden, width) = (config.hidden_size, config.embedding_size);
         let tied = config.tie_word_embeddings;
         Ok(Self {
@@ -67,6 +70,7 @@ impl TaskHead<Electra> for ElectraGenerator {
                 dense: Linear::new(hidden, width, true, init),
             },
             generator_lm_head: OutputLayer::new(width, config.vocab_size, true, tied, init),
+            head: options.head,
         })
     }
 
@@ -76,12 +80,12 @@ impl TaskHead<Electra> for ElectraGenerator {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, rest) = states(output)?;
         let head = &self.generator_predictions;
-        let hidden = ops::activate(head.dense.forward(hidden), Activation::Gelu);
-        let hidden = head.LayerNorm.forward(hidden);
-        let logits = self.generator_lm_head.forward(hidden, base.words());
-        by_token(logits, rest, inputs)
+        language_model(self.head, output, inputs, |hidden| {
+            let hidden = ops::activate(head.dense.forward(hidden), Activation::Gelu);
+            let hidden = head.LayerNorm.forward(hidden);
+            self.generator_lm_head.forward(hidden, base.words())
+        })
     }
 }
 

@@ -2,11 +2,11 @@
 
 use transformers_config::Glm4MoeConfig;
 
+use super::deepseek::dense_or_grouped;
 use crate::ModelError;
 use crate::nn::{
-    Attention, AttentionOptions, DecoderFamily, DecoderOptions, DenseOrSparse, ExpertGroups,
-    Experts, ExpertsOptions, GatedMlp, Init, NormOptions, PreNormLayer, QkNorm, Router,
-    RouterOptions, RouterOutputs, Score, SparseMoe, activation,
+    Attention, AttentionOptions, DecoderFamily, DecoderOptions, DenseOrSparse, Init, NormOptions,
+    PreNormLayer, QkNorm, RouterOutputs, SparseMoe,
 };
 
 /// The family.
@@ -40,28 +40,7 @@ impl DecoderFamily for Glm4Moe {
                 config.head_dim(),
             )
         };
-        let activation = activation("hidden_act", &config.hidden_act)?;
-        let dense = |inner| GatedMlp::new(hidden, inner, false, activation, init);
-        let mlp = match index < config.first_k_dense_replace {
-            true => DenseOrSparse::Dense(dense(config.intermediate_size)),
-            false => {
-                let (count, inner) = (config.n_routed_experts, config.moe_intermediate_size);
-                let experts = ExpertsOptions::new(count, hidden, inner, activation);
-                let router = RouterOptions {
-                    groups: Some(ExpertGroups {
-                        count: config.n_group,
-                        kept: config.topk_group,
-                        best: 2,
-                    }),
-                    normalise: config.norm_topk_prob.then_some(1e-20),
-                    scale: config.routed_scaling_factor,
-                    ..RouterOptions::new(config.num_experts_per_tok, Score::Sigmoid)
-                };
-                let gate = Router::new(&experts, router, init).with_score_correction(init);
-                let moe = SparseMoe::of(gate, Experts::new(&experts, init));
-                DenseOrSparse::Sparse(moe.with_shared(dense(inner * config.n_shared_experts)))
-            }
-        };
+        let mlp = dense_or_grouped!(config, index, init);
         let attention = Attention::new(&attention, init);
         let norm = NormOptions::rms(config.rms_norm_eps);
         Ok(PreNormLayer::around(attention, mlp, hidden, norm, init))

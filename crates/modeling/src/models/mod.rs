@@ -70,7 +70,6 @@ mod ministral3;
 mod mistral;
 mod mixtral;
 mod modernbert;
-mod modernbert_decoder;
 mod mpnet;
 mod mpt;
 mod nemotron;
@@ -139,7 +138,7 @@ pub(crate) fn families() -> Vec<Family> {
         Family::decoder::<mistral::Mistral>(),
         Family::decoder::<mixtral::Mixtral>(),
         modernbert::family(),
-        modernbert_decoder::family(),
+        modernbert::decoder(),
         mpnet::family(),
         Family::decoder::<mpt::Mpt>(),
         Family::decoder::<nemotron::Nemotron>(),

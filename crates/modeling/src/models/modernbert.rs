@@ -1,94 +1,204 @@
 //! ModernBERT (Warner et al. 2024): pre-norm encoder with rotary positions and gated feed-forward blocks; two of three
-//! layers see their neighbourhood only.
+//! layers see their neighbourhood only. And its decoder (Weller et al. 2025): the same layers in one direction, with a
+//! projection each for queries, keys and values.
 #![allow(non_snake_case)]
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData};
-use transformers_config::{LayerType, ModelConfig, ModernBertConfig};
+use transformers_config::{
+    LayerType, ModelConfig, ModernBertConfig, ModernBertDecoderConfig, RopeParameters,
+};
 use transformers_ops as ops;
 
-use crate::nn::heads::{by_row, by_span, by_token, first, mean_of_tokens, states};
-use crate::nn::{
-    Activation, BaseFamily, Cache, Embedding, EmbeddingNoise, HeadOptions, Init, LayerNorm, Linear,
-    MaskedAttention, OutputLayer, RotaryEmbedding, RotaryTables, RowScores, TaskHead, Tokens,
-    activation, with_noise,
+use crate::nn::heads::{
+    by_row, by_span, by_token, first, language_model, last, mean_of_tokens, states,
 };
-use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput};
+use crate::nn::{
+    Activation, BaseFamily, Cache, CacheLayout, Embedding, HeadOptions, Init, LayerCache,
+    LayerNorm, Linear, MaskedAttention, OutputLayer, RotaryEmbedding, RotaryTables, RowScores,
+    TaskHead, Tokens, activation, linears, with_noise,
+};
+use crate::{Family, Forward, Head, ModelError, ModelInputs, ModelOutput, Names};
 
-/// The family.
+/// `modernbert`.
 pub(crate) fn family() -> Family {
-    Family::new(ModernBertConfig::MODEL_TYPE, "model")
+    type Encoder = OnModernBert<ModernBertConfig>;
+    of::<ModernBertConfig>()
+        .with::<Encoder, ModernBertLM>(Head::MaskedLM)
+        .with::<Encoder, ModernBertScores>(Head::SequenceClassification)
+        .with::<Encoder, ModernBertScores>(Head::TokenClassification)
+        .with::<Encoder, ModernBertScores>(Head::QuestionAnswering)
+        .with::<Encoder, ModernBertScores>(Head::MultipleChoice)
+}
+
+/// `modernbert-decoder`.
+pub(crate) fn decoder() -> Family {
+    type Decoder = OnModernBert<ModernBertDecoderConfig>;
+    const LANGUAGE_MODEL: Names = &[("head", "lm_head")];
+    of::<ModernBertDecoderConfig>()
+        .with::<Decoder, ModernBertScores>(Head::SequenceClassification)
+        .named(LANGUAGE_MODEL)
+        .with::<Decoder, ModernBertLM>(Head::CausalLM)
+}
+
+fn of<C: ModernBertLike>() -> Family {
+    Family::new(C::MODEL_TYPE, "model")
         .tied(&[("decoder.weight", "model.embeddings.tok_embeddings.weight")])
-        .headless::<ModernBert>(Head::Base)
-        .with::<ModernBert, ModernBertMaskedLM>(Head::MaskedLM)
-        .with::<ModernBert, ModernBertScores>(Head::SequenceClassification)
-        .with::<ModernBert, ModernBertScores>(Head::TokenClassification)
-        .with::<ModernBert, ModernBertScores>(Head::QuestionAnswering)
-        .with::<ModernBert, ModernBertScores>(Head::MultipleChoice)
+        .headless::<OnModernBert<C>>(Head::Base)
 }
 
-#[derive(Debug)]
-struct ModernBert;
+/// The numbers of both.
+#[derive(Debug, Clone)]
+pub(crate) struct ModernBertOptions {
+    vocab_size: usize,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_attention_heads: usize,
+    norm_eps: f64,
+    norm_bias: bool,
+    attention_bias: bool,
+    mlp_bias: bool,
+    activation: Activation,
+    layer_types: Vec<LayerType>,
+    rope_parameters: RopeParameters,
+    /// Of sliding layers.
+    window: Option<usize>,
+    max_position_embeddings: usize,
+    initializer_range: f64,
+    initializer_cutoff_factor: f64,
+    is_decoder: bool,
+    head_bias: bool,
+    head_activation: Activation,
+    classifier_bias: bool,
+    decoder_bias: bool,
+    pooling: Pooling,
+    tie_word_embeddings: bool,
+}
 
-impl BaseFamily for ModernBert {
-    type Config = ModernBertConfig;
-    type Model = ModernBertModel;
+/// What stands for a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pooling {
+    First,
+    Last,
+    Mean,
+}
 
-    fn model(
-        config: &ModernBertConfig,
-        _pooler: bool,
-        init: &Init,
-    ) -> Result<ModernBertModel, ModelError> {
-        ModernBertModel::new(config, init)
+/// A config of one of them.
+pub(crate) trait ModernBertLike: ModelConfig {
+    /// # Errors
+    /// An activation that is not known.
+    fn options(&self) -> Result<ModernBertOptions, ModelError>;
+}
+
+macro_rules! modernbert_like {
+    ($config:ty, $self:ident { $($own:ident: $value:expr,)* }) => {
+        impl ModernBertLike for $config {
+            fn options(&$self) -> Result<ModernBertOptions, ModelError> {
+                Ok(ModernBertOptions {
+                    vocab_size: $self.vocab_size,
+                    hidden_size: $self.hidden_size,
+                    intermediate_size: $self.intermediate_size,
+                    num_attention_heads: $self.num_attention_heads,
+                    norm_eps: $self.norm_eps,
+                    norm_bias: $self.norm_bias,
+                    attention_bias: $self.attention_bias,
+                    mlp_bias: $self.mlp_bias,
+                    activation: activation("hidden_activation", &$self.hidden_activation)?,
+                    layer_types: $self.layer_types(),
+                    rope_parameters: $self.rope_parameters.clone(),
+                    max_position_embeddings: $self.max_position_embeddings,
+                    initializer_range: $self.initializer_range,
+                    initializer_cutoff_factor: $self.initializer_cutoff_factor,
+                    head_bias: $self.classifier_bias,
+                    head_activation: activation(
+                        "classifier_activation",
+                        &$self.classifier_activation,
+                    )?,
+                    decoder_bias: $self.decoder_bias,
+                    tie_word_embeddings: $self.tie_word_embeddings,
+                    $($own: $value,)*
+                })
+            }
+        }
+    };
+}
+
+modernbert_like!(
+    ModernBertConfig,
+    self {
+        window: Some(self.window()),
+        is_decoder: false,
+        classifier_bias: true,
+        pooling: match self.classifier_pooling.as_str() {
+            "mean" => Pooling::Mean,
+            _ => Pooling::First,
+        },
     }
-
-    fn hidden_size(config: &ModernBertConfig) -> usize {
-        config.hidden_size
+);
+modernbert_like!(
+    ModernBertDecoderConfig,
+    self {
+        window: self.window(),
+        is_decoder: true,
+        classifier_bias: self.classifier_bias,
+        pooling: Pooling::Last,
     }
-}
+);
 
-/// For layers that read the residual stream; the spread of fresh weights is cut off.
-fn inward(config: &ModernBertConfig, init: &Init) -> Init {
-    Init {
-        std: config.initializer_range,
-        cutoff: config.initializer_cutoff_factor,
-        ..init.clone()
-    }
-}
-
-/// For layers that write to it: the spread shrinks with their number.
-fn outward(config: &ModernBertConfig, init: &Init) -> Init {
-    let layers = config.num_hidden_layers as f64;
-    inward(config, init).with_std(config.initializer_range / (2.0 * layers).sqrt())
-}
-
-fn norm(config: &ModernBertConfig, init: &Init) -> LayerNorm {
-    LayerNorm::new(config.hidden_size, config.norm_eps, config.norm_bias, init)
-}
-
-#[derive(Module, Debug)]
-pub(super) struct ModernBertEmbeddings {
-    pub tok_embeddings: Embedding,
-    norm: LayerNorm,
-}
-
-impl ModernBertEmbeddings {
-    /// A table of `vocab` vectors, and their norm. The reference draws the padding token's vector like any other.
-    pub fn new(vocab: usize, norm: LayerNorm, init: &Init) -> Self {
-        let hidden = norm.weight.lazy_shape()[0];
-        Self {
-            tok_embeddings: Embedding::new(vocab, hidden, init),
-            norm,
+impl ModernBertOptions {
+    /// For layers that read the residual stream; the spread of fresh weights is cut off.
+    fn inward(&self, init: &Init) -> Init {
+        Init {
+            std: self.initializer_range,
+            cutoff: self.initializer_cutoff_factor,
+            ..init.clone()
         }
     }
 
-    /// Ids to normed vectors, `[batch, seq, hidden]`; noise comes before the norm.
-    pub fn forward(&self, ids: Tensor<2, Int>, noise: Option<EmbeddingNoise>) -> Tensor<3> {
-        let vectors = self.tok_embeddings.forward(ids);
-        self.norm.forward(with_noise(noise, vectors))
+    /// For layers that write to it: the spread shrinks with their number.
+    fn outward(&self, init: &Init) -> Init {
+        let layers = self.layer_types.len() as f64;
+        let std = self.initializer_range / (2.0 * layers).sqrt();
+        self.inward(init).with_std(std)
     }
+
+    fn norm(&self, init: &Init) -> LayerNorm {
+        LayerNorm::new(self.hidden_size, self.norm_eps, self.norm_bias, init)
+    }
+
+    fn head_dim(&self) -> usize {
+        self.hidden_size / self.num_attention_heads
+    }
+
+    fn window(&self, kind: LayerType) -> Option<usize> {
+        self.window.filter(|_| kind == LayerType::SlidingAttention)
+    }
+}
+
+/// The headless model of a config.
+#[derive(Debug)]
+pub(crate) struct OnModernBert<C>(PhantomData<C>);
+
+impl<C: ModernBertLike> BaseFamily for OnModernBert<C> {
+    type Config = C;
+    type Model = ModernBertModel;
+
+    fn model(config: &C, _pooler: bool, init: &Init) -> Result<ModernBertModel, ModelError> {
+        ModernBertModel::new(config.options()?, init)
+    }
+
+    fn hidden_size(config: &C) -> usize {
+        config.options().map_or(0, |options| options.hidden_size)
+    }
+}
+
+#[derive(Module, Debug)]
+struct ModernBertEmbeddings {
+    tok_embeddings: Embedding,
+    norm: LayerNorm,
 }
 
 /// What the layers of one type share in one pass.
@@ -97,33 +207,61 @@ struct Shared<'a> {
     attention: MaskedAttention<'a>,
 }
 
-/// Queries, keys and values by one projection.
+/// Queries, keys and values by one projection in the encoder, by three in the decoder.
 #[derive(Module, Debug)]
 struct ModernBertAttention {
-    Wqkv: Linear,
+    Wqkv: Option<Linear>,
+    q_proj: Option<Linear>,
+    k_proj: Option<Linear>,
+    v_proj: Option<Linear>,
     Wo: Linear,
     heads: usize,
 }
 
 impl ModernBertAttention {
-    fn forward(&self, x: Tensor<3>, shared: &Shared<'_>) -> Tensor<3> {
+    fn new(options: &ModernBertOptions, init: &Init) -> Self {
+        let (hidden, bias) = (options.hidden_size, options.attention_bias);
+        let (inward, outward) = (options.inward(init), options.outward(init));
+        let project = |width| Linear::new(hidden, width, bias, &inward);
+        let separate = || options.is_decoder.then(|| project(hidden));
+        Self {
+            Wqkv: (!options.is_decoder).then(|| project(3 * hidden)),
+            q_proj: separate(),
+            k_proj: separate(),
+            v_proj: separate(),
+            Wo: Linear::new(hidden, hidden, bias, &outward),
+            heads: options.num_attention_heads,
+        }
+    }
+
+    /// `[batch, heads, seq, head_dim]` each.
+    fn project(&self, x: Tensor<3>) -> [Tensor<4>; 3] {
         let [batch, seq, hidden] = x.dims();
-        let head_dim = hidden / self.heads;
-        let all = self.Wqkv.forward(x);
-        let all = all.reshape([batch, seq, 3, self.heads, head_dim]);
-        let [q, k, v] = [0, 1, 2].map(|index| {
-            let one = all.clone().narrow(2, index, 1).squeeze_dim::<4>(2);
-            one.swap_dims(1, 2)
-        });
+        let shape = [batch, seq, self.heads, hidden / self.heads];
+        let separate = [&self.q_proj, &self.k_proj, &self.v_proj];
+        let qkv = match (&self.Wqkv, separate) {
+            (None, [Some(q), Some(k), Some(v)]) => linears(x, [q, k, v]),
+            (Some(fused), _) => {
+                let all = fused.forward(x);
+                [0, hidden, 2 * hidden].map(|start| all.clone().narrow(2, start, hidden))
+            }
+            (None, _) => unreachable!("one projection or three"),
+        };
+        qkv.map(|x| x.reshape(shape).swap_dims(1, 2))
+    }
+
+    fn forward(&self, x: Tensor<3>, shared: &Shared<'_>, cache: LayerCache<'_>) -> Tensor<3> {
+        let [q, k, v] = self.project(x);
+        let scores = ops::AttentionOptions::new((q.dims()[3] as f64).powf(-0.5));
         let (q, k) = (shared.rotary.apply(q), shared.rotary.apply(k));
-        let scores = ops::AttentionOptions::new((head_dim as f64).powf(-0.5));
-        self.Wo.forward(shared.attention.attend([q, k, v], &scores))
+        let attended = shared.attention.attend_after([q, k, v], cache, &scores);
+        self.Wo.forward(attended)
     }
 }
 
 /// `Wo(activation(a) * b)`, where `a` and `b` are the halves of `Wi(x)`.
 #[derive(Module, Debug)]
-pub(super) struct ModernBertMlp {
+struct ModernBertMlp {
     Wi: Linear,
     Wo: Linear,
     #[module(skip)]
@@ -131,20 +269,7 @@ pub(super) struct ModernBertMlp {
 }
 
 impl ModernBertMlp {
-    pub fn new(
-        [hidden, inner]: [usize; 2],
-        bias: bool,
-        activation: Activation,
-        [inward, outward]: [&Init; 2],
-    ) -> Self {
-        Self {
-            Wi: Linear::new(hidden, 2 * inner, bias, inward),
-            Wo: Linear::new(inner, hidden, bias, outward),
-            activation,
-        }
-    }
-
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let both = self.Wi.forward(x);
         let inner = both.dims()[2] / 2;
         let [input, gate] = [0, inner].map(|start| both.clone().narrow(2, start, inner));
@@ -154,104 +279,103 @@ impl ModernBertMlp {
 
 /// `x + attention(norm(x))`, then `x + mlp(norm(x))`; the first layer's first norm is that of the embeddings.
 #[derive(Module, Debug)]
-struct ModernBertEncoderLayer {
+struct ModernBertLayer {
     attn_norm: Option<LayerNorm>,
     attn: ModernBertAttention,
     mlp_norm: LayerNorm,
     mlp: ModernBertMlp,
 }
 
-impl ModernBertEncoderLayer {
-    fn new(config: &ModernBertConfig, index: usize, init: &Init) -> Result<Self, ModelError> {
-        let hidden = config.hidden_size;
-        let bias = config.attention_bias;
-        let (inward, outward) = (inward(config, init), outward(config, init));
-        Ok(Self {
-            attn_norm: (index > 0).then(|| norm(config, init)),
-            attn: ModernBertAttention {
-                Wqkv: Linear::new(hidden, 3 * hidden, bias, &inward),
-                Wo: Linear::new(hidden, hidden, bias, &outward),
-                heads: config.num_attention_heads,
+impl ModernBertLayer {
+    fn new(options: &ModernBertOptions, index: usize, init: &Init) -> Self {
+        let (hidden, inner) = (options.hidden_size, options.intermediate_size);
+        let bias = options.mlp_bias;
+        Self {
+            attn_norm: (index > 0).then(|| options.norm(init)),
+            attn: ModernBertAttention::new(options, init),
+            mlp_norm: options.norm(init),
+            mlp: ModernBertMlp {
+                Wi: Linear::new(hidden, 2 * inner, bias, &options.inward(init)),
+                Wo: Linear::new(inner, hidden, bias, &options.outward(init)),
+                activation: options.activation,
             },
-            mlp_norm: norm(config, init),
-            mlp: ModernBertMlp::new(
-                [hidden, config.intermediate_size],
-                config.mlp_bias,
-                activation("hidden_activation", &config.hidden_activation)?,
-                [&inward, &outward],
-            ),
-        })
+        }
     }
 
-    fn forward(&self, x: Tensor<3>, shared: &Shared<'_>) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, shared: &Shared<'_>, cache: LayerCache<'_>) -> Tensor<3> {
         let normed = match &self.attn_norm {
             Some(norm) => norm.forward(x.clone()),
             None => x.clone(),
         };
-        let x = x + self.attn.forward(normed, shared);
+        let x = x + self.attn.forward(normed, shared, cache);
         x.clone() + self.mlp.forward(self.mlp_norm.forward(x))
     }
 }
 
-/// The encoder: states `[batch, seq, hidden]`.
+/// The encoder or decoder: states `[batch, seq, hidden]`.
 #[derive(Module, Debug)]
-struct ModernBertModel {
+pub(crate) struct ModernBertModel {
     embeddings: ModernBertEmbeddings,
-    layers: Vec<ModernBertEncoderLayer>,
+    layers: Vec<ModernBertLayer>,
     final_norm: LayerNorm,
     #[module(skip)]
-    layer_types: Vec<LayerType>,
+    options: ModernBertOptions,
     #[module(skip)]
     rotary: BTreeMap<LayerType, RotaryEmbedding>,
-    window: usize,
-    max_position_embeddings: usize,
 }
 
 impl ModernBertModel {
-    fn new(config: &ModernBertConfig, init: &Init) -> Result<Self, ModelError> {
-        let length = config.max_position_embeddings;
-        let layer_types = config.layer_types();
+    fn new(options: ModernBertOptions, init: &Init) -> Result<Self, ModelError> {
+        let length = options.max_position_embeddings;
         let mut rotary = BTreeMap::new();
-        for kind in &layer_types {
-            let rope = config.rope_parameters.for_layer(*kind);
+        for kind in &options.layer_types {
+            let rope = options.rope_parameters.for_layer(*kind);
             let rope = rope.cloned().unwrap_or_default();
             rotary.insert(
                 *kind,
-                RotaryEmbedding::new(rope, config.head_dim(), length)?,
+                RotaryEmbedding::new(rope, options.head_dim(), length)?,
             );
         }
-        let layers = (0..config.num_hidden_layers)
-            .map(|index| ModernBertEncoderLayer::new(config, index, init));
+        let layers =
+            (0..options.layer_types.len()).map(|index| ModernBertLayer::new(&options, index, init));
+        let (vocab, hidden) = (options.vocab_size, options.hidden_size);
         Ok(Self {
-            embeddings: ModernBertEmbeddings::new(
-                config.vocab_size,
-                norm(config, init),
-                &inward(config, init),
-            ),
-            layers: layers.collect::<Result<_, _>>()?,
-            final_norm: norm(config, init),
-            layer_types,
+            embeddings: ModernBertEmbeddings {
+                // The reference draws the padding token's vector like any other.
+                tok_embeddings: Embedding::new(vocab, hidden, &options.inward(init)),
+                norm: options.norm(init),
+            },
+            layers: layers.collect(),
+            final_norm: options.norm(init),
             rotary,
-            window: config.window(),
-            max_position_embeddings: length,
+            options,
         })
+    }
+
+    fn words(&self) -> &Embedding {
+        &self.embeddings.tok_embeddings
     }
 
     /// What the layers of each type share.
     fn shared<'a>(
         &self,
         tokens: &'a Tokens<'_>,
+        cache: Option<&dyn Cache>,
         hidden: &Tensor<3>,
     ) -> Result<BTreeMap<LayerType, Shared<'a>>, ModelError> {
-        let one = |(kind, rotary): (&LayerType, &RotaryEmbedding)| {
-            let window = (*kind == LayerType::SlidingAttention).then_some(self.window);
+        let mut kinds = BTreeMap::new();
+        for (layer, &kind) in self.options.layer_types.iter().enumerate() {
+            if kinds.contains_key(&kind) {
+                continue;
+            }
+            let dropped = cache.map_or(0, |cache| cache.dropped(layer));
             let shared = Shared {
-                rotary: tokens.rotary(rotary, hidden)?,
-                attention: tokens.attention(window),
+                rotary: tokens.rotary(&self.rotary[&kind], hidden)?,
+                attention: tokens.attention_without(self.options.window(kind), dropped),
             };
-            Ok((*kind, shared))
-        };
-        self.rotary.iter().map(one).collect()
+            kinds.insert(kind, shared);
+        }
+        Ok(kinds)
     }
 }
 
@@ -259,31 +383,41 @@ impl Forward for ModernBertModel {
     fn forward(
         &self,
         inputs: &ModelInputs,
-        _cache: Option<&mut dyn Cache>,
+        cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
-        let tokens = Tokens::new(inputs, &self.embeddings.tok_embeddings)?;
-        let hidden = self
-            .embeddings
-            .forward(tokens.ids(), inputs.embedding_noise);
-        let shared = self.shared(&tokens, &hidden)?;
-        let layers = self.layers.iter().zip(&self.layer_types);
-        let layer = |(layer, kind): (&ModernBertEncoderLayer, &LayerType), hidden| {
-            layer.forward(hidden, &shared[kind])
+        let mut cache = cache.filter(|_| self.options.is_decoder);
+        let tokens = match self.options.is_decoder {
+            true => Tokens::of_decoder(inputs, self.words(), cache.as_deref())?,
+            false => Tokens::new(inputs, self.words())?,
+        };
+        let embedded = with_noise(inputs.embedding_noise, self.words().forward(tokens.ids()));
+        let hidden = self.embeddings.norm.forward(embedded);
+        let shared = self.shared(&tokens, cache.as_deref(), &hidden)?;
+        let layers = self.layers.iter().zip(&self.options.layer_types);
+        let layer = |(index, (layer, kind)): (usize, (&ModernBertLayer, &LayerType)), hidden| {
+            let cache = cache.as_deref_mut();
+            let cache = cache.map(|cache| (index, cache as &mut dyn Cache));
+            layer.forward(hidden, &shared[kind], cache)
         };
         let last = |hidden| self.final_norm.forward(hidden);
-        Ok(ModelOutput::of_states(
-            tokens.through(hidden, layers, layer, last)?,
-        ))
+        let states = tokens.through(hidden, layers.enumerate(), layer, last)?;
+        Ok(ModelOutput::of_states(states))
+    }
+
+    fn cache_layout(&self) -> Option<CacheLayout> {
+        let kinds = self.options.layer_types.iter();
+        let layout = || CacheLayout::new(kinds.map(|kind| self.options.window(*kind)));
+        self.options.is_decoder.then(layout)
     }
 
     fn context_length(&self) -> Option<usize> {
-        Some(self.max_position_embeddings)
+        Some(self.options.max_position_embeddings)
     }
 }
 
 /// `norm(activation(dense(x)))`, in every head.
 #[derive(Module, Debug)]
-pub(super) struct ModernBertPredictionHead {
+struct ModernBertPredictionHead {
     dense: Linear,
     norm: LayerNorm,
     #[module(skip)]
@@ -291,51 +425,40 @@ pub(super) struct ModernBertPredictionHead {
 }
 
 impl ModernBertPredictionHead {
-    /// A layer with or without a bias, and the `norm` after it.
-    pub fn new(bias: bool, activation: Activation, norm: LayerNorm, init: &Init) -> Self {
-        let hidden = norm.weight.lazy_shape()[0];
+    fn new(options: &ModernBertOptions, init: &Init) -> Self {
+        let (hidden, bias) = (options.hidden_size, options.head_bias);
         Self {
-            dense: Linear::new(hidden, hidden, bias, init),
-            norm,
-            activation,
+            dense: Linear::new(hidden, hidden, bias, &options.outward(init)),
+            norm: options.norm(init),
+            activation: options.head_activation,
         }
     }
 
     /// `[.., hidden]` to the same shape.
-    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+    fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let inner = ops::activate(self.dense.forward(x), self.activation);
         self.norm.forward(inner)
     }
 }
 
-fn prediction_head(
-    config: &ModernBertConfig,
-    init: &Init,
-) -> Result<ModernBertPredictionHead, ModelError> {
-    let activation = activation("classifier_activation", &config.classifier_activation)?;
-    let norm = norm(config, init);
-    Ok(ModernBertPredictionHead::new(
-        config.classifier_bias,
-        activation,
-        norm,
-        &outward(config, init),
-    ))
-}
-
-/// The masked-token head: logits `[batch, seq, vocab]`.
+/// The head for masked tokens, or for the next one: logits `[batch, seq, vocab]`.
 #[derive(Module, Debug)]
-struct ModernBertMaskedLM {
+struct ModernBertLM {
     head: ModernBertPredictionHead,
     decoder: OutputLayer,
+    #[module(skip)]
+    of: Head,
 }
 
-impl TaskHead<ModernBert> for ModernBertMaskedLM {
-    fn new(config: &ModernBertConfig, _: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
-        let (hidden, vocab) = (config.hidden_size, config.vocab_size);
-        let (bias, tied) = (config.decoder_bias, config.tie_word_embeddings);
+impl<C: ModernBertLike> TaskHead<OnModernBert<C>> for ModernBertLM {
+    fn new(config: &C, of: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
+        let options = config.options()?;
+        let (hidden, vocab) = (options.hidden_size, options.vocab_size);
+        let (bias, tied) = (options.decoder_bias, options.tie_word_embeddings);
         Ok(Self {
-            head: prediction_head(config, init)?,
-            decoder: OutputLayer::new(hidden, vocab, bias, tied, &outward(config, init)),
+            head: ModernBertPredictionHead::new(&options, init),
+            decoder: OutputLayer::new(hidden, vocab, bias, tied, &options.outward(init)),
+            of: of.head,
         })
     }
 
@@ -345,10 +468,10 @@ impl TaskHead<ModernBert> for ModernBertMaskedLM {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, rest) = states(output)?;
-        let words = &base.embeddings.tok_embeddings;
-        let logits = self.decoder.forward(self.head.forward(hidden), words);
-        by_token(logits, rest, inputs)
+        language_model(self.of, output, inputs, |hidden| {
+            self.decoder
+                .forward(self.head.forward(hidden), base.words())
+        })
     }
 }
 
@@ -357,35 +480,34 @@ impl TaskHead<ModernBert> for ModernBertMaskedLM {
 struct ModernBertScores {
     head: ModernBertPredictionHead,
     classifier: Linear,
-    /// Whether a row is the mean of its tokens, and not the first of them.
-    mean: bool,
+    #[module(skip)]
+    pooling: Pooling,
     #[module(skip)]
     options: HeadOptions,
 }
 
 impl ModernBertScores {
     /// `[batch, seq, hidden]` to what stands for each row, `[batch, hidden]`.
-    fn rows(&self, hidden: Tensor<3>, inputs: &ModelInputs) -> Tensor<2> {
-        match (self.mean, self.options.scores) {
-            (true, _) => mean_of_tokens(hidden, inputs),
-            (false, RowScores::Labels(_)) => first(hidden),
-            (false, RowScores::Choice) => first_tokens(hidden, inputs),
-        }
+    fn rows(&self, hidden: Tensor<3>, inputs: &ModelInputs) -> Result<Tensor<2>, ModelError> {
+        Ok(match (self.pooling, self.options.scores) {
+            (Pooling::Mean, _) => mean_of_tokens(hidden, inputs),
+            (Pooling::Last, _) => last(hidden, inputs, self.options.pad_token_id)?,
+            (Pooling::First, RowScores::Labels(_)) => first(hidden),
+            (Pooling::First, RowScores::Choice) => first_tokens(hidden, inputs),
+        })
     }
 }
 
-impl TaskHead<ModernBert> for ModernBertScores {
-    fn new(
-        config: &ModernBertConfig,
-        options: &HeadOptions,
-        init: &Init,
-    ) -> Result<Self, ModelError> {
-        let std = (config.hidden_size as f64).powf(-0.5);
-        let last = inward(config, init).with_std(std);
+impl<C: ModernBertLike> TaskHead<OnModernBert<C>> for ModernBertScores {
+    fn new(config: &C, options: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
+        let of_model = config.options()?;
+        let hidden = of_model.hidden_size;
+        let last = of_model.inward(init).with_std((hidden as f64).powf(-0.5));
+        let bias = of_model.classifier_bias;
         Ok(Self {
-            head: prediction_head(config, init)?,
-            classifier: Linear::new(config.hidden_size, options.num_labels, true, &last),
-            mean: config.classifier_pooling == "mean",
+            head: ModernBertPredictionHead::new(&of_model, init),
+            classifier: Linear::new(hidden, options.num_labels, bias, &last),
+            pooling: of_model.pooling,
             options: options.clone(),
         })
     }
@@ -402,7 +524,7 @@ impl TaskHead<ModernBert> for ModernBertScores {
             Head::TokenClassification => by_token(of_tokens(hidden), rest, inputs),
             Head::QuestionAnswering => by_span(of_tokens(hidden), rest, inputs),
             _ => {
-                let rows = self.head.forward(self.rows(hidden, inputs));
+                let rows = self.head.forward(self.rows(hidden, inputs)?);
                 let logits = self.classifier.forward(rows);
                 by_row(logits, rest, inputs, self.options.scores)
             }

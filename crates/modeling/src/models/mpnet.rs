@@ -148,7 +148,7 @@ impl MPNetLayer {
             ..ops::AttentionOptions::new((head_dim as f64).powf(-0.5))
         };
         let projections = [&attn.q, &attn.k, &attn.v];
-        let attended = self_attention(x.clone(), projections, attn.heads, attention, &scores);
+        let attended = self_attention(x.clone(), projections, attn.heads, attention, None, &scores);
         let x = self.attention.LayerNorm.add(attn.o.forward(attended), x);
         let inner = self.intermediate.forward(x.clone(), self.activation);
         self.output.forward(inner, x)

@@ -4,8 +4,8 @@ use transformers_config::Qwen2Config;
 
 use crate::ModelError;
 use crate::nn::{
-    AttentionOptions, BlockOptions, DecoderFamily, DecoderOptions, Init, MlpOptions, NormOptions,
-    PreNormBlock, activation,
+    AttentionOptions, BlockOptions, DecoderFamily, DecoderOptions, Init, MlpOptions,
+    MultimodalRotary, NormOptions, PreNormBlock, activation,
 };
 
 /// The family.
@@ -21,6 +21,11 @@ impl DecoderFamily for Qwen2 {
     fn options(config: &Qwen2Config) -> DecoderOptions {
         decoder_options!(config {
             sliding_window: config.sliding_window(),
+            // of its namesakes that see
+            multimodal_rotary: Some(MultimodalRotary {
+                interleaved: false,
+                sections: [16, 24, 24],
+            }),
             norm: Some(NormOptions::rms(config.rms_norm_eps)),
         })
     }

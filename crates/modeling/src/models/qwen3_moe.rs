@@ -17,6 +17,8 @@ impl DecoderFamily for Qwen3Moe {
     type Config = Qwen3MoeConfig;
     type Layer = PreNormLayer<Attention, DenseOrSparse<SparseMoe>>;
 
+    const QUESTION_ANSWERING_PREFIX: &'static str = "transformer";
+
     fn options(config: &Qwen3MoeConfig) -> DecoderOptions {
         decoder_options!(config {
             norm: Some(NormOptions::rms(config.rms_norm_eps)),

@@ -7,8 +7,9 @@ use transformers_config::{LayerType, Qwen3_5MoeTextConfig, Qwen3_5TextConfig, Qw
 use super::qwen2_moe::Qwen2MoeBlock;
 use crate::nn::{
     Attention, AttentionOptions, DecoderFamily, DecoderOptions, DeltaProjections, DenseOrSparse,
-    ExpertsOptions, GatedDeltaNet, GatedDeltaOptions, GatedMlp, Init, LayerContext, NormOptions,
-    PreNormLayer, QkNorm, RouterOptions, RouterOutputs, Score, SelfAttention, activation,
+    ExpertsOptions, GatedDeltaNet, GatedDeltaOptions, GatedMlp, Init, LayerContext,
+    MultimodalRotary, NormOptions, PreNormLayer, QkNorm, RouterOptions, RouterOutputs, Score,
+    SelfAttention, activation,
 };
 use crate::{ModelError, Names};
 
@@ -97,6 +98,12 @@ macro_rules! experts {
     }};
 }
 
+/// Of Qwen3.5.
+const MULTIMODAL: Option<MultimodalRotary> = Some(MultimodalRotary {
+    interleaved: true,
+    sections: [11, 11, 10],
+});
+
 /// Qwen3-Next.
 #[derive(Debug)]
 pub(crate) struct Qwen3Next;
@@ -145,6 +152,7 @@ impl DecoderFamily for Qwen3_5Text {
     fn options(config: &Qwen3_5TextConfig) -> DecoderOptions {
         decoder_options!(config {
             norm: Some(NormOptions::rms_one_plus(config.rms_norm_eps)),
+            multimodal_rotary: MULTIMODAL,
         })
     }
 
@@ -173,6 +181,7 @@ impl DecoderFamily for Qwen3_5MoeText {
     fn options(config: &Qwen3_5MoeTextConfig) -> DecoderOptions {
         decoder_options!(config {
             norm: Some(NormOptions::rms_one_plus(config.rms_norm_eps)),
+            multimodal_rotary: MULTIMODAL,
             router: router!(config),
         })
     }

@@ -8,7 +8,7 @@ use transformers_ops as ops;
 
 use super::bert::{BertLike, BertModel, BertOptions, OnBert, bert_like};
 use crate::nn::heads::{
-    FirstTokenClassifier, PooledClassifier, SpanHead, TokenClassifier, by_token, states,
+    FirstTokenClassifier, PooledClassifier, SpanHead, TokenClassifier, language_model,
     to_vocabulary,
 };
 use crate::nn::{
@@ -58,8 +58,9 @@ fn of<C: BertLike>() -> Family {
             ("lm_head.decoder.bias", "lm_head.bias"),
         ])
         .headless::<OnBert<C>>(Head::Base)
-        .with::<OnBert<C>, RobertaMaskedLM>(Head::MaskedLM)
-        .with::<OnBert<C>, RobertaMaskedLM>(Head::PreTraining)
+        .with::<OnBert<C>, RobertaLM>(Head::CausalLM)
+        .with::<OnBert<C>, RobertaLM>(Head::MaskedLM)
+        .with::<OnBert<C>, RobertaLM>(Head::PreTraining)
         .with::<OnBert<C>, FirstTokenClassifier>(Head::SequenceClassification)
         .with::<OnBert<C>, TokenClassifier>(Head::TokenClassification)
         .with::<OnBert<C>, SpanHead>(Head::QuestionAnswering)
@@ -105,12 +106,14 @@ impl RobertaLMHead {
 }
 
 #[derive(Module, Debug)]
-struct RobertaMaskedLM {
+struct RobertaLM {
     lm_head: RobertaLMHead,
+    #[module(skip)]
+    head: Head,
 }
 
-impl<C: BertLike> TaskHead<OnBert<C>> for RobertaMaskedLM {
-    fn new(config: &C, _: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
+impl<C: BertLike> TaskHead<OnBert<C>> for RobertaLM {
+    fn new(config: &C, head: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
         let BertOptions {
             embeddings,
             hidden_size,
@@ -125,6 +128,7 @@ impl<C: BertLike> TaskHead<OnBert<C>> for RobertaMaskedLM {
         };
         Ok(Self {
             lm_head: RobertaLMHead::new(&options, init),
+            head: head.head,
         })
     }
 
@@ -134,7 +138,8 @@ impl<C: BertLike> TaskHead<OnBert<C>> for RobertaMaskedLM {
         output: ModelOutput,
         inputs: &ModelInputs,
     ) -> Result<ModelOutput, ModelError> {
-        let (hidden, rest) = states(output)?;
-        by_token(self.lm_head.logits(hidden, base.words()), rest, inputs)
+        language_model(self.head, output, inputs, |hidden| {
+            self.lm_head.logits(hidden, base.words())
+        })
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use burn::tensor::Tensor;
 use transformers_ops as ops;
 
-use super::Mask;
+use super::{Cache, Mask};
 use crate::{ModelError, ModelInputs};
 
 /// What a layer asks of an implementation of attention.
@@ -214,6 +214,9 @@ impl AttentionPass {
     }
 }
 
+/// The index of a layer and the cache that it has a place in, if there is one.
+pub type LayerCache<'a> = Option<(usize, &'a mut dyn Cache)>;
+
 /// The attention of one pass with one mask: what layers of encoders get.
 #[derive(Debug)]
 pub struct MaskedAttention<'a> {
@@ -230,5 +233,19 @@ impl<'a> MaskedAttention<'a> {
     /// See [`AttentionPass::attend`].
     pub fn attend(&self, qkv: [Tensor<4>; 3], options: &ops::AttentionOptions) -> Tensor<3> {
         self.pass.attend(qkv, &self.mask, options)
+    }
+
+    /// The same to the keys and values that `cache` holds too, which takes the new ones.
+    pub fn attend_after(
+        &self,
+        [q, k, v]: [Tensor<4>; 3],
+        cache: LayerCache<'_>,
+        options: &ops::AttentionOptions,
+    ) -> Tensor<3> {
+        let (k, v) = match cache {
+            Some((layer, cache)) => cache.update(layer, k, v),
+            None => (k, v),
+        };
+        self.attend([q, k, v], options)
     }
 }

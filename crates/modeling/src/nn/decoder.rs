@@ -12,14 +12,16 @@ use burn::tensor::Tensor;
 use transformers_config::{LayerType, ModelConfig, RopeParameters, RopeType};
 use transformers_ops as ops;
 
-use super::check_room;
 use super::{
-    Alibi, AttentionPass, BaseFamily, Cache, CacheLayout, Embedding, Init, Linear, Mask, Norm,
-    NormOptions, OutputLayer, PackedBatch, PagedLayout, QueryScale, RecurrentState,
-    RotaryEmbedding, RotaryLayout, RotaryTables, States, with_noise,
+    Alibi, AttentionPass, BaseFamily, Cache, CacheLayout, Embedding, Init, Linear, Mask,
+    MaskFunction, MultimodalRotary, Norm, NormOptions, OutputLayer, PackedBatch, PagedLayout,
+    QueryScale, RecurrentState, RotaryEmbedding, RotaryLayout, RotaryTables, States, with_noise,
 };
+use super::{check_room, heads::kept};
 use crate::loss::{LoadBalancing, causal_lm_loss};
-use crate::{Forward, ModelError, ModelInputs, ModelOutput, Names, Rows};
+use crate::{
+    Forward, ModelError, ModelInputs, ModelOutput, Names, Part, PreTrainedModel, Rows, Whole,
+};
 
 /// What one layer needs beside its input.
 pub struct LayerContext<'a> {
@@ -111,6 +113,8 @@ pub struct DecoderOptions {
     pub rope_parameters: Option<RopeParameters>,
     /// Which features of a head rotate together.
     pub rotary_layout: RotaryLayout,
+    /// Tokens among images rotate by three positions (Qwen2-VL).
+    pub multimodal_rotary: Option<MultimodalRotary>,
     /// Every key is computed anew once a sequence is longer than this (Phi-3).
     pub rotation_changes_beyond: Option<usize>,
     /// Queries that grow with their position.
@@ -123,6 +127,8 @@ pub struct DecoderOptions {
     pub alibi: Option<Alibi>,
     /// The window of sliding layers.
     pub sliding_window: Option<usize>,
+    /// The tokens of a chunk of chunked layers, which see no others (Llama 4).
+    pub attention_chunk_size: Option<usize>,
     /// Queries see later tokens too.
     pub bidirectional: bool,
     /// Features of the embedding, where they are not those of the residual stream: a projection leads from these to
@@ -185,12 +191,14 @@ impl DecoderOptions {
             head_dim: 0,
             rope_parameters: None,
             rotary_layout: RotaryLayout::HalfSplit,
+            multimodal_rotary: None,
             rotation_changes_beyond: None,
             query_scale: None,
             max_position_embeddings: None,
             position_offset: None,
             alibi: None,
             sliding_window: None,
+            attention_chunk_size: None,
             bidirectional: false,
             embedding_size: None,
             embedding_norm: None,
@@ -214,16 +222,34 @@ impl DecoderOptions {
             .filter(|_| kind == LayerType::SlidingAttention)
     }
 
+    fn chunk(&self, kind: LayerType) -> Option<usize> {
+        self.attention_chunk_size
+            .filter(|_| kind == LayerType::ChunkedAttention)
+    }
+
+    /// How many of the last tokens a layer may still see.
+    fn reach(&self, kind: LayerType) -> Option<usize> {
+        self.window(kind).or(self.chunk(kind))
+    }
+
     /// Of `past` tokens before this pass, `dropped` are no longer among the keys.
     fn mask(&self, kind: LayerType, past: usize, dropped: usize, inputs: &ModelInputs) -> Mask {
         let mask = match self.bidirectional {
             true => Mask::bidirectional(),
             false => Mask::causal(),
         };
-        mask.after(past - dropped)
+        let mask = mask
+            .after(past - dropped)
             .with_window(self.window(kind))
             .with_padding(inputs.tokens(dropped))
-            .with_means(inputs.reads_padding())
+            .with_means(inputs.reads_padding());
+        match self.chunk(kind) {
+            Some(size) => mask.and(MaskFunction::chunked(
+                size,
+                first_chunks(inputs, size, dropped),
+            )),
+            None => mask,
+        }
     }
 
     /// Of one row of several sequences.
@@ -277,7 +303,9 @@ impl DecoderOptions {
             if let Some(rope) = parameters.for_layer(kind) {
                 let length = self.max_position_embeddings.unwrap_or_default();
                 let rotary = RotaryEmbedding::new(rope.clone(), self.head_dim, length)?;
-                let rotary = rotary.with_layout(self.rotary_layout);
+                let rotary = rotary
+                    .with_layout(self.rotary_layout)
+                    .with_multimodal(self.multimodal_rotary);
                 tables.insert(kind, rotary.with_query_scale(self.query_scale));
             }
         }
@@ -473,10 +501,17 @@ impl<L: DecoderLayer> Decoder<L> {
                 continue;
             }
             let dtype = hidden.dtype();
-            let rotary = self.rotary.get(&kind).map(|rotary| match &packed {
-                Some(batch) => rotary.tables_for(positions, batch.lengths(), &device, dtype),
-                None => rotary.tables(positions, &device, dtype),
-            });
+            let multimodal = inputs.multimodal_position_ids.as_deref();
+            let rotary = self
+                .rotary
+                .get(&kind)
+                .map(|rotary| match (&packed, multimodal) {
+                    (Some(batch), _) => {
+                        rotary.tables_for(positions, batch.lengths(), &device, dtype)
+                    }
+                    (None, Some(three)) => rotary.multimodal_tables(three, &device, dtype),
+                    (None, None) => rotary.tables(positions, &device, dtype),
+                });
             let rotary = rotary.transpose()?;
             let past = cache.map_or(0, |cache| cache.seq_len());
             let dropped = cache.map_or(0, |cache| cache.dropped(layer));
@@ -493,9 +528,20 @@ impl<L: DecoderLayer> Decoder<L> {
         let kinds = self.options.layer_types.iter();
         CacheLayout {
             rotation_changes_beyond: self.options.rotation_changes_beyond,
-            ..CacheLayout::new(kinds.map(|kind| self.options.window(*kind)))
+            ..CacheLayout::new(kinds.map(|kind| self.options.reach(*kind)))
         }
     }
+}
+
+/// Where the first chunk of `size` tokens begins among the keys of each row, of which the `dropped` oldest are no longer
+/// there: chunks are counted from a row's first token.
+fn first_chunks(inputs: &ModelInputs, size: usize, dropped: usize) -> Vec<usize> {
+    let (size, dropped) = (size.max(1) as i64, dropped as i64);
+    let first = |row: &[u32]| row.iter().position(|token| *token != 0).unwrap_or(0) as i64;
+    let mask = inputs.attention_mask.as_ref();
+    let firsts = mask.map_or(vec![0], |mask| mask.iter().map(first).collect());
+    let begin = |first: i64| (first - dropped).rem_euclid(size) as usize;
+    firsts.into_iter().map(begin).collect()
 }
 
 /// The rows of learned positions, `[batch or 1, seq]`; of padding, the one before the first, where there is one (OPT).
@@ -625,20 +671,7 @@ impl<L: DecoderLayer> Forward for CausalLM<L> {
         } = self.model.hidden_states(inputs, cache)?;
         let hidden = states.last;
         let seq = hidden.dims()[1];
-        let keep = match &inputs.labels {
-            Some(_) => seq,
-            None => inputs.logits_to_keep.unwrap_or(seq).clamp(1, seq),
-        };
-        let kept = match &inputs.logits_at {
-            Some(positions) => {
-                let positions = inputs.checked_positions(positions)?;
-                hidden
-                    .clone()
-                    .select(1, positions.to_tensor(&hidden.device()).flatten(0, 1))
-            }
-            None => hidden.narrow(1, seq - keep, keep),
-        };
-        let logits = self.logits(kept);
+        let logits = self.logits(kept(hidden, inputs)?);
         let labels = inputs.label_ids()?;
         let loss = labels.map(|labels| causal_lm_loss(logits.clone(), labels));
         let loss = loss.transpose()?;
@@ -677,5 +710,9 @@ impl<L: DecoderLayer> Forward for CausalLM<L> {
 
     fn paged_layout(&self) -> Option<PagedLayout> {
         self.model.options.paged_layout()
+    }
+
+    fn part(&self, _part: Part, of: &Whole<'_>) -> Option<Box<dyn PreTrainedModel>> {
+        Some(of.part(self.model.clone()))
     }
 }

@@ -1,4 +1,5 @@
-//! What encoders do around their layers: tokens without their padding, positions, embeddings, the record of states.
+//! What encoders do around their layers, and decoders that are encoders with a causal mask: tokens without their padding,
+//! positions, embeddings, the record of states.
 #![allow(non_snake_case, reason = "fields are named as in checkpoints")]
 
 use burn::module::Module;
@@ -6,8 +7,8 @@ use burn::tensor::{Device, Int, Tensor};
 use transformers_ops as ops;
 
 use super::{
-    AttentionPass, Embedding, Init, LayerNorm, Linear, Mask, MaskedAttention, Packing,
-    RotaryEmbedding, RotaryTables, Weight, linears, with_noise,
+    AttentionPass, Cache, Embedding, Init, LayerCache, LayerNorm, Linear, Mask, MaskedAttention,
+    Packing, RotaryEmbedding, RotaryTables, Weight, check_room, linears, with_noise,
 };
 use crate::{ModelError, ModelInputs, Rows};
 
@@ -18,6 +19,8 @@ pub struct Tokens<'a> {
     packing: Option<Packing>,
     attention: AttentionPass,
     device: Device,
+    /// In a decoder, how many tokens were before these.
+    past: Option<usize>,
 }
 
 /// What the layers of a stack give.
@@ -57,6 +60,28 @@ impl<'a> Tokens<'a> {
             packing: None,
             attention: AttentionPass::new(inputs),
             device: words.weight.device(),
+            past: None,
+        })
+    }
+
+    /// The tokens of a decoder, which see themselves and those before, in `cache` too; never packed.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and a cache that is full.
+    pub fn of_decoder(
+        inputs: &'a ModelInputs,
+        words: &Embedding,
+        cache: Option<&dyn Cache>,
+    ) -> Result<Self, ModelError> {
+        let past = cache.map_or(0, |cache| cache.seq_len());
+        inputs.check(rows(&words.weight), past)?;
+        check_room(cache, inputs.input_ids.dims()[1])?;
+        Ok(Self {
+            inputs,
+            packing: None,
+            attention: AttentionPass::new(inputs),
+            device: words.weight.device(),
+            past: Some(past),
         })
     }
 
@@ -77,13 +102,14 @@ impl<'a> Tokens<'a> {
     pub fn positions(&self, count: PositionCount) -> Rows<u32> {
         let [batch, seq] = self.inputs.input_ids.dims();
         let every_row = |row: Vec<u32>| Rows::new(&vec![row; batch]).expect("equal rows");
+        let past = self.past.unwrap_or(0) as u32;
         match (&self.inputs.position_ids, count) {
             (Some(given), _) if given.dims()[0] == batch => given.clone(),
             (Some(given), _) => every_row(given.row(0).to_vec()),
-            (None, PositionCount::Columns) => every_row((0..seq as u32).collect()),
+            (None, PositionCount::Columns) => every_row((past..past + seq as u32).collect()),
             (None, PositionCount::After(padding)) => {
                 let ids = self.inputs.input_ids.iter();
-                let rows: Vec<Vec<u32>> = ids.map(|row| count_after(row, padding)).collect();
+                let rows: Vec<Vec<u32>> = ids.map(|row| count_after(row, padding, past)).collect();
                 Rows::new(&rows).expect("as the ids")
             }
         }
@@ -100,22 +126,29 @@ impl<'a> Tokens<'a> {
     ) -> Result<RotaryTables, ModelError> {
         let positions = match (&self.packing, &self.inputs.position_ids) {
             (None, None) => {
-                let seq = self.inputs.input_ids.dims()[1];
-                Rows::row_of((0..seq as u32).collect())
+                let (past, seq) = (self.past.unwrap_or(0), self.inputs.input_ids.dims()[1]);
+                Rows::row_of((past..past + seq).map(|position| position as u32).collect())
             }
             _ => self.place(&self.positions(PositionCount::Columns)),
         };
         Ok(rotary.tables(&positions, &self.device, hidden.dtype())?)
     }
 
-    /// Who sees whom: every token of its row, or those less than `window` away.
+    /// Who sees whom: every token of its row, or those less than `window` away; in a decoder none that come after it.
     pub fn mask(&self, window: Option<usize>) -> Mask {
-        let mask = match &self.packing {
-            Some(packing) => packing.mask(),
-            None => Mask::bidirectional().with_padding(self.inputs.tokens(0)),
+        self.mask_without(window, 0)
+    }
+
+    /// The same in a layer whose cache no longer has the `dropped` oldest tokens.
+    fn mask_without(&self, window: Option<usize>, dropped: usize) -> Mask {
+        let tokens = || self.inputs.tokens(dropped);
+        let mask = match (self.past, &self.packing) {
+            (Some(past), _) => Mask::causal().after(past - dropped).with_padding(tokens()),
+            (None, Some(packing)) => packing.mask(),
+            (None, None) => Mask::bidirectional().with_padding(tokens()),
         };
-        mask.with_window(window)
-            .with_means(self.inputs.reads_padding())
+        let means = self.past.is_none() && self.inputs.reads_padding();
+        mask.with_window(window).with_means(means)
     }
 
     /// How attention is computed in this pass.
@@ -126,6 +159,11 @@ impl<'a> Tokens<'a> {
     /// Attention of every token to those that [`Self::mask`] lets it see.
     pub fn attention(&self, window: Option<usize>) -> MaskedAttention<'_> {
         MaskedAttention::new(&self.attention, self.mask(window))
+    }
+
+    /// The same in a layer whose cache no longer has the `dropped` oldest tokens.
+    pub fn attention_without(&self, window: Option<usize>, dropped: usize) -> MaskedAttention<'_> {
+        MaskedAttention::new(&self.attention, self.mask_without(window, dropped))
     }
 
     /// States back in their columns, `[batch, seq, hidden]`.
@@ -144,7 +182,7 @@ impl<'a> Tokens<'a> {
         &self,
         mut hidden: Tensor<3>,
         layers: impl IntoIterator<Item = L>,
-        layer: impl Fn(L, Tensor<3>) -> Tensor<3>,
+        mut layer: impl FnMut(L, Tensor<3>) -> Tensor<3>,
         last: impl FnOnce(Tensor<3>) -> Tensor<3>,
     ) -> Result<States, ModelError> {
         let mut record = self.inputs.output_hidden_states.then(Vec::new);
@@ -190,8 +228,8 @@ impl PositionCount {
     }
 }
 
-fn count_after(ids: &[u32], padding: u32) -> Vec<u32> {
-    let mut position = padding;
+fn count_after(ids: &[u32], padding: u32, past: u32) -> Vec<u32> {
+    let mut position = padding + past;
     let mut next = |id: &u32| match *id == padding {
         true => padding,
         false => {
@@ -337,12 +375,13 @@ impl Pooler {
 }
 
 /// Self-attention with three projections and as many heads for keys as for queries: `[batch, seq, hidden]` to the same
-/// shape, before the projection of the output.
+/// shape, before the projection of the output. A decoder's layer has its place in a `cache`.
 pub fn self_attention(
     x: Tensor<3>,
     projections: [&Linear; 3],
     heads: usize,
     attention: &MaskedAttention<'_>,
+    cache: LayerCache<'_>,
     scores: &ops::AttentionOptions,
 ) -> Tensor<3> {
     let [batch, seq, _] = x.dims();
@@ -350,7 +389,7 @@ pub fn self_attention(
         let head_dim = x.dims()[2] / heads;
         x.reshape([batch, seq, heads, head_dim]).swap_dims(1, 2)
     });
-    attention.attend(qkv, scores)
+    attention.attend_after(qkv, cache, scores)
 }
 
 #[cfg(test)]
@@ -360,8 +399,9 @@ mod tests {
 
     #[test]
     fn positions_are_counted_over_tokens_that_are_not_padding() {
-        assert_eq!(count_after(&[0, 7, 8, 2, 1, 1], 1), [2, 3, 4, 5, 1, 1]);
-        assert_eq!(count_after(&[1, 1, 0, 7], 1), [1, 1, 2, 3]);
+        assert_eq!(count_after(&[0, 7, 8, 2, 1, 1], 1, 0), [2, 3, 4, 5, 1, 1]);
+        assert_eq!(count_after(&[1, 1, 0, 7], 1, 0), [1, 1, 2, 3]);
+        assert_eq!(count_after(&[7, 1, 8], 1, 4), [6, 1, 7]);
         assert_eq!(PositionCount::After(1).longest(514), 512);
         assert_eq!(PositionCount::Columns.longest(512), 512);
     }

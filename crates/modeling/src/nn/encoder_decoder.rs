@@ -13,7 +13,7 @@ use super::{
     encoder_states, with_noise,
 };
 use crate::loss::token_loss;
-use crate::{ModelError, ModelInputs, ModelOutput, Rows};
+use crate::{Forward, ModelError, ModelInputs, ModelOutput, Part, Rows};
 
 /// The numbers around the two stacks.
 #[derive(Debug, Clone)]
@@ -76,67 +76,28 @@ impl<S: Stack> EncoderDecoder<S> {
         }
     }
 
-    fn embed(&self, stack: &S, inputs: &ModelInputs) -> Tensor<3> {
-        let table = self.table(stack);
-        let ids = inputs.input_ids.to_tensor(&table.weight.device());
-        let embedded = with_noise(inputs.embedding_noise, table.forward(ids));
-        match self.options.embedding_scale {
-            Some(scale) => embedded * scale,
-            None => embedded,
-        }
-    }
-
-    fn table<'a>(&'a self, stack: &'a S) -> &'a Embedding {
+    fn side<'a>(&'a self, stack: &'a S) -> Side<'a, S> {
         let own = stack.own_embedding().or(self.shared.as_ref());
-        own.expect("a stack without an embedding shares one")
-    }
-
-    fn run_encoder(&self, inputs: &ModelInputs) -> Result<States, ModelError> {
-        let source = ModelInputs {
-            input_ids: inputs.input_ids.clone(),
-            attention_mask: inputs.attention_mask.clone(),
-            output_hidden_states: inputs.output_hidden_states,
-            output_attentions: inputs.output_attentions,
-            attention: inputs.attention.clone(),
-            embedding_noise: inputs.embedding_noise,
-            ..ModelInputs::default()
-        };
-        source.check(self.options.vocab_size, 0)?;
-        self.check_length(source.input_ids.dims()[1])?;
-        let embedded = self.embed(&self.encoder, &source);
-        encoder_states(&self.encoder, embedded, &source)
-    }
-
-    fn check_length(&self, len: usize) -> Result<(), ModelError> {
-        match self.options.max_positions {
-            Some(max) if len > max => Err(ModelError::TooLong { len, max }),
-            _ => Ok(()),
+        Side {
+            stack,
+            table: own.expect("a stack without an embedding shares one"),
+            options: &self.options,
         }
     }
 
-    /// The decoder's ids for the text `target`; see [`shift_tokens_right`].
-    fn shift(&self, target: &Rows<i64>) -> Result<Rows<u32>, ModelError> {
-        shift_tokens_right(target, self.options.pad_token_id, self.options.start)
-    }
-
-    fn target(&self, inputs: &ModelInputs, past: usize) -> Result<ModelInputs, ModelError> {
-        let ids = match &inputs.decoder_input_ids {
-            Some(ids) => ids.clone(),
-            None if self.options.shifts_inputs => self.shift(&inputs.input_ids.map(i64::from))?,
-            None => return Err(ModelError::NoDecoderInput),
+    /// One stack as a model of its own, with its embedding.
+    pub fn part(&self, part: Part) -> StackModel<S> {
+        let stack = match part {
+            Part::Encoder => &self.encoder,
+            Part::Decoder => &self.decoder,
         };
-        let target = ModelInputs {
-            input_ids: ids,
-            attention_mask: inputs.decoder_attention_mask.clone(),
-            output_hidden_states: inputs.output_hidden_states,
-            output_attentions: inputs.output_attentions,
-            attention: inputs.attention.clone(),
-            embedding_noise: inputs.embedding_noise.map(EmbeddingNoise::next),
-            ..ModelInputs::default()
-        };
-        target.check(self.options.decoder_vocab_size, past)?;
-        self.check_length(past + target.input_ids.dims()[1])?;
-        Ok(target)
+        let shared = self.shared.clone();
+        StackModel {
+            embed_tokens: shared.filter(|_| stack.own_embedding().is_none()),
+            __: stack.clone(),
+            part,
+            options: self.options.clone(),
+        }
     }
 
     /// `last_hidden_state` and what else both stacks give.
@@ -154,36 +115,15 @@ impl<S: Stack> EncoderDecoder<S> {
                 all: None,
                 attentions: None,
             },
-            None => self.run_encoder(inputs)?,
+            None => self.side(&self.encoder).encode(inputs)?,
         };
-        let states = EncoderStates::new(encoder.last.clone(), inputs, self.options.hidden_size)?;
-        let past = cache.as_ref().map_or(0, |cache| cache.seq_len());
-        let target = self.target(inputs, past)?;
-        check_room(cache.as_deref(), target.input_ids.dims()[1])?;
-        let [batch, seq] = target.input_ids.dims();
-        if batch != states.states.dims()[0] {
-            return Err(ModelError::InputShape {
-                name: "decoder_input_ids",
-                found: [batch, seq],
-                expected: [states.states.dims()[0], seq],
-            });
-        }
-        let embedded = self.embed(&self.decoder, &target);
-        let cache = cache.map(|cache| cache as &mut dyn Cache);
-        let pass = StackPass::new(&target, Some(states), cache);
-        let StackOutput {
-            states: decoder,
-            cross_attentions,
-        } = pass.run(&self.decoder, embedded)?;
+        let states = encoder.last.clone();
+        let decoded = self.side(&self.decoder).decode(states, inputs, cache)?;
         Ok(ModelOutput {
-            last_hidden_state: Some(decoder.last),
             encoder_last_hidden_state: Some(encoder.last),
             encoder_hidden_states: encoder.all,
-            decoder_hidden_states: decoder.all,
             encoder_attentions: encoder.attentions,
-            decoder_attentions: decoder.attentions,
-            cross_attentions,
-            ..ModelOutput::default()
+            ..decoded
         })
     }
 
@@ -200,7 +140,7 @@ impl<S: Stack> EncoderDecoder<S> {
         let labels = inputs.label_ids()?;
         let shifted = match (&inputs.decoder_input_ids, labels) {
             (None, Some(labels)) => Some(ModelInputs {
-                decoder_input_ids: Some(self.shift(labels)?),
+                decoder_input_ids: Some(self.options.shift(labels)?),
                 ..inputs.clone()
             }),
             _ => None,
@@ -222,7 +162,7 @@ impl<S: Stack> EncoderDecoder<S> {
 
     /// The tied output layer: `[batch, seq, hidden]` to logits `[batch, seq, vocab]`.
     pub fn tied_logits(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.table(&self.decoder).logits(hidden)
+        self.side(&self.decoder).table.logits(hidden)
     }
 
     /// See [`Forward::encode`](crate::Forward::encode).
@@ -230,19 +170,170 @@ impl<S: Stack> EncoderDecoder<S> {
     /// # Errors
     /// Inputs that do not fit the model or each other.
     pub fn encoder_states(&self, inputs: &ModelInputs) -> Result<Option<Tensor<3>>, ModelError> {
-        Ok(Some(self.run_encoder(inputs)?.last))
+        Ok(Some(self.side(&self.encoder).encode(inputs)?.last))
     }
 
     /// What the decoder's layers need of a cache.
     pub fn decoder_cache_layout(&self) -> CacheLayout {
-        CacheLayout {
-            cross_attention: true,
-            ..CacheLayout::new(vec![None; self.decoder.layers()])
-        }
+        cache_layout(&self.decoder)
     }
 
     /// See [`Forward::context_length`](crate::Forward::context_length).
     pub fn max_positions(&self) -> Option<usize> {
+        self.options.max_positions
+    }
+}
+
+fn cache_layout(decoder: &impl Stack) -> CacheLayout {
+    CacheLayout {
+        cross_attention: true,
+        ..CacheLayout::new(vec![None; decoder.layers()])
+    }
+}
+
+impl EncoderDecoderOptions {
+    fn check_length(&self, len: usize) -> Result<(), ModelError> {
+        match self.max_positions {
+            Some(max) if len > max => Err(ModelError::TooLong { len, max }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The decoder's ids for the text `target`; see [`shift_tokens_right`].
+    fn shift(&self, target: &Rows<i64>) -> Result<Rows<u32>, ModelError> {
+        shift_tokens_right(target, self.pad_token_id, self.start)
+    }
+
+    fn target(&self, inputs: &ModelInputs, past: usize) -> Result<ModelInputs, ModelError> {
+        let ids = match &inputs.decoder_input_ids {
+            Some(ids) => ids.clone(),
+            None if self.shifts_inputs => self.shift(&inputs.input_ids.map(i64::from))?,
+            None => return Err(ModelError::NoDecoderInput),
+        };
+        let target = ModelInputs {
+            input_ids: ids,
+            attention_mask: inputs.decoder_attention_mask.clone(),
+            output_hidden_states: inputs.output_hidden_states,
+            output_attentions: inputs.output_attentions,
+            attention: inputs.attention.clone(),
+            embedding_noise: inputs.embedding_noise.map(EmbeddingNoise::next),
+            ..ModelInputs::default()
+        };
+        target.check(self.decoder_vocab_size, past)?;
+        self.check_length(past + target.input_ids.dims()[1])?;
+        Ok(target)
+    }
+}
+
+/// A stack with its embedding.
+struct Side<'a, S> {
+    stack: &'a S,
+    table: &'a Embedding,
+    options: &'a EncoderDecoderOptions,
+}
+
+impl<S: Stack> Side<'_, S> {
+    fn embed(&self, inputs: &ModelInputs) -> Tensor<3> {
+        let ids = inputs.input_ids.to_tensor(&self.table.weight.device());
+        let embedded = with_noise(inputs.embedding_noise, self.table.forward(ids));
+        match self.options.embedding_scale {
+            Some(scale) => embedded * scale,
+            None => embedded,
+        }
+    }
+
+    fn encode(&self, inputs: &ModelInputs) -> Result<States, ModelError> {
+        let source = ModelInputs {
+            input_ids: inputs.input_ids.clone(),
+            attention_mask: inputs.attention_mask.clone(),
+            output_hidden_states: inputs.output_hidden_states,
+            output_attentions: inputs.output_attentions,
+            attention: inputs.attention.clone(),
+            embedding_noise: inputs.embedding_noise,
+            ..ModelInputs::default()
+        };
+        source.check(self.options.vocab_size, 0)?;
+        self.options.check_length(source.input_ids.dims()[1])?;
+        encoder_states(self.stack, self.embed(&source), &source)
+    }
+
+    fn decode(
+        &self,
+        states: Tensor<3>,
+        inputs: &ModelInputs,
+        cache: Option<&mut dyn Cache>,
+    ) -> Result<ModelOutput, ModelError> {
+        let states = EncoderStates::new(states, inputs, self.options.hidden_size)?;
+        let past = cache.as_ref().map_or(0, |cache| cache.seq_len());
+        let target = self.options.target(inputs, past)?;
+        check_room(cache.as_deref(), target.input_ids.dims()[1])?;
+        let [batch, seq] = target.input_ids.dims();
+        if batch != states.states.dims()[0] {
+            return Err(ModelError::InputShape {
+                name: "decoder_input_ids",
+                found: [batch, seq],
+                expected: [states.states.dims()[0], seq],
+            });
+        }
+        let embedded = self.embed(&target);
+        let cache = cache.map(|cache| cache as &mut dyn Cache);
+        let pass = StackPass::new(&target, Some(states), cache);
+        let StackOutput {
+            states: decoder,
+            cross_attentions,
+        } = pass.run(self.stack, embedded)?;
+        Ok(ModelOutput {
+            last_hidden_state: Some(decoder.last),
+            decoder_hidden_states: decoder.all,
+            decoder_attentions: decoder.attentions,
+            cross_attentions,
+            ..ModelOutput::default()
+        })
+    }
+}
+
+/// One stack of an encoder–decoder as a model: the encoder takes `input_ids`; the decoder `decoder_input_ids` and
+/// `encoder_outputs`, of which `attention_mask` hides the padding.
+#[derive(Module, Debug)]
+pub struct StackModel<S: Stack> {
+    /// `None`: the stack's own.
+    embed_tokens: Option<Embedding>,
+    __: S,
+    #[module(skip)]
+    part: Part,
+    #[module(skip)]
+    options: EncoderDecoderOptions,
+}
+
+impl<S: Stack> StackModel<S> {
+    fn side(&self) -> Side<'_, S> {
+        let own = self.__.own_embedding().or(self.embed_tokens.as_ref());
+        Side {
+            stack: &self.__,
+            table: own.expect("the stack's, or beside it"),
+            options: &self.options,
+        }
+    }
+}
+
+impl<S: Stack> Forward for StackModel<S> {
+    fn forward(
+        &self,
+        inputs: &ModelInputs,
+        cache: Option<&mut dyn Cache>,
+    ) -> Result<ModelOutput, ModelError> {
+        match (self.part, &inputs.encoder_outputs) {
+            (Part::Encoder, _) => Ok(ModelOutput::of_states(self.side().encode(inputs)?)),
+            (Part::Decoder, Some(states)) => self.side().decode(states.clone(), inputs, cache),
+            (Part::Decoder, None) => Err(ModelError::NoEncoderOutputs),
+        }
+    }
+
+    fn cache_layout(&self) -> Option<CacheLayout> {
+        (self.part == Part::Decoder).then(|| cache_layout(&self.__))
+    }
+
+    fn context_length(&self) -> Option<usize> {
         self.options.max_positions
     }
 }
@@ -263,6 +354,10 @@ macro_rules! forward_encoder_decoder {
             inputs: &$crate::ModelInputs,
         ) -> Result<Option<burn::tensor::Tensor<3>>, $crate::ModelError> {
             self.$($field)+.encoder_states(inputs)
+        }
+
+        fn part(&self, part: $crate::Part, of: &$crate::Whole<'_>) -> Option<Box<dyn $crate::PreTrainedModel>> {
+            Some(of.part(self.$($field)+.part(part)))
         }
     };
 }

@@ -12,7 +12,7 @@ use burn::tensor::Device;
 use transformers_config::{AutoConfig, ModelConfig, ProblemType};
 
 use super::{Activation, Cache, CacheLayout, Init};
-use crate::{Forward, Head, ModelError, ModelInputs, ModelOutput};
+use crate::{Forward, Head, ModelError, ModelInputs, ModelOutput, Part, PreTrainedModel, Whole};
 
 /// A family's headless model.
 pub trait BaseFamily: Debug + 'static {
@@ -192,6 +192,11 @@ impl<F: BaseFamily, H: TaskHead<F>> Forward for Headed<F, H> {
 
     fn context_length(&self) -> Option<usize> {
         self.base.context_length()
+    }
+
+    fn part(&self, part: Part, of: &Whole<'_>) -> Option<Box<dyn PreTrainedModel>> {
+        let base = || Some(of.part(self.base.clone()));
+        self.base.part(part, of).or_else(base)
     }
 }
 

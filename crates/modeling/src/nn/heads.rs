@@ -6,9 +6,10 @@ use transformers_ops as ops;
 
 use super::{Activation, BaseFamily, Embedding, HeadOptions, Init, Linear, RowScores, TaskHead};
 use crate::loss::{
-    cross_entropy, question_answering_loss, sequence_classification_loss, token_loss,
+    causal_lm_loss, cross_entropy, question_answering_loss, sequence_classification_loss,
+    token_loss,
 };
-use crate::{Labels, ModelError, ModelInputs, ModelOutput};
+use crate::{Head, Labels, ModelError, ModelInputs, ModelOutput};
 
 /// The class of a row by the state of its last token (`GenericForSequenceClassification`).
 #[derive(Module, Debug)]
@@ -326,6 +327,50 @@ pub fn to_vocabulary(
         Some(own) => own.forward(hidden),
         None => ops::linear(hidden, words.weight.stored(), Some(bias.val())),
     }
+}
+
+/// The states whose logits are wanted, `[batch, positions, hidden]`: with labels all, else those at `logits_at`, or the last
+/// `logits_to_keep`.
+///
+/// # Errors
+/// Positions that there are not, or beside labels.
+pub fn kept(hidden: Tensor<3>, inputs: &ModelInputs) -> Result<Tensor<3>, ModelError> {
+    if let Some(positions) = &inputs.logits_at {
+        let positions = inputs.checked_positions(positions)?;
+        let positions = positions.to_tensor(&hidden.device()).flatten(0, 1);
+        return Ok(hidden.select(1, positions));
+    }
+    let seq = hidden.dims()[1];
+    let keep = match &inputs.labels {
+        Some(_) => seq,
+        None => inputs.logits_to_keep.unwrap_or(seq).clamp(1, seq),
+    };
+    Ok(hidden.narrow(1, seq - keep, keep))
+}
+
+/// The output of a language model's `head`, whose `logits` are `[batch, seq, vocab]`: a causal one tells the next token,
+/// others the masked ones.
+///
+/// # Errors
+/// Labels that do not fit.
+pub fn language_model(
+    head: Head,
+    output: ModelOutput,
+    inputs: &ModelInputs,
+    logits: impl FnOnce(Tensor<3>) -> Tensor<3>,
+) -> Result<ModelOutput, ModelError> {
+    let (hidden, rest) = states(output)?;
+    if head != Head::CausalLM {
+        return by_token(logits(hidden), rest, inputs);
+    }
+    let logits = logits(kept(hidden, inputs)?);
+    let labels = inputs.label_ids()?;
+    let loss = labels.map(|labels| causal_lm_loss(logits.clone(), labels));
+    Ok(ModelOutput {
+        loss: loss.transpose()?,
+        logits: Some(logits),
+        ..rest
+    })
 }
 
 /// The output of a head that gives each token scores, with its loss.

@@ -39,7 +39,7 @@ pub use activation::{Activation, activation};
 pub use alibi::Alibi;
 pub use attention::{Attention, AttentionOptions, QkNorm, QkvOrder};
 pub use attention_interface::{
-    AttentionCall, AttentionInterface, AttentionPass, AttentionResult, MaskedAttention,
+    AttentionCall, AttentionInterface, AttentionPass, AttentionResult, LayerCache, MaskedAttention,
 };
 pub use block::{
     Block, BlockOptions, FeedForward, OriginalBlock, ParallelBlock, ParallelNorms, PostNormBlock,
@@ -64,7 +64,7 @@ pub use encoder::{
 };
 pub(crate) use encoder_decoder::forward_encoder_decoder;
 pub use encoder_decoder::{
-    DecoderStart, EncoderDecoder, EncoderDecoderOptions, shift_tokens_right,
+    DecoderStart, EncoderDecoder, EncoderDecoderOptions, StackModel, shift_tokens_right,
 };
 pub use encoder_decoder_cache::EncoderDecoderCache;
 pub use gated_delta::{DeltaProjections, GatedDeltaNet, GatedDeltaOptions};
@@ -86,7 +86,7 @@ pub use packing::Packing;
 pub use paged_cache::{PackedBatch, PackedSequence, PagedCache, PagedLayout};
 pub use recurrent::{CausalConv1d, FreshStates, MixerLayer, RecurrentState};
 pub use relative_bias::RelativeBuckets;
-pub use rope::{QueryScale, RotaryEmbedding, RotaryLayout, RotaryTables};
+pub use rope::{MultimodalRotary, QueryScale, RotaryEmbedding, RotaryLayout, RotaryTables};
 pub use sinusoids::Sinusoids;
 pub use stack::{EncoderStates, Projections, Stack, StackPass, encoder_states};
 pub use transformers_ops::{Mask, MaskFunction, MaskIndex};

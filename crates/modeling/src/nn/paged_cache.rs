@@ -129,8 +129,7 @@ impl Cache for PagedCache {
         let (blocks, block_len) = (self.blocks, self.block_len);
         let empty = |rows: &Tensor<4>| {
             let [_, heads, _, dim] = rows.dims();
-            let place = (&rows.device(), rows.dtype());
-            Tensor::zeros([blocks, heads, block_len, dim], place)
+            ops::empty_pages([blocks, heads, block_len, dim], rows)
         };
         // `take` leaves the blocks with one owner, so that they are written in place.
         let pages = self.layers[layer].take();

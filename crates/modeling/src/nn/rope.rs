@@ -15,6 +15,42 @@ pub struct RotaryEmbedding {
     max_position_embeddings: usize,
     layout: RotaryLayout,
     query_scale: Option<QueryScale>,
+    multimodal: Option<MultimodalRotary>,
+}
+
+/// How frequencies share the three positions of a token among images: time, height and width (M-RoPE, Wang et al. 2024).
+#[derive(Debug, Clone, Copy)]
+pub struct MultimodalRotary {
+    /// One after the other, from the highest frequency on: time, height, width, time and so on; not in sections (Qwen3-VL).
+    pub interleaved: bool,
+    /// `mrope_section` where the config has none.
+    pub sections: [usize; 3],
+}
+
+impl MultimodalRotary {
+    /// Which of the three positions each of `half` frequencies turns by.
+    fn rows(self, given: Option<&[usize]>, half: usize) -> Result<Vec<usize>, ConfigError> {
+        let sections = given.unwrap_or(&self.sections);
+        let wrong = |reason| ConfigError::invalid("mrope_section", reason);
+        if sections.len() < 3 {
+            return Err(wrong(format!("{} sections, and not three", sections.len())));
+        }
+        if self.interleaved {
+            let row = |index: usize| match index % 3 {
+                row if row > 0 && index < sections[row].saturating_mul(3) => row,
+                _ => 0,
+            };
+            return Ok((0..half).map(row).collect());
+        }
+        let sum = sections
+            .iter()
+            .fold(0, |sum: usize, size| sum.saturating_add(*size));
+        if sum != half {
+            return Err(wrong(format!("{sum} frequencies in all, of {half}")));
+        }
+        let section = |(index, size): (usize, &usize)| vec![index % 3; *size];
+        Ok(sections.iter().enumerate().flat_map(section).collect())
+    }
 }
 
 impl RotaryEmbedding {
@@ -34,7 +70,14 @@ impl RotaryEmbedding {
             max_position_embeddings,
             layout: RotaryLayout::HalfSplit,
             query_scale: None,
+            multimodal: None,
         })
+    }
+
+    /// For texts among images too.
+    #[must_use]
+    pub fn with_multimodal(self, multimodal: Option<MultimodalRotary>) -> Self {
+        Self { multimodal, ..self }
     }
 
     /// With another choice of which features rotate together.
@@ -76,21 +119,61 @@ impl RotaryEmbedding {
         device: &Device,
         dtype: DType,
     ) -> Result<RotaryTables, ConfigError> {
+        self.angles(&[positions], lengths, &[], device, dtype)
+    }
+
+    /// The angles of tokens that have three positions each, `[batch, seq]` of times, of heights and of widths.
+    ///
+    /// # Errors
+    /// A rotation for texts alone, or `mrope_section`s that are not those of its frequencies.
+    pub fn multimodal_tables(
+        &self,
+        positions: &[Rows<u32>; 3],
+        device: &Device,
+        dtype: DType,
+    ) -> Result<RotaryTables, ConfigError> {
+        let last = positions.iter().flat_map(|rows| rows.values()).max();
+        let length = last.map_or(1, |last| last.saturating_add(1));
+        let (dim, max) = (self.head_dim, self.max_position_embeddings);
+        let half = self
+            .rope
+            .frequencies(dim, max, length as usize)?
+            .inv_freq
+            .len();
+        let text = || ConfigError::invalid("mrope_section", "the rotation is for texts alone");
+        let multimodal = self.multimodal.ok_or_else(text)?;
+        let rows = multimodal.rows(self.rope.mrope_section.as_deref(), half)?;
+        let lengths = vec![length; positions[0].values().len()];
+        self.angles(&positions.each_ref(), &lengths, &rows, device, dtype)
+    }
+
+    /// Frequency `f` turns by the positions `rows[f]`, or by the first.
+    fn angles(
+        &self,
+        positions: &[&Rows<u32>],
+        lengths: &[u32],
+        rows: &[usize],
+        device: &Device,
+        dtype: DType,
+    ) -> Result<RotaryTables, ConfigError> {
         let of_length = |length: u32| {
             let (dim, max) = (self.head_dim, self.max_position_embeddings);
             self.rope.frequencies(dim, max, length as usize)
         };
+        let all: Vec<&[u32]> = positions.iter().map(|rows| rows.values()).collect();
+        let positions = positions[0];
         let mut length = lengths.first().copied().unwrap_or(1);
         let mut frequencies = of_length(length)?;
         let half = frequencies.inv_freq.len();
         let mut cos = Vec::with_capacity(positions.values().len() * half);
         let mut sin = Vec::with_capacity(cos.capacity());
-        for (&position, &own) in positions.values().iter().zip(lengths) {
+        for (token, &own) in lengths.iter().enumerate() {
             if own != length {
                 length = own;
                 frequencies = of_length(length)?;
             }
-            for &frequency in &frequencies.inv_freq {
+            for (index, &frequency) in frequencies.inv_freq.iter().enumerate() {
+                let position = all[rows.get(index).copied().unwrap_or(0)][token];
                 let (s, c) = (position as f32 * frequency).sin_cos();
                 cos.push(c * frequencies.attention_factor);
                 sin.push(s * frequencies.attention_factor);
@@ -156,5 +239,29 @@ impl QueryScale {
     fn at(self, position: u32) -> f32 {
         let steps = position as usize / self.length.max(1);
         1.0 + self.beta as f32 * (1.0 + steps as f32).ln()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frequencies_share_three_positions() {
+        let rows = |interleaved, given: &[usize], half| {
+            let sections = [2, 1, 1];
+            let rotary = MultimodalRotary {
+                interleaved,
+                sections,
+            };
+            rotary.rows((!given.is_empty()).then_some(given), half)
+        };
+        let ok = |rows: Result<Vec<usize>, ConfigError>| rows.expect("they fit");
+        assert_eq!(ok(rows(false, &[], 4)), [0, 0, 1, 2]);
+        assert_eq!(ok(rows(false, &[1, 2, 1], 4)), [0, 1, 1, 2]);
+        assert_eq!(ok(rows(true, &[3, 2, 1], 7)), [0, 1, 2, 0, 1, 0, 0]);
+        for wrong in [&[1, 1][..], &[1, 1, 1], &[usize::MAX, 1, 1]] {
+            assert!(rows(false, wrong, 4).is_err());
+        }
     }
 }

@@ -204,7 +204,7 @@ fn faulty_files_are_refused() {
     };
     check(
         &|file| file.architecture = "clip",
-        &["\"clip\"", "bloom, falcon, gemma2, gemma3"],
+        &["\"clip\"", "bloom, deepseek2, ernie4_5"],
     );
     check(
         &|file| file.tensors[0].ggml_type = 16,

@@ -9,6 +9,34 @@ use super::{GgufMapping, GgufRow, Stored};
 /// The architectures that can be read, in alphabetical order. Mistral's files call themselves llama.
 pub const GGUF_MAPPINGS: &[GgufMapping] = &[
     mapping("bloom", &[BLOOM]),
+    mapping(
+        "deepseek2",
+        &[
+            ENDS,
+            ATTENTION,
+            LATENT_ATTENTION,
+            GATED_MLP,
+            ROUTER,
+            CORRECTION,
+            EXPERTS,
+            SHARED_EXPERTS,
+            NORMS,
+        ],
+    ),
+    mapping("ernie4_5", &[ENDS, ATTENTION, GATED_MLP, NORMS]),
+    mapping(
+        "ernie4_5-moe",
+        &[
+            ENDS,
+            ATTENTION,
+            GATED_MLP,
+            ROUTER,
+            ERNIE_CORRECTION,
+            EXPERTS,
+            SHARED_EXPERTS,
+            NORMS,
+        ],
+    ),
     GgufMapping {
         architecture: "falcon",
         marked_by: Some("blk.0.attn_norm_2.weight"),
@@ -20,12 +48,34 @@ pub const GGUF_MAPPINGS: &[GgufMapping] = &[
         "gemma3",
         &[ENDS, ATTENTION, GATED_MLP, GEMMA_NORMS, GEMMA_QK_NORMS],
     ),
-    mapping("gpt-oss", &[ENDS, ATTENTION, EXPERTS, GPT_OSS]),
+    mapping(
+        "glm4moe",
+        &[
+            ENDS,
+            ATTENTION,
+            QK_NORMS,
+            GATED_MLP,
+            ROUTER,
+            CORRECTION,
+            EXPERTS,
+            SHARED_EXPERTS,
+            POST_NORMS,
+        ],
+    ),
+    mapping("gpt-oss", &[ENDS, ATTENTION, EXPERTS, POST_NORMS, GPT_OSS]),
     mapping("gpt2", &[GPT2]),
     mapping("lfm2", &[LFM2]),
     mapping("llama", &[ENDS, LLAMA_ATTENTION, GATED_MLP, NORMS]),
     mapping("mamba", &[MAMBA]),
+    mapping(
+        "minimax-m2",
+        &[ENDS, ATTENTION, MINIMAX_EXPERTS, NORMS, QK_NORMS],
+    ),
     mapping("nemotron", &[ENDS, ATTENTION, GATED_MLP, NEMOTRON_NORMS]),
+    mapping(
+        "olmoe",
+        &[ENDS, ATTENTION, ROUTER, EXPERTS, NORMS, QK_NORMS],
+    ),
     mapping("phi3", &[ENDS, PHI3, NORMS]),
     mapping("qwen2", &[ENDS, ATTENTION, GATED_MLP, NORMS]),
     mapping(
@@ -37,6 +87,7 @@ pub const GGUF_MAPPINGS: &[GgufMapping] = &[
         "qwen3moe",
         &[ENDS, ATTENTION, ROUTER, EXPERTS, NORMS, QK_NORMS],
     ),
+    mapping("seed_oss", &[ENDS, ATTENTION, GATED_MLP, POST_NORMS]),
     mapping(
         "stablelm",
         &[ENDS, ATTENTION, GATED_MLP, NORMS, STABLELM_QK_NORMS],
@@ -175,11 +226,52 @@ const SHARED_EXPERT: &[GgufRow] = &[
     row("blk.{layer}.ffn_down_shexp", "model.layers.{layer}.mlp.shared_expert.down_proj", AsIs),
 ];
 
+/// Of models whose files name the second norm by what is before it.
 #[rustfmt::skip]
-const GPT_OSS: &[GgufRow] = &[
+const POST_NORMS: &[GgufRow] = &[
     row("blk.{layer}.attn_norm", "model.layers.{layer}.input_layernorm", AsIs),
     row("blk.{layer}.post_attention_norm", "model.layers.{layer}.post_attention_layernorm", AsIs),
     row("output_norm", "model.norm", AsIs),
+];
+
+#[rustfmt::skip]
+const LATENT_ATTENTION: &[GgufRow] = &[
+    row("blk.{layer}.attn_q_a", "model.layers.{layer}.self_attn.q_a_proj", AsIs),
+    row("blk.{layer}.attn_q_a_norm", "model.layers.{layer}.self_attn.q_a_layernorm", AsIs),
+    row("blk.{layer}.attn_q_b", "model.layers.{layer}.self_attn.q_b_proj", AsIs),
+    row("blk.{layer}.attn_kv_a_mqa", "model.layers.{layer}.self_attn.kv_a_proj_with_mqa", AsIs),
+    row("blk.{layer}.attn_kv_a_norm", "model.layers.{layer}.self_attn.kv_a_layernorm", AsIs),
+    row("blk.{layer}.attn_kv_b", "model.layers.{layer}.self_attn.kv_b_proj", AsIs),
+];
+
+#[rustfmt::skip]
+const CORRECTION: &[GgufRow] = &[
+    whole("blk.{layer}.exp_probs_b.bias", "model.layers.{layer}.mlp.gate.e_score_correction_bias", AsIs),
+];
+
+#[rustfmt::skip]
+const ERNIE_CORRECTION: &[GgufRow] = &[
+    whole("blk.{layer}.exp_probs_b.bias", "model.layers.{layer}.mlp.moe_statics.e_score_correction_bias", Flat),
+];
+
+#[rustfmt::skip]
+const SHARED_EXPERTS: &[GgufRow] = &[
+    row("blk.{layer}.ffn_gate_shexp", "model.layers.{layer}.mlp.shared_experts.gate_proj", AsIs),
+    row("blk.{layer}.ffn_up_shexp", "model.layers.{layer}.mlp.shared_experts.up_proj", AsIs),
+    row("blk.{layer}.ffn_down_shexp", "model.layers.{layer}.mlp.shared_experts.down_proj", AsIs),
+];
+
+#[rustfmt::skip]
+const MINIMAX_EXPERTS: &[GgufRow] = &[
+    row("blk.{layer}.ffn_gate_inp", "model.layers.{layer}.block_sparse_moe.gate", AsIs),
+    whole("blk.{layer}.exp_probs_b.bias", "model.layers.{layer}.block_sparse_moe.e_score_correction_bias", AsIs),
+    row("blk.{layer}.ffn_gate_exps", "model.layers.{layer}.block_sparse_moe.experts.{part}.w1", Stacked),
+    row("blk.{layer}.ffn_up_exps", "model.layers.{layer}.block_sparse_moe.experts.{part}.w3", Stacked),
+    row("blk.{layer}.ffn_down_exps", "model.layers.{layer}.block_sparse_moe.experts.{part}.w2", Stacked),
+];
+
+#[rustfmt::skip]
+const GPT_OSS: &[GgufRow] = &[
     whole("blk.{layer}.attn_sinks.weight", "model.layers.{layer}.self_attn.sinks", AsIs),
     row("blk.{layer}.ffn_gate_inp", "model.layers.{layer}.mlp.router", AsIs),
 ];
