@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::{Tensor, TensorData};
 use serde::Deserialize;
 use transformers_config::GenerationConfig;
 use transformers_generation::{
@@ -51,6 +52,9 @@ struct Outputs {
     sequences: Vec<Vec<u32>>,
     hidden_states: Vec<Vec<Summary>>,
     encoder_hidden_states: Option<Vec<Summary>>,
+    attentions: Vec<Vec<Summary>>,
+    encoder_attentions: Option<Vec<Summary>>,
+    cross_attentions: Option<Vec<Vec<Summary>>>,
     cache: Vec<Vec<usize>>,
     transition_scores: Vec<Vec<f32>>,
     logits: Vec<Summary>,
@@ -266,7 +270,7 @@ fn mean(values: &[f32]) -> f32 {
 }
 
 fn same_states<const D: usize>(
-    ours: &[burn::tensor::Tensor<D>],
+    ours: &[Tensor<D>],
     reference: &[Summary],
     values: bool,
     name: &str,
@@ -278,6 +282,21 @@ fn same_states<const D: usize>(
         let apart = (mean(&all) - reference.mean).abs();
         assert!(!values || apart < 1e-5, "{name}: {apart}");
     }
+}
+
+/// Of weights, whose mean says nothing.
+fn squares(weights: &[Tensor<4>]) -> Vec<Tensor<4>> {
+    let squares = weights.iter().map(|w| w.clone() * w.clone());
+    squares.collect()
+}
+
+/// The reference gives every beam its row.
+fn of_prompts(reference: &[Summary], rows: usize) -> Vec<Summary> {
+    let shape = |summary: &Summary| Summary {
+        shape: [&[rows], &summary.shape[1..]].concat(),
+        mean: summary.mean,
+    };
+    reference.iter().map(shape).collect()
 }
 
 #[test]
@@ -317,15 +336,29 @@ fn outputs_equal_the_reference() {
             let values = !padded || case.encoder || step > 0;
             same_states(ours, reference, values, &name);
         }
+        let cross = case.cross_attentions.unwrap_or_default();
+        for (ours, reference) in [
+            (&ours.attentions, &case.attentions),
+            (&ours.cross_attentions, &cross),
+        ] {
+            assert_eq!(ours.len(), reference.len(), "{name}");
+            for (step, (ours, reference)) in ours.iter().zip(reference).enumerate() {
+                let values = !padded || case.encoder || step > 0;
+                same_states(&squares(ours), reference, values, &name);
+            }
+        }
         if let Some(reference) = &case.encoder_hidden_states {
-            // The reference gives every beam its row.
-            let rows = reference[0].shape[0] / ours.encoder_hidden_states[0].dims()[0];
-            let shape = |summary: &Summary| Summary {
-                shape: [&[summary.shape[0] / rows], &summary.shape[1..]].concat(),
-                mean: summary.mean,
-            };
-            let reference: Vec<Summary> = reference.iter().map(shape).collect();
+            let reference = of_prompts(reference, case.prompts.len());
             same_states(&ours.encoder_hidden_states, &reference, !padded, &name);
+        }
+        if let Some(reference) = &case.encoder_attentions {
+            let reference = of_prompts(reference, case.prompts.len());
+            same_states(
+                &squares(&ours.encoder_attentions),
+                &reference,
+                !padded,
+                &name,
+            );
         }
         let state = ours.past_key_values.clone().unwrap();
         let keys = state
@@ -354,30 +387,45 @@ fn drafts_and_pieces_leave_the_same_states() {
         output_hidden_states: Some(true),
         ..GenerationConfig::default()
     };
-    let ids: &[u32] = &[20, 31, 44, 12, 57, 20, 31, 44, 12];
-    let states = |config: &GenerationConfig| -> Vec<Vec<Vec<f32>>> {
-        let ours = model.generate(ids, config).unwrap();
-        let values = |state: &burn::tensor::Tensor<3>| state.to_data().iter::<f32>().collect();
-        let steps = ours.hidden_states.iter();
-        steps
-            .map(|step| step.iter().map(values).collect())
-            .collect()
-    };
-    let plain = states(&base);
-    let lookup = GenerationConfig {
+    let lookup = |config: &GenerationConfig| GenerationConfig {
         prompt_lookup_num_tokens: Some(4),
-        ..base.clone()
+        ..config.clone()
     };
     let pieces = GenerationConfig {
         prefill_chunk_size: Some(4),
-        ..base
+        ..base.clone()
     };
-    for other in [states(&lookup), states(&pieces)] {
+    let attentive = GenerationConfig {
+        output_attentions: Some(true),
+        ..base.clone()
+    };
+    let ids: &[u32] = &[20, 31, 44, 12, 57, 20, 31, 44, 12];
+    let values = |data: TensorData| data.iter::<f32>().collect::<Vec<f32>>();
+    // Of each step its states, then its weights.
+    let states = |config: &GenerationConfig| -> Vec<Vec<Vec<f32>>> {
+        let ours = model.generate(ids, config).unwrap();
+        let step = |(step, states): (usize, &Vec<Tensor<3>>)| {
+            let weights = ours.attentions.get(step).into_iter().flatten();
+            let weights = weights.map(|weights| values(weights.to_data()));
+            let states = states.iter().map(|state| values(state.to_data()));
+            states.chain(weights).collect()
+        };
+        ours.hidden_states.iter().enumerate().map(step).collect()
+    };
+    for (plain, other) in [
+        (&base, lookup(&base)),
+        (&base, pieces),
+        (&attentive, lookup(&attentive)),
+    ] {
+        let (plain, other) = (states(plain), states(&other));
         assert_eq!(plain.len(), other.len());
-        for (plain, other) in plain.iter().flatten().zip(other.iter().flatten()) {
+        for (plain, other) in plain.iter().zip(&other) {
             assert_eq!(plain.len(), other.len());
-            let apart = plain.iter().zip(other).map(|(a, b)| (a - b).abs());
-            assert!(apart.fold(0.0, f32::max) < 1e-5);
+            for (plain, other) in plain.iter().zip(other) {
+                assert_eq!(plain.len(), other.len());
+                let apart = plain.iter().zip(other).map(|(a, b)| (a - b).abs());
+                assert!(apart.fold(0.0, f32::max) < 1e-5);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where the drafts of assisted decoding come from.
 
 mod assistant;
+mod confidence;
 mod prompt_lookup;
 
 pub(crate) use assistant::AssistantModel;

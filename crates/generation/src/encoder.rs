@@ -13,6 +13,8 @@ pub(crate) struct Encoded {
     attention_mask: Option<Rows<u32>>,
     /// With `output_hidden_states`: those between the layers, before the rows are repeated.
     pub hidden_states: Vec<Tensor<3>>,
+    /// With `output_attentions`: the weights, as well.
+    pub attentions: Vec<Tensor<4>>,
 }
 
 impl Encoded {
@@ -31,10 +33,7 @@ impl Encoded {
             return Ok(None);
         };
         let start = start(config, states.dims()[0])?;
-        let hidden_states = match config.output_hidden_states {
-            Some(true) => hidden_states(model, &inputs, &start)?,
-            _ => Vec::new(),
-        };
+        let (hidden_states, attentions) = watched(model, &inputs, &start, config)?;
         let start = Prompt {
             // T5 begins with the pad token, which counts.
             attention_mask: Some(start.map(|_| 1)),
@@ -45,6 +44,7 @@ impl Encoded {
             states,
             attention_mask,
             hidden_states,
+            attentions,
         };
         Ok(Some((encoded, start)))
     }
@@ -57,6 +57,7 @@ impl Encoded {
             states: select_rows(self.states, &rows),
             attention_mask: self.attention_mask.map(|mask| mask.select(&rows)),
             hidden_states: self.hidden_states,
+            attentions: self.attentions,
         }
     }
 
@@ -71,19 +72,28 @@ impl Encoded {
     }
 }
 
-/// The encoder's states between its layers: it runs once more for them.
-fn hidden_states<M: PreTrainedModel + ?Sized>(
+/// The encoder's states between its layers and its weights of attention, where they are asked for: it runs once more
+/// for them.
+fn watched<M: PreTrainedModel + ?Sized>(
     model: &M,
     inputs: &ModelInputs,
     start: &Rows<u32>,
-) -> Result<Vec<Tensor<3>>, GenerateError> {
+    config: &GenerationConfig,
+) -> Result<(Vec<Tensor<3>>, Vec<Tensor<4>>), GenerateError> {
+    let output_hidden_states = config.output_hidden_states == Some(true);
+    let output_attentions = config.output_attentions == Some(true);
+    if !output_hidden_states && !output_attentions {
+        return Ok(Default::default());
+    }
     let inputs = ModelInputs {
         decoder_input_ids: Some(start.clone()),
-        output_hidden_states: true,
+        output_hidden_states,
+        output_attentions,
         ..inputs.clone()
     };
     let output = model.forward(&inputs, None)?;
-    Ok(output.encoder_hidden_states.unwrap_or_default())
+    let attentions = output.encoder_attentions.unwrap_or_default();
+    Ok((output.encoder_hidden_states.unwrap_or_default(), attentions))
 }
 
 /// As given, else everything but the pad token, unless that ends texts too.

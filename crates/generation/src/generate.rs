@@ -15,6 +15,7 @@ use crate::guidance::Guidance;
 use crate::healing::heal;
 use crate::processor_list::Custom;
 use crate::processors::LogitsProcessor;
+use crate::record::Record;
 use crate::sequence::Sequence;
 use crate::settings::Settings;
 use crate::steps::Steps;
@@ -118,7 +119,7 @@ impl<M: PreTrainedModel + ?Sized> Generate for M {
             encoded: encoded.map(|encoded| encoded.repeat(rows)),
             ..Steps::new(self, &settings)?
         };
-        steps.record.hidden_states = merged.output_hidden_states == Some(true);
+        steps.record = Record::new(&merged);
         if let Some(known) = options.prompt_cache {
             let alone = prompt.input_ids.dims()[0] == 1 && sequences[0].padding == 0;
             if !alone || steps.encoded.is_some() || !settings.use_cache {
@@ -171,9 +172,11 @@ impl<M: PreTrainedModel + ?Sized> Generate for M {
             generated.past_key_values = steps.cache.as_ref().and_then(|cache| cache.state());
         }
         generated.is_encoder_decoder = steps.encoded.is_some();
-        let encoded = steps.encoded.map(|encoded| encoded.hidden_states);
-        generated.encoder_hidden_states = encoded.unwrap_or_default();
-        generated.hidden_states = steps.record.into_hidden_states();
+        if let Some(encoded) = steps.encoded {
+            generated.encoder_hidden_states = encoded.hidden_states;
+            generated.encoder_attentions = encoded.attentions;
+        }
+        steps.record.give(&mut generated);
         Ok(generated)
     }
 }
@@ -227,7 +230,7 @@ impl<'a> Drafter<'a, '_> {
                 early_exit: Some(layers),
                 ..Steps::new(model, settings)?
             };
-            let drafting = AssistantModel::new(steps, None, config, settings.sampler);
+            let drafting = AssistantModel::new(steps, None, config, settings.sampler, false);
             return Ok(Some(Box::new(drafting)));
         }
         if let Some(count) = config.prompt_lookup_num_tokens {
@@ -279,7 +282,7 @@ impl<'a> Drafter<'a, '_> {
             encoded: encoded.map(|(encoded, _)| encoded),
             ..Steps::new(assistant, settings)?
         };
-        let drafting = AssistantModel::new(steps, tokenizers, &config, settings.sampler);
+        let drafting = AssistantModel::new(steps, tokenizers, &config, settings.sampler, true);
         Ok(Box::new(drafting))
     }
 }

@@ -21,6 +21,7 @@ mod processor_list;
 mod processors;
 mod prompt;
 mod prompt_cache;
+mod record;
 mod sampler;
 mod sequence;
 mod settings;

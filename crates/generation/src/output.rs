@@ -87,6 +87,14 @@ pub struct Generated {
     pub hidden_states: Vec<Vec<Tensor<3>>>,
     /// With `output_hidden_states`, of encoder–decoders: the encoder's, `[layer]` of `[rows, seq, hidden]`.
     pub encoder_hidden_states: Vec<Tensor<3>>,
+    /// With `output_attentions`: the decoder's weights of attention, `[step][layer]` of
+    /// `[rows, heads, tokens of the step, keys]`. Layers without attention have none.
+    pub attentions: Vec<Vec<Tensor<4>>>,
+    /// With `output_attentions`, of encoder–decoders: to the encoder's states, `[step][layer]` of
+    /// `[rows, heads, tokens of the step, seq]`.
+    pub cross_attentions: Vec<Vec<Tensor<4>>>,
+    /// With `output_attentions`, of encoder–decoders: the encoder's, `[layer]` of `[rows, heads, seq, seq]`.
+    pub encoder_attentions: Vec<Tensor<4>>,
     /// With `return_dict_in_generate`: what the cache holds of the rows that were computed.
     pub past_key_values: Option<CacheState>,
     /// Whether the model has an encoder.
@@ -147,78 +155,6 @@ impl Outputs {
         if self.keeps_scores {
             self.scores.push(scores.to_vec());
         }
-    }
-}
-
-/// The states of one pass.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct States {
-    /// `[layer]` of `[rows, seq, hidden]`.
-    pub hidden_states: Vec<Tensor<3>>,
-}
-
-/// What is kept of the passes' states.
-#[derive(Debug, Default)]
-pub(crate) struct Record {
-    /// Whether those between the layers are kept.
-    pub hidden_states: bool,
-    last: States,
-    steps: Vec<States>,
-}
-
-impl Record {
-    /// Another pass begins.
-    pub fn begin(&mut self) {
-        self.last = States::default();
-    }
-
-    /// A piece of the pass.
-    pub fn add(&mut self, piece: States) {
-        if !self.hidden_states {
-            return;
-        }
-        self.last = match self.last.hidden_states.is_empty() {
-            true => piece,
-            false => {
-                let pairs = std::mem::take(&mut self.last.hidden_states).into_iter();
-                let joined = pairs.zip(piece.hidden_states);
-                States {
-                    hidden_states: joined.map(|(a, b)| Tensor::cat(vec![a, b], 1)).collect(),
-                }
-            }
-        };
-    }
-
-    /// The last pass was a step of its own.
-    pub fn keep(&mut self) {
-        if self.hidden_states {
-            self.steps.push(std::mem::take(&mut self.last));
-        }
-    }
-
-    /// The last pass, less its last `dropped` tokens, was several steps: `count`, of which all but the first have one
-    /// token.
-    pub fn keep_steps(&mut self, count: usize, dropped: usize) {
-        if !self.hidden_states {
-            return;
-        }
-        let states = std::mem::take(&mut self.last).hidden_states;
-        let all = states.first().map_or(0, |states| states.dims()[1]);
-        let first = all.saturating_sub(dropped + count - 1);
-        let mut ranges = vec![(0, first)];
-        ranges.extend((1..count).map(|step| (first + step - 1, 1)));
-        for (start, len) in ranges {
-            let part = |states: &Tensor<3>| states.clone().narrow(1, start, len);
-            self.steps.push(States {
-                hidden_states: states.iter().map(part).collect(),
-            });
-        }
-    }
-
-    /// The states of every step.
-    pub fn into_hidden_states(self) -> Vec<Vec<Tensor<3>>> {
-        let steps = self.steps.into_iter();
-        steps.map(|states| states.hidden_states).collect()
     }
 }
 

@@ -55,6 +55,8 @@ output_classes! {
     GenerateDecoderOnlyOutput {
         /// With `output_hidden_states`: `[step][layer]` of `[rows, tokens of the step, hidden]`.
         hidden_states: Vec<Vec<Tensor<3>>> = hidden_states,
+        /// With `output_attentions`: `[step][layer]` of `[rows, heads, tokens of the step, keys]`.
+        attentions: Vec<Vec<Tensor<4>>> = attentions,
     }
     /// Of greedy decoding, sampling and assisted decoding, with an encoder.
     GenerateEncoderDecoderOutput {
@@ -62,6 +64,12 @@ output_classes! {
         encoder_hidden_states: Vec<Tensor<3>> = encoder_hidden_states,
         /// With `output_hidden_states`: the decoder's, `[step][layer]` of `[rows, tokens of the step, hidden]`.
         decoder_hidden_states: Vec<Vec<Tensor<3>>> = hidden_states,
+        /// With `output_attentions`: the encoder's, `[layer]` of `[rows, heads, seq, seq]`.
+        encoder_attentions: Vec<Tensor<4>> = encoder_attentions,
+        /// With `output_attentions`: the decoder's, `[step][layer]` of `[rows, heads, tokens of the step, keys]`.
+        decoder_attentions: Vec<Vec<Tensor<4>>> = attentions,
+        /// With `output_attentions`: to the encoder, `[step][layer]` of `[rows, heads, tokens of the step, seq]`.
+        cross_attentions: Vec<Vec<Tensor<4>>> = cross_attentions,
     }
     /// Of beam search and beam sampling, without an encoder.
     GenerateBeamDecoderOnlyOutput {
@@ -71,6 +79,8 @@ output_classes! {
         beam_indices: Vec<Vec<usize>> = beam_indices,
         /// With `output_hidden_states`: `[step][layer]` of `[beams, tokens of the step, hidden]`.
         hidden_states: Vec<Vec<Tensor<3>>> = hidden_states,
+        /// With `output_attentions`: `[step][layer]` of `[rows, heads, tokens of the step, keys]`.
+        attentions: Vec<Vec<Tensor<4>>> = attentions,
     }
     /// Of beam search and beam sampling, with an encoder.
     GenerateBeamEncoderDecoderOutput {
@@ -82,6 +92,12 @@ output_classes! {
         encoder_hidden_states: Vec<Tensor<3>> = encoder_hidden_states,
         /// With `output_hidden_states`: the decoder's, `[step][layer]` of `[beams, tokens of the step, hidden]`.
         decoder_hidden_states: Vec<Vec<Tensor<3>>> = hidden_states,
+        /// With `output_attentions`: the encoder's, `[layer]` of `[rows, heads, seq, seq]`.
+        encoder_attentions: Vec<Tensor<4>> = encoder_attentions,
+        /// With `output_attentions`: the decoder's, `[step][layer]` of `[rows, heads, tokens of the step, keys]`.
+        decoder_attentions: Vec<Vec<Tensor<4>>> = attentions,
+        /// With `output_attentions`: to the encoder, `[step][layer]` of `[rows, heads, tokens of the step, seq]`.
+        cross_attentions: Vec<Vec<Tensor<4>>> = cross_attentions,
     }
 }
 

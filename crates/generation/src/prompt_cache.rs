@@ -112,6 +112,7 @@ impl PromptCache {
             logits_to_keep: Some(1),
             ..ModelInputs::new(Rows::from(ids.to_vec()))
         };
+        let inputs = inputs.with_positions(cache.seq_len())?;
         model.forward(&inputs, Some(cache))?;
         Ok(())
     }

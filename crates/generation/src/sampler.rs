@@ -3,7 +3,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use crate::processors::{largest, softmax};
+use crate::processors::{largest, softmax, sum};
 
 /// How a token is chosen from processed scores.
 #[derive(Debug, Clone, Copy)]
@@ -58,9 +58,28 @@ pub(crate) fn highest(scores: &[f32], count: usize) -> Vec<usize> {
     order
 }
 
+/// Probabilities that a draw passes at once.
+const BLOCK: usize = 256;
+
 fn draw(scores: &[f32], seed: u64, row: usize, step: usize) -> u32 {
     let mut left = uniform(seed, row, step);
     let probs = softmax(scores);
+    let mut last = None;
+    for (block, probs) in probs.chunks(BLOCK).enumerate() {
+        let mass = sum(probs);
+        if mass == 0.0 {
+            continue;
+        }
+        last = Some((block, probs));
+        if left < mass {
+            break;
+        }
+        left -= mass;
+    }
+    // Sums are rounded: where all is passed, the last one that is possible is meant.
+    let Some((block, probs)) = last else {
+        return 0;
+    };
     let mut last = 0;
     for (index, prob) in probs.iter().enumerate().filter(|(_, prob)| **prob > 0.0) {
         last = index;
@@ -69,7 +88,7 @@ fn draw(scores: &[f32], seed: u64, row: usize, step: usize) -> u32 {
             break;
         }
     }
-    last as u32
+    (block * BLOCK + last) as u32
 }
 
 /// A number of 0 to 1 that depends on the three alone.

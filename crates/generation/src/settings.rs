@@ -184,7 +184,6 @@ fn refuse_unsupported(config: &GenerationConfig) -> Result<(), GenerateError> {
     let unsupported = [
         ("use_mtp", config.use_mtp == Some(true)),
         ("speculation_type", config.speculation_type.is_some()),
-        ("output_attentions", config.output_attentions == Some(true)),
         ("penalty_alpha", config.penalty_alpha.is_some()),
         ("dola_layers", config.dola_layers.is_some()),
         ("constraints", config.constraints.is_some()),

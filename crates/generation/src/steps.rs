@@ -2,11 +2,11 @@
 
 use burn::tensor::{DType, Tensor};
 use transformers_modeling::nn::Cache;
-use transformers_modeling::{ModelInputs, ModelOutput, PreTrainedModel, Rows};
+use transformers_modeling::{ModelInputs, PreTrainedModel, Rows};
 
 use crate::cache::CacheFactory;
 use crate::encoder::Encoded;
-use crate::output::{Record, States};
+use crate::record::Record;
 use crate::sequence::Sequence;
 use crate::settings::Settings;
 use crate::{GenerateError, PromptCache};
@@ -82,7 +82,7 @@ impl<'m, M: PreTrainedModel + ?Sized> Steps<'m, M> {
         let len = ids.first().map_or(0, |ids| ids.len());
         let past = self.cached();
         let size = match (&self.cache, self.prefill_chunk_size) {
-            (Some(_), Some(size)) => size.max(keep),
+            (Some(_), Some(size)) if !self.record.attentions => size.max(keep),
             _ => len.max(1),
         };
         self.record.begin();
@@ -122,20 +122,18 @@ impl<'m, M: PreTrainedModel + ?Sized> Steps<'m, M> {
             None => ModelInputs {
                 attention_mask: mask,
                 ..ModelInputs::new(ids)
-            },
+            }
+            .with_positions(self.cached())?,
         };
-        let inputs = ModelInputs {
+        let inputs = self.record.ask(ModelInputs {
             logits_to_keep: Some(keep),
             early_exit: self.early_exit,
-            output_hidden_states: self.record.hidden_states,
             ..inputs
-        };
+        });
         let cache = self.cache.as_deref_mut();
         let cache = cache.map(|cache| cache as &mut dyn Cache);
         let output = self.model.forward(&inputs, cache)?;
-        self.record.add(States {
-            hidden_states: states(&output),
-        });
+        self.record.add(&output);
         Ok(to_rows(output.logits()?))
     }
 
@@ -178,19 +176,13 @@ impl<'m, M: PreTrainedModel + ?Sized> Steps<'m, M> {
     }
 }
 
-/// Those of the decoder, if the model has an encoder too.
-fn states(output: &ModelOutput) -> Vec<Tensor<3>> {
-    let states = output.decoder_hidden_states.as_ref();
-    states
-        .or(output.hidden_states.as_ref())
-        .cloned()
-        .unwrap_or_default()
-}
-
 /// `[batch, kept, vocab]` to the host.
 fn to_rows(logits: Tensor<3>) -> Vec<Vec<f32>> {
     let vocab = logits.dims()[2];
     let data = logits.cast(DType::F32).into_data();
     let values = data.try_into_vec::<f32>().expect("just cast to f32");
-    values.chunks(vocab).map(<[f32]>::to_vec).collect()
+    match values.len() == vocab {
+        true => vec![values],
+        false => values.chunks(vocab).map(<[f32]>::to_vec).collect(),
+    }
 }

@@ -6,12 +6,13 @@ use transformers_config::GenerationConfig;
 use transformers_modeling::PreTrainedModel;
 use transformers_tokenization::Tokenizer;
 
+use super::confidence::Confidence;
 use super::{CandidateGenerator, Draft};
-use crate::processors::{Step, softmax};
+use crate::GenerateError;
+use crate::processors::softmax;
 use crate::sampler::Sampler;
 use crate::sequence::Sequence;
 use crate::steps::Steps;
-use crate::{ConfidenceCriteria, GenerateError, StoppingCriteria};
 
 /// How the number of drafted tokens changes (`num_assistant_tokens_schedule`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub(crate) struct AssistantModel<'m, M: ?Sized> {
     sampler: Sampler,
     count: usize,
     schedule: Schedule,
-    confidence: ConfidenceCriteria,
+    confidence: Confidence,
     eos: Vec<u32>,
     /// Whether the probabilities are wanted.
     keeps_probs: bool,
@@ -38,12 +39,13 @@ pub(crate) struct AssistantModel<'m, M: ?Sized> {
 }
 
 impl<'m, M: PreTrainedModel + ?Sized> AssistantModel<'m, M> {
-    /// `config`: what the call says, then the assistant's own file.
+    /// `config`: what the call says, then the assistant's own file; `adapts`: whether the threshold of confidence moves.
     pub fn new(
         steps: Steps<'m, M>,
         tokenizers: Option<(&'m Tokenizer, &'m Tokenizer)>,
         config: &GenerationConfig,
         sampler: Sampler,
+        adapts: bool,
     ) -> Self {
         let schedule = match config.num_assistant_tokens_schedule.as_deref() {
             Some("heuristic" | "heuristic_transient") => Schedule::Heuristic,
@@ -56,7 +58,8 @@ impl<'m, M: PreTrainedModel + ?Sized> AssistantModel<'m, M> {
             sampler,
             count: config.num_assistant_tokens.unwrap_or(20).max(1),
             schedule,
-            confidence: ConfidenceCriteria(threshold as f32),
+            // Of other tokens than the model's it is not known how many were kept.
+            confidence: Confidence::new(threshold as f32, adapts && tokenizers.is_none()),
             keeps_probs: config.assistant_ensemble_weight.is_some(),
             cached: Vec::new(),
             steps,
@@ -80,25 +83,18 @@ impl<'m, M: PreTrainedModel + ?Sized> AssistantModel<'m, M> {
                 break;
             }
             let token = self.sampler.choose(&scores, 0, sequence.new_len());
-            if self.keeps_probs {
-                draft.probs.push(softmax(&scores));
-            }
             draft.ids.push(token);
             let finished = sequence.push(token, &scores)?.is_some();
-            if finished || self.is_unsure(&sequence.ids, &scores) {
+            let probs = softmax(&scores);
+            let unsure = self.confidence.ends_with(probs[token as usize]);
+            if self.keeps_probs {
+                draft.probs.push(probs);
+            }
+            if finished || unsure {
                 break;
             }
         }
         Ok(draft)
-    }
-
-    fn is_unsure(&mut self, ids: &[u32], scores: &[f32]) -> bool {
-        let step = Step {
-            ids,
-            prompt_len: 0,
-            prompt: 0,
-        };
-        self.confidence.is_done(&step, scores)
     }
 
     /// The assistant's scores after `text`. `sequence`: whose padding counts.
@@ -130,7 +126,7 @@ impl<'m, M: PreTrainedModel + ?Sized> AssistantModel<'m, M> {
                 break;
             }
             text.push(token);
-            if self.is_unsure(&text, &scores) {
+            if self.confidence.ends_with(softmax(&scores)[token as usize]) {
                 break;
             }
         }
@@ -176,6 +172,7 @@ impl<M: PreTrainedModel + ?Sized> CandidateGenerator for AssistantModel<'_, M> {
     }
 
     fn update(&mut self, accepted: usize, drafted: usize) {
+        self.confidence.update(accepted, drafted);
         if self.schedule == Schedule::Heuristic {
             self.count = match accepted == drafted {
                 true => self.count + 2,

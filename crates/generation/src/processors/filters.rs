@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::numbers::entropy;
-use super::{LogitsProcessor, Step, softmax};
+use super::{LogitsProcessor, Step, largest, softmax};
 use crate::sampler::highest;
 
 /// `TemperatureLogitsWarper`: scores divided by the temperature.
@@ -23,7 +23,13 @@ pub struct TopK(pub usize);
 impl LogitsProcessor for TopK {
     fn process(&mut self, _step: &Step<'_>, scores: &mut [f32]) {
         let threshold = nth_highest(scores, self.0);
-        drop_where(scores, |score, _| score < threshold);
+        for score in scores {
+            *score = if *score < threshold {
+                f32::NEG_INFINITY
+            } else {
+                *score
+            };
+        }
     }
 }
 
@@ -39,19 +45,21 @@ pub struct TopP {
 impl LogitsProcessor for TopP {
     fn process(&mut self, _step: &Step<'_>, scores: &mut [f32]) {
         let probs = softmax(scores);
-        let is_there = |index: &usize| scores[*index] > f32::NEG_INFINITY;
-        let mut order: Vec<usize> = (0..scores.len()).filter(is_there).collect();
-        let mut cumulative = drop_tail(&mut order, scores, &probs, 1.0 - self.p);
-        // Ascending, as the reference sorts: what is dropped is a prefix of at most 1 - p.
-        order.sort_by(|a, b| ascending(scores[*a], scores[*b]));
-        order.truncate(order.len().saturating_sub(self.min_tokens_to_keep));
-        for index in order {
-            cumulative += probs[index];
-            if cumulative > 1.0 - self.p {
-                break;
+        // Where rounding decides, a token goes.
+        let most = 1.0 - self.p + f32::EPSILON;
+        // Tokens below this have at most `most` together, however many there are.
+        let floor = most / probs.len() as f32;
+        let (mut rest, mut dropped) = (at_least(&probs, floor), 0.0);
+        match rest.len() < self.min_tokens_to_keep {
+            true => rest = at_least(&probs, 0.0),
+            false => {
+                dropped = sum_below(&probs, floor);
+                drop_below(scores, &probs, floor);
             }
-            scores[index] = f32::NEG_INFINITY;
         }
+        rest.retain(|index| scores[*index] > f32::NEG_INFINITY);
+        let keep = self.min_tokens_to_keep.max(1);
+        drop_least(&mut rest, scores, &probs, most - dropped, keep);
     }
 }
 
@@ -67,7 +75,7 @@ pub struct MinP {
 impl LogitsProcessor for MinP {
     fn process(&mut self, _step: &Step<'_>, scores: &mut [f32]) {
         let probs = softmax(scores);
-        let threshold = self.p * probs.iter().copied().fold(0.0, f32::max);
+        let threshold = self.p * largest(&probs).unwrap_or(0.0);
         drop_improbable(scores, &probs, threshold, self.min_tokens_to_keep);
     }
 }
@@ -194,24 +202,71 @@ impl LogitsProcessor for Xtc {
     }
 }
 
-/// Sorting a whole vocabulary costs more than a step of a small model may: where all but the likeliest tokens together
-/// have at most the probability `most`, those go at once. Gives the probability that went; `order` is what stays.
-fn drop_tail(order: &mut Vec<usize>, scores: &mut [f32], probs: &[f32], most: f32) -> f32 {
-    const LIKELIEST: usize = 512;
-    if order.len() < 8 * LIKELIEST {
-        return 0.0;
+/// The tokens of at least this probability.
+fn at_least(probs: &[f32], floor: f32) -> Vec<usize> {
+    let mut found = Vec::new();
+    for (chunk, part) in probs.chunks(16).enumerate() {
+        // Most chunks of a large vocabulary have none.
+        if part.iter().fold(false, |any, prob| any | (*prob >= floor)) {
+            let there = part.iter().enumerate().filter(|(_, prob)| **prob >= floor);
+            found.extend(there.map(|(index, _)| 16 * chunk + index));
+        }
     }
-    order.select_nth_unstable_by(LIKELIEST, |a, b| ascending(scores[*b], scores[*a]));
-    let tail = &order[LIKELIEST..];
-    let mass: f32 = tail.iter().map(|index| probs[*index]).sum();
-    if mass > most {
-        return 0.0;
+    found
+}
+
+/// What the other tokens have together.
+fn sum_below(probs: &[f32], floor: f32) -> f32 {
+    let mut sums = [0.0_f32; 16];
+    for part in probs.chunks(16) {
+        for (sum, prob) in sums.iter_mut().zip(part) {
+            *sum += if *prob < floor { *prob } else { 0.0 };
+        }
     }
-    for index in tail {
+    sums.iter().sum()
+}
+
+/// Removes these other tokens.
+fn drop_below(scores: &mut [f32], probs: &[f32], floor: f32) {
+    for (score, prob) in scores.iter_mut().zip(probs) {
+        *score = if *prob < floor {
+            f32::NEG_INFINITY
+        } else {
+            *score
+        };
+    }
+}
+
+/// Of the tokens `order`, removes the least likely ones that together have at most the probability `most`; `keep` of them
+/// stay. Halves are dropped or looked into, so that nothing is sorted; of equal tokens the first goes first, as in the
+/// reference's ascending order.
+fn drop_least(order: &mut [usize], scores: &mut [f32], probs: &[f32], mut most: f32, keep: usize) {
+    let count = order.len().saturating_sub(keep);
+    let less = |a: &usize, b: &usize| ascending(scores[*a], scores[*b]).then(a.cmp(b));
+    if count == 0 {
+        return;
+    }
+    if count < order.len() {
+        order.select_nth_unstable_by(count, less);
+    }
+    let mut dropped = 0;
+    let mut open = count;
+    while open > 0 {
+        let half = open.div_ceil(2);
+        let part = &mut order[dropped..dropped + open];
+        if half < part.len() {
+            part.select_nth_unstable_by(half, less);
+        }
+        let mass: f32 = part[..half].iter().map(|index| probs[*index]).sum();
+        if mass <= most {
+            (dropped, open, most) = (dropped + half, open - half, most - mass);
+        } else {
+            open = if open == 1 { 0 } else { half };
+        }
+    }
+    for index in &order[..dropped] {
         scores[*index] = f32::NEG_INFINITY;
     }
-    order.truncate(LIKELIEST);
-    mass
 }
 
 fn ascending(a: f32, b: f32) -> Ordering {
@@ -232,14 +287,20 @@ fn nth_highest(scores: &[f32], n: usize) -> f32 {
     }
     // The few highest, ascending: of a large vocabulary hardly a score is among them.
     let mut kept: Vec<f32> = Vec::with_capacity(n + 1);
-    for score in scores {
-        if kept.len() == n && score.total_cmp(&kept[0]).is_le() {
+    for part in scores.chunks(16) {
+        let above = |any: bool, score: &f32| any | (*score > kept[0]);
+        if kept.len() == n && !part.iter().fold(false, above) {
             continue;
         }
-        let at = kept.partition_point(|other| other.total_cmp(score).is_lt());
-        kept.insert(at, *score);
-        if kept.len() > n {
-            kept.remove(0);
+        for score in part {
+            if kept.len() == n && score.total_cmp(&kept[0]).is_le() {
+                continue;
+            }
+            let at = kept.partition_point(|other| other.total_cmp(score).is_lt());
+            kept.insert(at, *score);
+            if kept.len() > n {
+                kept.remove(0);
+            }
         }
     }
     kept[0]

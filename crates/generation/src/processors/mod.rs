@@ -48,7 +48,7 @@ pub use whisper::{
     AlternatingCodebooks, BarkEosPrioritizer, WhisperNoSpeechDetection, WhisperTimeStamp,
 };
 
-pub(crate) use numbers::{largest, log_softmax, softmax};
+pub(crate) use numbers::{largest, log_softmax, softmax, sum};
 
 /// Where a row stands.
 #[derive(Debug, Clone, Copy)]

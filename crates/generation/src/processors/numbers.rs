@@ -49,24 +49,29 @@ pub(crate) fn largest(scores: &[f32]) -> Option<f32> {
 
 /// Probabilities of scores, `[vocab]` to `[vocab]`.
 pub(crate) fn softmax(scores: &[f32]) -> Vec<f32> {
-    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    // After filters most tokens are removed; the exponential of each would cost more than all the rest.
-    let prob = |score: &f32| match *score == f32::NEG_INFINITY && max > f32::NEG_INFINITY {
-        true => 0.0,
-        false => (score - max).exp(),
-    };
-    let mut probs: Vec<f32> = scores.iter().map(prob).collect();
-    let sum: f32 = probs.iter().sum();
-    probs.iter_mut().for_each(|prob| *prob /= sum);
+    let mut probs = scores.to_vec();
+    transformers_kernels::softmax(&mut probs, scores.len());
     probs
 }
 
 /// Scores to log-probabilities, in place.
 pub(crate) fn log_softmax(scores: &mut [f32]) {
-    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let max = largest(scores).unwrap_or(f32::NAN);
     let sum: f32 = scores.iter().map(|score| (score - max).exp()).sum();
     let norm = max + sum.ln();
     scores.iter_mut().for_each(|score| *score -= norm);
+}
+
+/// The sum, in lanes of its own, so that the compiler makes vectors of them.
+pub(crate) fn sum(values: &[f32]) -> f32 {
+    let (chunks, rest) = values.as_chunks::<16>();
+    let mut sums = [0.0_f32; 16];
+    for chunk in chunks {
+        for (sum, value) in sums.iter_mut().zip(chunk) {
+            *sum += value;
+        }
+    }
+    sums.iter().chain(rest).sum()
 }
 
 /// The entropy of probabilities in nats; those of 0 count nothing.

@@ -31,9 +31,12 @@ impl LogitsProcessor for EncoderRepetitionPenalty {
 }
 
 fn penalize(ids: &[u32], penalty: f32, scores: &mut [f32]) {
-    let seen: HashSet<u32> = ids.iter().copied().collect();
-    for id in seen {
-        if let Some(score) = scores.get_mut(id as usize) {
+    let mut seen = vec![false; scores.len()];
+    for &id in ids {
+        let seen = seen.get_mut(id as usize);
+        if let (Some(seen), Some(score)) = (seen, scores.get_mut(id as usize))
+            && !std::mem::replace(seen, true)
+        {
             *score = match *score < 0.0 {
                 true => *score * penalty,
                 false => *score / penalty,
