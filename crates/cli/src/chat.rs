@@ -88,6 +88,19 @@ pub struct Arguments {
     /// Start a server for this conversation
     #[arg(long)]
     serve: bool,
+
+    /// A LoRA adapter that the server uses the model with: a folder, or a hub id
+    #[arg(long, value_name = "[NAME=]ADAPTER", requires = "serve")]
+    adapter: Option<String>,
+}
+
+impl Arguments {
+    /// The model by the name that the server has it under: an adapter is a model of its own.
+    fn served(&self) -> &str {
+        let adapter = self.adapter.as_deref();
+        let name = adapter.map(|adapter| adapter.split_once('=').map_or(adapter, |(name, _)| name));
+        name.unwrap_or(&self.model)
+    }
 }
 
 pub fn run(arguments: &Arguments) -> Result {
@@ -120,12 +133,13 @@ async fn chat(arguments: &Arguments) -> Result {
         conversation.set_system(text);
     }
     let client = Client::new(url, arguments.api_key.as_deref())?;
+    let adapter = arguments.adapter.as_deref();
     let server = match arguments.serve {
-        true => Some(LocalServer::start(&arguments.model, &client).await?),
+        true => Some(LocalServer::start(&arguments.model, adapter, &client).await?),
         false => None,
     };
-    client.check(&arguments.model).await?;
-    client.load(&arguments.model).await?;
+    client.check(arguments.served()).await?;
+    client.load(arguments.served()).await?;
     let session = Session {
         arguments,
         client,
@@ -217,7 +231,7 @@ impl Session<'_> {
     async fn stream(&self) -> Result<Option<String>> {
         let mut stopped = pin!(tokio::signal::ctrl_c());
         let messages = self.conversation.messages();
-        let model = &self.arguments.model;
+        let model = self.arguments.served();
         let mut pieces = tokio::select! {
             pieces = self.client.stream(model, messages, &self.flags) => pieces?,
             _ = &mut stopped => {

@@ -15,6 +15,7 @@ mod failure;
 mod generate;
 mod inspect;
 mod interrupt;
+mod merge_lora;
 mod model;
 mod output;
 mod progress;
@@ -51,6 +52,7 @@ Examples:
   transformers train recipe.yaml --set training.output_dir=mine
   transformers bench --model ./SmolLM2-135M-Instruct.Q4_1.gguf
   transformers convert ./SmolLM2-135M-Instruct smollm2.gguf --quantize q8_0
+  transformers merge-lora ./SmolLM2-135M-Instruct ./my-adapter ./merged
   transformers inspect smollm2.gguf
   transformers doctor ./SmolLM2-135M-Instruct
   transformers env
@@ -75,6 +77,7 @@ enum Command {
     TrainTokenizer(Box<train_tokenizer::Arguments>),
     Bench(Box<bench::Arguments>),
     Convert(Box<convert::Arguments>),
+    MergeLora(Box<merge_lora::Arguments>),
     Inspect(Box<inspect::Arguments>),
     Doctor(Box<doctor::Arguments>),
     Env(env::Arguments),
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
         Command::TrainTokenizer(arguments) => train_tokenizer::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Convert(arguments) => convert::run(arguments),
+        Command::MergeLora(arguments) => merge_lora::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Env(arguments) => env::run(arguments),

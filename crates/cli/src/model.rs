@@ -63,6 +63,10 @@ pub struct ModelArguments {
     #[arg(short, long, value_name = "MODEL")]
     pub model: String,
 
+    /// A LoRA adapter that the model is used with: a folder, or a hub id
+    #[arg(long, value_name = "ADAPTER")]
+    adapter: Option<String>,
+
     #[command(flatten)]
     load: LoadArguments,
 }
@@ -98,7 +102,10 @@ pub struct LoadArguments {
 impl ModelArguments {
     /// As the library takes them, with progress bars where someone watches.
     pub fn load_options(&self) -> LoadOptions {
-        self.load.load_options()
+        LoadOptions {
+            adapter: self.adapter.as_deref().map(Into::into),
+            ..self.load.load_options()
+        }
     }
 }
 

@@ -29,6 +29,7 @@ set keys with --api-key.
 Examples:
   transformers serve HuggingFaceTB/SmolLM2-135M-Instruct
   transformers serve ./model.gguf --served-model-name small --port 8080
+  transformers serve HuggingFaceTB/SmolLM2-135M --adapter poet=./my-adapter
   transformers serve --allow Qwen/Qwen3-0.6B --allow intfloat/e5-small-v2
   TRANSFORMERS_API_KEY=secret transformers serve org/name --host 0.0.0.0")]
 pub struct Arguments {
@@ -40,6 +41,11 @@ pub struct Arguments {
     /// The name that requests call MODEL by [default: as it is given]
     #[arg(long, value_name = "NAME", requires = "model")]
     served_model_name: Option<String>,
+
+    /// Serve MODEL with this LoRA adapter too, under the name NAME, or as ADAPTER is given: a folder or a hub id; may be
+    /// given several times
+    #[arg(long, value_name = "[NAME=]ADAPTER", requires = "model")]
+    adapter: Vec<String>,
 
     /// Serve this hub id too, and download it when it is asked for; may be given several times
     #[arg(long, value_name = "MODEL")]
@@ -225,6 +231,12 @@ impl BatchingArguments {
     }
 }
 
+/// The name of an adapter, and where it is.
+fn named(given: &str) -> (String, String) {
+    let (name, adapter) = given.split_once('=').unwrap_or((given, given));
+    (name.to_owned(), adapter.to_owned())
+}
+
 /// A number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Size(u64);
@@ -283,6 +295,7 @@ impl Arguments {
         StoreOptions {
             model: self.model.clone(),
             served_name: self.served_model_name.clone(),
+            adapters: self.adapter.iter().map(|given| named(given)).collect(),
             allowed: self.allow.iter().cloned().collect(),
             allow_download: self.allow_download,
             load: self.load.load_options(),

@@ -147,6 +147,51 @@ fn only_answers_of_a_conversation_are_learned() {
 }
 
 #[test]
+fn adapters_learn_alone() {
+    let data = json!({"train": "text.txt"});
+    let folder = folder(
+        "causal-lm",
+        llama(),
+        &tiny(),
+        data,
+        json!({"max_steps": 12, "learning_rate": 0.05}),
+        &[("text.txt", &SENTENCES.repeat(8))],
+    );
+    let base = format!("model={}", tiny().display());
+    let set = [
+        "--set",
+        "config=null",
+        "--set",
+        &base,
+        "--set",
+        "lora={r: 4, target_modules: all-linear}",
+    ];
+    let dry = stdout(&train(&folder, &[&set[..], &["--dry-run"]].concat()));
+    let counts: Vec<usize> = dry
+        .lines()
+        .next()
+        .unwrap()
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    assert!(
+        counts.len() == 2 && counts[1] > 0 && counts[1] < counts[0],
+        "{dry}"
+    );
+    stdout(&train(&folder, &set));
+    let losses = logged(&folder, "loss");
+    assert!(losses[11] < 0.9 * losses[0], "{losses:?}");
+    let config: Value = serde_json::from_str(&read(&folder, "adapter_config.json")).unwrap();
+    assert_eq!(
+        (&config["r"], &config["task_type"]),
+        (&json!(4), &json!("CAUSAL_LM"))
+    );
+    assert!(!folder.path().join("out/model.safetensors").exists());
+    let output = train(&folder, &[&set[..4], &["--set", "lora={rank: 4}"]].concat());
+    assert!(text(&output.stderr).contains("`lora.rank` is not known"));
+}
+
+#[test]
 fn a_classifier_learns_names() {
     let rows = "the cat sat,ham\nwin money now,spam\n".repeat(12);
     let data = json!({"train": "mails.csv", "test_size": 0.25, "text": "body", "label": "kind"});
@@ -236,6 +281,7 @@ fn a_dry_run_says_what_it_takes() {
     ] {
         assert!(said.contains(part), "{part} is not in {said}");
     }
+    assert!(!said.contains("which 0 learn"), "{said}");
     assert!(!folder.path().join("out").exists());
 }
 

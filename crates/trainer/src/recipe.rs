@@ -2,6 +2,7 @@
 
 mod data;
 mod labels;
+mod lora;
 mod model;
 mod plan;
 mod run;
@@ -64,6 +65,9 @@ pub struct Recipe {
     pub dtype: String,
     /// What it learns from.
     pub data: DataRecipe,
+    /// Adapters learn instead of the whole model: `r`, `lora_alpha`, `target_modules` and what else an `adapter_config.json`
+    /// has; an empty map takes the defaults.
+    pub lora: Option<Map<String, Value>>,
     /// The training arguments that differ from their defaults.
     #[serde(default)]
     pub training: Map<String, Value>,
@@ -205,7 +209,9 @@ fn invalid(reason: impl ToString) -> TrainerError {
 }
 
 fn parse(text: &str) -> Result<Value> {
-    serde_saphyr::from_str(text).map_err(|error| {
+    // `no` is a strategy of the reference, and no truth value since YAML 1.2.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         // What follows shows the place with an arrow.
         let error = error.to_string();
         let line = error.lines().next().unwrap_or_default();

@@ -242,5 +242,12 @@ fn the_examples_of_the_documentation_are_recipes() {
             .unwrap();
         count += 1;
     }
-    assert!(count >= 2);
+    assert!(count >= 3);
+}
+
+#[test]
+fn no_is_a_strategy() {
+    let yaml = "{task: causal-lm, model: a, data: {train: a.txt}, training: {output_dir: out, eval_strategy: no}}";
+    let recipe = Recipe::from_yaml(yaml).unwrap();
+    assert_eq!(recipe.training["eval_strategy"], "no");
 }

@@ -17,7 +17,7 @@ pub struct LocalServer(#[allow(dead_code, reason = "held so that it ends with us
 
 impl LocalServer {
     /// Starts one at the client's address, and waits until it answers.
-    pub async fn start(model: &str, client: &Client) -> Result<Self> {
+    pub async fn start(model: &str, adapter: Option<&str>, client: &Client) -> Result<Self> {
         if client.is_up().await {
             let message = format!("{} answers already: leave out --serve", client.root());
             return Err(message.into());
@@ -25,6 +25,7 @@ impl LocalServer {
         let (host, port) = client.place()?;
         let mut child = Command::new(std::env::current_exe()?)
             .args(["serve", model, "--host", &host, "--port", &port.to_string()])
+            .args(adapter.iter().flat_map(|adapter| ["--adapter", adapter]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true)

@@ -6,7 +6,7 @@ mod load;
 mod name;
 mod text_model;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -30,6 +30,8 @@ pub struct StoreOptions {
     pub model: Option<String>,
     /// The name that it goes by; otherwise as it was typed.
     pub served_name: Option<String>,
+    /// Adapters that it is served with too, each as a model of its own: folders or hub ids by their names.
+    pub adapters: BTreeMap<String, String>,
     /// Further hub ids that may be served, and downloaded.
     pub allowed: BTreeSet<String>,
     /// Whether a request may have any model downloaded.
@@ -49,6 +51,7 @@ impl Default for StoreOptions {
         Self {
             model: None,
             served_name: None,
+            adapters: BTreeMap::new(),
             allowed: BTreeSet::new(),
             allow_download: false,
             load: LoadOptions::default(),
@@ -192,7 +195,8 @@ impl Store {
             return name.map(str::to_owned).ok_or_else(missing);
         };
         let name = name.unwrap_or(only);
-        match name == only || self.options.allowed.contains(name) {
+        let served = name == only || self.options.adapters.contains_key(name);
+        match served || self.options.allowed.contains(name) {
             true => Ok(name.to_owned()),
             false => Err(ServerError::OtherModel {
                 served: only.to_owned(),
@@ -214,6 +218,11 @@ impl Store {
         {
             return Ok((model.into(), load));
         }
+        if let (Some(adapter), Some(model)) = (self.options.adapters.get(name), &self.options.model)
+        {
+            load.adapter = Some(adapter.into());
+            return Ok((model.into(), load));
+        }
         let may_download = self.options.allow_download || self.options.allowed.contains(name);
         load.hub.local_files_only |= !may_download;
         // The revision of the command line is that of its model.
@@ -225,6 +234,7 @@ impl Store {
     pub fn list(&self) -> Vec<CachedModel> {
         let mut names: BTreeSet<String> = self.options.allowed.clone();
         names.extend(self.only().map(str::to_owned));
+        names.extend(self.options.adapters.keys().cloned());
         names.extend(self.slots().keys().map(|(name, _)| name.clone()));
         let created = self.created;
         let mut models: Vec<CachedModel> = names

@@ -24,7 +24,7 @@ impl Recipe {
         Ok(AutoTokenizer::from_pretrained_with(source, hub)?)
     }
 
-    /// The model with the head of the task; what the checkpoint lacks is drawn from `options.seed`. `classes` names what a
+    /// The model with the head of the task, and with adapters where the recipe has some; what the checkpoint lacks is drawn from `options.seed`. `classes` names what a
     /// classifier tells apart.
     ///
     /// # Errors
@@ -70,13 +70,14 @@ impl Recipe {
                 }
             };
         }
-        Ok(match self.task {
+        let model = match self.task {
             Task::CausalLm => load!(AutoModelForCausalLM),
             Task::MaskedLm => load!(AutoModelForMaskedLM),
             Task::TextClassification => load!(AutoModelForSequenceClassification),
             Task::TokenClassification => load!(AutoModelForTokenClassification),
             Task::Seq2seq => load!(AutoModelForSeq2SeqLM),
-        })
+        };
+        self.adapted(model, options.seed)
     }
 }
 

@@ -8,6 +8,7 @@ use transformers_modeling::{CountOptions, PreTrainedModel};
 use super::PreparedData;
 use crate::data::{Dataset, Example};
 use crate::inputs::model_inputs;
+use crate::parameters::Trainable;
 use crate::{Result, TrainingArguments};
 
 /// What a training will take.
@@ -56,13 +57,18 @@ impl Plan {
             steps if steps > 0 => steps as u64,
             _ => (args.num_train_epochs * per_epoch as f64).ceil() as u64,
         };
+        // Who freezes parameters has called `train` before.
+        let model = match Trainable::of(model).tracked {
+            true => model.boxed_clone(),
+            false => model.boxed_clone().train(),
+        };
         let numbers = |only_trainable| {
             model.num_parameters(CountOptions {
                 only_trainable,
                 ..CountOptions::default()
             })
         };
-        let seconds_per_batch = try_batches(model, data, size)?;
+        let seconds_per_batch = try_batches(model.as_ref(), data, size)?;
         let in_a_step = args.gradient_accumulation_steps as f64;
         Ok(Self {
             parameters: numbers(false),
@@ -89,7 +95,6 @@ fn try_batches(model: &dyn PreTrainedModel, data: &mut PreparedData, size: usize
     longest.sort_by_key(|&index| Reverse(lengths[index]));
     longest.truncate(size);
     let first = (0..size.min(lengths.len())).collect();
-    let model = model.boxed_clone().train();
     let mut seconds = 0.0;
     for rows in [longest, first] {
         let examples: Vec<Example> = rows

@@ -1,20 +1,27 @@
 //! Adapters: those that `peft` made give its logits and gradients here, and what is written here is what it writes.
 #![allow(clippy::unwrap_used)]
 
+mod blocks;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Gradients, Tensor};
 use serde_json::{Map, Value, json};
+use transformers_config::AutoConfig;
 use transformers_modeling::{
     AdapterOptions, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM,
-    AutoModelForSequenceClassification, CountOptions, DeviceSpec, InitLoraWeights, LoadOptions,
-    LoraBias, LoraConfig, ModelError, ModelInputs, ParameterPath, ParameterRef, ParameterVisitor,
-    PeftModel, PreTrainedModel, TargetModules, get_peft_model,
+    AutoModelForSequenceClassification, CountOptions, DeviceSpec, Dtype, InitLoraWeights,
+    LoadOptions, LoraBias, LoraConfig, ModelError, ModelInputs, ParameterPath, ParameterRef,
+    ParameterVisitor, PeftModel, PreTrainedModel, Precision, TargetModules, get_peft_model,
 };
 use transformers_tests::ReferenceTensors;
-use transformers_weights::{Checkpoint, DType, HostTensor, LazyTensor, OpenOptions, save_file};
+use transformers_weights::conversion_mapping::gguf::GgufMapping;
+use transformers_weights::{
+    Checkpoint, DType, GgufTensor, GgufType, HeadCounts, HostTensor, LazyTensor, OpenOptions,
+    save_file, save_gguf,
+};
 
 type Model = Box<dyn PreTrainedModel>;
 
@@ -709,4 +716,25 @@ fn what_changes_the_model_itself_is_refused_with_adapters() {
         .add_adapter("a", &experts, None)
         .unwrap_err();
     assert!(matches!(error, ModelError::NotALayer { .. }), "{error}");
+}
+
+#[test]
+fn a_model_is_loaded_with_its_adapter() {
+    for name in ["llama_dora", "mixtral"] {
+        let tensors = reference(name);
+        let inputs = inputs(&tensors);
+        let record = json(&adapter(name).join("ref.json"));
+        let folder = case(record["base"].as_str().unwrap());
+        let options = LoadOptions {
+            device: DeviceSpec::Cpu,
+            adapter: Some(adapter(name).as_path().into()),
+            ..LoadOptions::default()
+        };
+        let model = AutoModelForCausalLM::from_pretrained_with(folder.as_path(), &options).unwrap();
+        let model = model.into_inner();
+        let expected = expected(&tensors, "logits", &inputs);
+        for pass in ["first", "second"] {
+            assert_close(pass, &logits(&model, &inputs), &expected, LOGITS);
+        }
+    }
 }
