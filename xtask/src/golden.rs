@@ -22,6 +22,11 @@ const SCRIPTS: &[(&str, &[&str])] = &[
     ("golden_beams.py", &["tests/golden/beams.json"]),
     ("golden_resize.py", &["tests/golden/resizing.json"]),
     ("golden_masks.py", &["tests/golden/masks.json"]),
+    ("golden_chunked.py", &["tests/golden/chunked"]),
+    (
+        "golden_multimodal_rope.py",
+        &["tests/cases", "tests/golden/multimodal_rope.json"],
+    ),
     ("golden_generation.py", &["tests/cases", "tests/golden"]),
     (
         "golden_config.py",

@@ -13,7 +13,7 @@ use transformers_generation::{
     FinishReason, Generate, GenerateOptions, Generated, Grammar, GrammarCompiler, LogitsProcessor,
     Prompt, PromptCache, Streamer, TextStreamer,
 };
-use transformers_hub::ModelFiles;
+use transformers_hub::{EMBEDDED, ModelFiles};
 use transformers_modeling::{LoadOptions, PreTrainedModel};
 use transformers_tokenization::{AutoTokenizer, ChatMessage, ChatTemplateOptions, Tokenizer};
 
@@ -30,9 +30,11 @@ const DEFAULT_NEW_TOKENS: usize = 256;
 /// Continue a text, or answer a message, token by token; an encoder–decoder answers the text that it is given.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without --prompt and --chat the prompt is read from stdin. Ctrl-C ends the answer.
+Without a text, --prompt and --chat the prompt is read from stdin. Ctrl-C ends the answer.
+Without --model a very small one continues the text, which is part of this program: it needs no network.
 
 Examples:
+  transformers generate 'Once upon a time'
   transformers generate --model HuggingFaceTB/SmolLM2-135M-Instruct --chat 'Who wrote Emma?'
   transformers generate --model Qwen/Qwen3-0.6B --chat 'Write a haiku.' --temperature 0.7 --seed 1
   transformers generate --model ./model.gguf --prompt 'Once upon a time' --stop '.' --stats
@@ -41,8 +43,13 @@ Examples:
   transformers generate --model Qwen/Qwen3-8B --assistant Qwen/Qwen3-0.6B --chat 'Write a story.'
   transformers generate --model ./model.gguf --prompt-cache book.safetensors < book.txt
   transformers generate --model org/name-GGUF:name-Q4_K_M.gguf --max-new-tokens 100 < story.txt")]
+#[command(mut_arg("model", |model| model.required(false).default_value(EMBEDDED)))]
 pub struct Arguments {
     /// The text to continue, as it is
+    #[arg(value_name = "TEXT", conflicts_with_all = ["prompt", "chat", "prompts_file"])]
+    text: Option<String>,
+
+    /// The same by name
     #[arg(short, long, value_name = "TEXT", conflicts_with = "chat")]
     prompt: Option<String>,
 
@@ -72,7 +79,7 @@ pub struct Arguments {
     model: ModelArguments,
 
     /// Keep what the model makes of the prompt in this file, and begin with what is there already
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "adapter")]
     prompt_cache: Option<PathBuf>,
 
     /// A smaller model that drafts the answer, which the model then only checks: faster, and the same answer
@@ -300,6 +307,10 @@ struct Assistant {
 
 impl Assistant {
     fn load(name: &str, options: &LoadOptions, own: &Tokenizer) -> Result<Self> {
+        let options = &LoadOptions {
+            adapter: None,
+            ..options.clone()
+        };
         let files = ModelFiles::resolve(name, &options.hub)?;
         let tokenizer = AutoTokenizer::from_files(&files)?;
         Ok(Self {
@@ -346,12 +357,12 @@ fn text(arguments: &Arguments) -> Result<Text<'_>> {
         let system = arguments.system.as_deref();
         return Ok(Text::Chat { system, user });
     }
-    if let Some(prompt) = &arguments.prompt {
+    if let Some(prompt) = arguments.text.as_ref().or(arguments.prompt.as_ref()) {
         return Ok(Text::Raw(prompt.clone()));
     }
     if io::stdin().is_terminal() {
         return Err(Failure::Usage(
-            "there is no prompt: give --prompt or --chat, or pipe a text in".to_owned(),
+            "there is no prompt: give a text, --prompt or --chat, or pipe a text in".to_owned(),
         ));
     }
     let mut text = String::new();

@@ -126,6 +126,28 @@ fn a_prompt_is_continued() {
 }
 
 #[test]
+fn without_a_model_the_one_inside_the_program_writes_english() {
+    let home = tempfile::tempdir().unwrap();
+    let arguments = [
+        "generate",
+        "Once upon a time",
+        "--max-new-tokens",
+        "60",
+        "--seed",
+        "1",
+    ];
+    let mut command = command(&arguments);
+    let text = stdout(&command.env("HF_HOME", home.path()).output().unwrap()).to_lowercase();
+    let words = text.split(|c: char| !c.is_alphabetic());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    // Of any English text about half the words are these.
+    let commonest = "the of and a to in that it is was i he his with as for you at by on be not but my had have him she they this all from so we me her or were an there";
+    let commonest: Vec<&str> = commonest.split(' ').collect();
+    let known = words.iter().filter(|word| commonest.contains(word)).count();
+    assert!(words.len() > 20 && known * 4 > words.len(), "{text}");
+}
+
+#[test]
 fn a_prompt_comes_from_stdin() {
     let output = with_stdin(&["generate", "--model", "MODEL"], "The capital of\n");
     assert_eq!(stdout(&output), " France is Paris.\n");
@@ -273,7 +295,7 @@ fn wrong_arguments_are_errors() {
     );
     generate(&["--prompt", ""], 1, &["prompt is empty"]);
     generate(&["--prompt", &"capital ".repeat(200)], 1, &["64"]);
-    check_error(&["generate", "--prompt", "a"], 2, &["--model"]);
+    check_error(&["embed", "a"], 2, &["--model"]);
     check_error(&["frob"], 2, &["frob"]);
 }
 

@@ -141,7 +141,7 @@ pub(crate) fn create_parent(path: &Path) -> Result<(), HubError> {
 
 /// Lets `make` create something under a temporary name beside `path`, then renames it, so that whoever looks at
 /// `path` sees the old or the new, whole.
-fn replace(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let unique = format!(
         ".{}-{}.tmp",

@@ -7,7 +7,7 @@ use crate::names::check_relative;
 use crate::repository::Repository;
 use crate::settings::expand_home;
 use crate::source::is_gguf;
-use crate::{HubError, HubOptions, ModelSource, containment, folder};
+use crate::{HubError, HubOptions, ModelSource, containment, embedded, folder};
 
 /// A lazy view of the files of one model: a folder, a GGUF file, or a hub repository at one commit.
 ///
@@ -44,6 +44,7 @@ impl ModelFiles {
             Repository::open(repo, revision.map_or("main", String::as_str), options).map(Box::new)
         };
         let place = match &source {
+            ModelSource::Embedded => Place::Folder(embedded::folder(options)?),
             ModelSource::Folder(path) => match expand_home(path) {
                 folder if folder.is_dir() => Place::Folder(folder),
                 folder => return Err(HubError::NoFolder(folder)),

@@ -1,4 +1,4 @@
-//! Where model files come from: a folder, a `.gguf` file, a Hugging Face hub repository, or the cache.
+//! Where model files come from: a folder, a `.gguf` file, a Hugging Face hub repository, the cache, or the library itself.
 //!
 //! Everything above this crate asks one question, "where is the file of this name?", and gets a path on disk. The
 //! answer is lazy, so a download takes only what is read:
@@ -65,6 +65,7 @@ mod cancel;
 mod containment;
 #[cfg(feature = "http")]
 mod download;
+mod embedded;
 mod error;
 mod files;
 mod folder;
@@ -80,6 +81,7 @@ mod settings;
 mod source;
 
 pub use cancel::CancelToken;
+pub use embedded::EMBEDDED;
 pub use error::{HubError, Offline};
 pub use files::ModelFiles;
 pub use options::{HubOptions, Progress};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::embedded::EMBEDDED;
 use crate::names::is_repo_id;
 
 /// Where a model comes from.
@@ -14,11 +15,14 @@ use crate::names::is_repo_id;
 /// | an existing folder, `./x`, `../x`, `/x`, `~/x`, `a/b/c` | [`Folder`](Self::Folder) |
 /// | `x.gguf` | [`File`](Self::File) |
 /// | `name`, `org/name`, `org/name@revision` | [`Hub`](Self::Hub) |
+/// | `embedded` | [`Embedded`](Self::Embedded) |
 /// | `org/name:file.gguf`, `org/name@revision:file.gguf` | [`HubFile`](Self::HubFile) |
 ///
 /// Nothing is checked here: what does not exist is an error of [`ModelFiles::resolve`](crate::ModelFiles::resolve).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ModelSource {
+    /// The small model that is part of the library.
+    Embedded,
     /// A folder in Hugging Face layout (`config.json`, weights, tokenizer).
     Folder(PathBuf),
     /// A local GGUF file.
@@ -46,6 +50,9 @@ impl From<&str> for ModelSource {
         let path = Path::new(text);
         if path.is_dir() {
             return Self::Folder(path.to_path_buf());
+        }
+        if text == EMBEDDED {
+            return Self::Embedded;
         }
         if is_gguf(path) {
             return match hub_file(text) {
@@ -111,6 +118,7 @@ impl From<&ModelSource> for ModelSource {
 impl fmt::Display for ModelSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (repo, revision, file) = match self {
+            Self::Embedded => return f.write_str(EMBEDDED),
             Self::Folder(path) | Self::File(path) => return path.display().fmt(f),
             Self::Hub { repo, revision } => (repo, revision, None),
             Self::HubFile {
@@ -182,6 +190,8 @@ mod tests {
 
     #[test]
     fn text() {
+        check("embedded", ModelSource::Embedded);
+        check("embedded@main", hub("embedded", Some("main")));
         check("gpt2", hub("gpt2", None));
         check("org/name", hub("org/name", None));
         check("org/name@main", hub("org/name", Some("main")));

@@ -85,11 +85,16 @@ fn batched(
     prompts: &[Vec<u32>],
     config: &GenerationConfig,
 ) -> Result<Run> {
+    let default = ContinuousBatchingConfig::default();
+    // Blocks for these requests and no more: those of a service are there before its first request.
+    let new = config.max_new_tokens.unwrap_or(0);
+    let blocks = |prompt: &Vec<u32>| (prompt.len() + new).div_ceil(default.block_size) + 1;
     let settings = ContinuousBatchingConfig {
+        num_blocks: Some(prompts.iter().map(blocks).sum()),
         allow_block_sharing: !arguments.no_sharing,
         deterministic: arguments.deterministic,
         max_queue_size: usize::MAX,
-        ..ContinuousBatchingConfig::default()
+        ..default
     };
     let mut engine = Engine::new(model, None, settings)?;
     let begin = Instant::now();

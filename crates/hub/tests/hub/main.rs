@@ -14,6 +14,7 @@ macro_rules! cases {
 
 mod case;
 mod download;
+mod embedded;
 mod failures;
 mod hostile;
 mod server;
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
         .filter(|name| name.to_str().is_some_and(foreign))
         .collect();
     if foreign.is_empty() {
-        let cases = [download::ALL, failures::ALL, hostile::ALL].concat();
+        let cases = [download::ALL, embedded::ALL, failures::ALL, hostile::ALL].concat();
         let trials = cases.into_iter().map(|(name, case)| {
             Trial::test(name, move || {
                 case();
