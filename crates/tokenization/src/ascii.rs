@@ -48,10 +48,10 @@ impl AsciiPath {
         if text.is_empty() || added.is_some_and(|added| added.is_match(&*text)) {
             return None;
         }
-        Some(self.tokens(backend.get_model(), &text))
+        self.tokens(backend.get_model(), &text).transpose()
     }
 
-    fn tokens(&self, model: &Model, text: &str) -> Result<Encoding> {
+    fn tokens(&self, model: &Model, text: &str) -> Result<Option<Encoding>> {
         let mut tokens = Vec::with_capacity(text.len() / 3);
         for (word, piece) in (0..).zip(self.splits.pieces(text)?) {
             let written = &text[piece.clone()];
@@ -61,13 +61,17 @@ impl AsciiPath {
             };
             let mut characters = Characters::new(&spelled);
             for token in model.tokenize(&spelled)? {
-                let (start, end) = token.offsets;
-                let start = piece.start + characters.before(start);
-                let end = piece.start + characters.before(end);
-                tokens.push((token.id, token.value, (start, end), Some(word), 0));
+                let places = token.offsets;
+                let places = (characters.before(places.0), characters.before(places.1));
+                // A model that leaves out what it does not know loses its place.
+                let (Some(start), Some(end)) = places else {
+                    return Ok(None);
+                };
+                let place = (piece.start + start, piece.start + end);
+                tokens.push((token.id, token.value, place, Some(word), 0));
             }
         }
-        Ok(tokens.into_iter().collect())
+        Ok(Some(tokens.into_iter().collect()))
     }
 }
 
@@ -111,14 +115,13 @@ impl<'a> Characters<'a> {
         }
     }
 
-    fn before(&mut self, byte: usize) -> usize {
-        let passed = byte.saturating_sub(self.bytes);
-        if let Some((passed, rest)) = self.rest.split_at_checked(passed) {
-            self.bytes += passed.len();
-            self.count += passed.chars().count();
-            self.rest = rest;
-        }
-        self.count
+    /// `None` where the place is within a character, or left of the last one.
+    fn before(&mut self, byte: usize) -> Option<usize> {
+        let (passed, rest) = self.rest.split_at_checked(byte.checked_sub(self.bytes)?)?;
+        self.bytes += passed.len();
+        self.count += passed.chars().count();
+        self.rest = rest;
+        Some(self.count)
     }
 }
 
@@ -131,16 +134,34 @@ mod tests {
 
     use super::*;
 
-    /// One of the committed tokenizers without what is done to its tokens, and with some parts replaced.
-    fn backend(name: &str, parts: Value) -> Backend {
+    /// The file of a committed tokenizer, without what is done to its tokens.
+    fn file(name: &str) -> Value {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
         let file = std::fs::read(folder.join(name).join("tokenizer.json"));
         let mut json: Value = serde_json::from_slice(&file.expect("the file")).expect("JSON");
         for key in ["padding", "truncation", "post_processor"] {
             json[key] = Value::Null;
         }
+        json
+    }
+
+    /// The same with some parts replaced.
+    fn backend(name: &str, parts: Value) -> Backend {
+        let mut json = file(name);
         for (key, part) in parts.as_object().expect("an object") {
             json[key] = part.clone();
+        }
+        Backend::from_bytes(json.to_string()).expect("a tokenizer")
+    }
+
+    /// One whose vocabulary has no token for some bytes, which it leaves out.
+    fn with_gaps() -> Backend {
+        let mut json = file("byte_level");
+        let vocabulary = json["model"]["vocab"].as_object_mut();
+        let vocabulary = vocabulary.expect("a vocabulary");
+        for byte in [6, 7, b'~'] {
+            let token = BYTE_ALPHABET[usize::from(byte)].to_string();
+            assert!(vocabulary.remove(&token).is_some());
         }
         Backend::from_bytes(json.to_string()).expect("a tokenizer")
     }
@@ -154,6 +175,7 @@ mod tests {
         lower["normalizer"] =
             json!({"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}]});
         vec![
+            with_gaps(),
             backend("word_piece", json!({})),
             backend("byte_level", json!({})),
             backend("byte_level", lower),
