@@ -81,12 +81,12 @@ fn float32() -> String {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataRecipe {
-    /// A file, a folder, or a dataset of the hub.
+    /// A file or a folder.
     pub train: String,
     /// The split of it.
     #[serde(default = "train")]
     pub split: String,
-    /// Another file, folder or dataset to evaluate on.
+    /// Another file or folder to evaluate on.
     pub validation: Option<String>,
     /// The split to evaluate on, of `validation`, or else of `train`.
     pub validation_split: Option<String>,
