@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::HubError;
 use crate::names::is_commit;
+use crate::{HubError, RepoType};
 
-/// The part of the cache that belongs to one model repository.
+/// The part of the cache that belongs to one repository.
 pub(crate) struct RepoCache {
     folder: PathBuf,
     #[cfg_attr(
@@ -20,8 +20,8 @@ pub(crate) struct RepoCache {
 
 impl RepoCache {
     /// The cache of `repo` (a checked id) in the cache folder `root`. Creates nothing.
-    pub(crate) fn new(root: &Path, repo: &str) -> Self {
-        let name = format!("models--{}", repo.replace('/', "--"));
+    pub(crate) fn new(root: &Path, repo: &str, repo_type: RepoType) -> Self {
+        let name = format!("{}--{}", repo_type.plural(), repo.replace('/', "--"));
         Self {
             locks: root.join(".locks").join(&name),
             folder: root.join(name),

@@ -83,6 +83,14 @@ pub enum HubError {
         /// Why the hub is not asked.
         offline: Offline,
     },
+    /// An upload was asked for where the hub is not asked for anything.
+    #[error("nothing can be uploaded to `{repo}`: {offline}")]
+    UploadOffline {
+        /// The repository.
+        repo: String,
+        /// Why the hub is not asked.
+        offline: Offline,
+    },
     /// No home folder to put the cache in.
     #[error(
         "no home folder is known to keep the cache in: set HF_HOME or HF_HUB_CACHE, or the option cache_dir"
@@ -112,7 +120,10 @@ pub enum HubError {
         message: String,
     },
     /// The token does not give access (403).
-    #[error("access to `{repo}` is forbidden: the token (HF_TOKEN) needs read access to it{}", said(.message))]
+    #[error(
+        "access to `{repo}` is forbidden: the token (HF_TOKEN) needs read access to it, and write access to upload{}",
+        said(.message)
+    )]
     Forbidden {
         /// The repository.
         repo: String,
@@ -121,8 +132,8 @@ pub enum HubError {
     },
     /// There is no such repository, or it is private (404).
     #[error(
-        "there is no model repository `{repo}` at {endpoint}, nor a folder of that name: check the spelling; a \
-         private repository needs a token (HF_TOKEN)"
+        "there is no repository `{repo}` at {endpoint}, nor a folder of that name: check the spelling; a private \
+         repository needs a token (HF_TOKEN)"
     )]
     RepoNotFound {
         /// The repository.
@@ -232,10 +243,12 @@ pub enum Offline {
 impl fmt::Display for Offline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LocalFilesOnly => f.write_str("`local_files_only` is set: unset it to download"),
-            Self::Variable(name) => write!(f, "{name} is set: unset it to download"),
+            Self::LocalFilesOnly => {
+                f.write_str("`local_files_only` is set: unset it to use the hub")
+            }
+            Self::Variable(name) => write!(f, "{name} is set: unset it to use the hub"),
             Self::NotBuilt => f.write_str(
-                "this build has no network access: build with the feature `http` to download",
+                "this build has no network access: build with the feature `http` to use the hub",
             ),
             Self::Failed(error) => write!(f, "the hub could not be used: {error}"),
         }

@@ -196,6 +196,11 @@ impl ModelFiles {
         }
     }
 
+    /// Whether the hub is asked for what is not in the cache; `false` for what is not from the hub.
+    pub fn is_online(&self) -> bool {
+        matches!(&self.place, Place::Hub { repository, .. } if repository.is_online())
+    }
+
     /// The commit that all files are of; `None` for what is not from the hub.
     pub fn commit(&self) -> Option<&str> {
         match &self.place {

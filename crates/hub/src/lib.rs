@@ -23,6 +23,11 @@
 //! crate is built without the feature `http`. Where the hub does not answer, or refuses, and the cache knows the
 //! revision, the cache is used, as in Python.
 //!
+//! # Uploading
+//!
+//! [`UploadRepo`] makes a model repository, unless it is there, and uploads files in commits. Nothing is uploaded
+//! without a token, or where no socket may be opened.
+//!
 //! # Variables
 //!
 //! Each fills what [`HubOptions`] leaves empty; an empty variable counts as unset.
@@ -43,7 +48,7 @@
 //! It is Python's, read and written: what one downloaded, the other finds.
 //!
 //! ```text
-//! models--org--name/
+//! models--org--name/              datasets--org--name/ for a dataset
 //!   refs/main                     the commit that `main` named when it was last asked
 //!   snapshots/<commit>/<file>     a link to its blob
 //!   blobs/<etag>                  the bytes, named by what the hub says of them
@@ -79,11 +84,13 @@ mod remote;
 mod repository;
 mod settings;
 mod source;
+mod upload;
 
 pub use cancel::CancelToken;
 pub use embedded::EMBEDDED;
 pub use error::{HubError, Offline};
 pub use files::ModelFiles;
-pub use options::{HubOptions, Progress};
+pub use options::{HubOptions, Progress, RepoType};
 pub use settings::cache_folder;
 pub use source::ModelSource;
+pub use upload::{UploadContent, UploadFile, UploadRepo};

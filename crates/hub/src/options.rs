@@ -7,10 +7,32 @@ use std::time::Duration;
 
 use crate::CancelToken;
 
+/// What a repository of the hub holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RepoType {
+    /// A model.
+    #[default]
+    Model,
+    /// A dataset: `datasets/org/name` on the hub.
+    Dataset,
+}
+
+impl RepoType {
+    /// As the hub's addresses and the cache's folders have it.
+    pub(crate) fn plural(self) -> &'static str {
+        match self {
+            Self::Model => "models",
+            Self::Dataset => "datasets",
+        }
+    }
+}
+
 /// How the files of a model are obtained. What is `None` is filled from the environment (see the
 /// [crate's page](crate)).
 #[derive(Clone, Default)]
 pub struct HubOptions {
+    /// Whether a hub id names a model or a dataset.
+    pub repo_type: RepoType,
     /// Branch, tag or commit; `main` otherwise. A revision in the source (`org/name@revision`) wins.
     pub revision: Option<String>,
     /// Access token, for private and gated repositories.
@@ -38,6 +60,7 @@ pub struct HubOptions {
 impl fmt::Debug for HubOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HubOptions")
+            .field("repo_type", &self.repo_type)
             .field("revision", &self.revision)
             .field("token", &self.token.as_ref().map(|_| "***"))
             .field("cache_dir", &self.cache_dir)

@@ -1,4 +1,4 @@
-//! The hub over HTTP: which commit a revision is, which files it has, and their bytes.
+//! The hub over HTTP: which commit a revision is, which files it has, and their bytes; and commits to it.
 //!
 //! Requests go through `hf-hub` 1.0.0, with two exceptions. Its download into the cache is not used, only its stream
 //! of bytes: the former starts again from nothing where it was cut off, and takes the body of an error for the file.
@@ -11,18 +11,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use hf_hub::repository::{HFRepository, RepoTreeEntry, RepoTypeModel};
+use hf_hub::repository::{CommitOperation, HFRepository, RepoTreeEntry, RepoTypeAny};
 use hf_hub::{HFClient, HFError, HFResult};
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap};
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Response, Url};
+use reqwest::{RequestBuilder, Response, Url};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cache::RepoCache;
 use crate::download::{Download, RemoteFile};
 use crate::names::{is_blob_name, is_commit, is_relative};
 use crate::settings::Settings;
-use crate::{CancelToken, HubError, Progress};
+use crate::{CancelToken, HubError, Progress, RepoType, UploadContent, UploadFile};
 
 /// How often a request is made again after the hub failed in a way that may pass.
 pub(crate) const RETRIES: u32 = 3;
@@ -33,22 +33,28 @@ const MAX_REDIRECTS: usize = 10;
 /// A file's bytes as they come, in pieces.
 pub(crate) type ByteStream = Box<dyn Stream<Item = HFResult<bytes::Bytes>> + Send + Unpin>;
 
-/// One model repository on the hub.
+/// One repository on the hub.
 pub(crate) struct Remote {
     id: String,
+    repo_type: RepoType,
     endpoint: String,
     token: Option<String>,
     pub(crate) timeout: Duration,
-    repository: HFRepository<RepoTypeModel>,
+    hub: HFClient,
+    repository: HFRepository<RepoTypeAny>,
     /// Follows redirects within the hub (a renamed repository), not to the storage behind it.
-    head: reqwest::Client,
+    direct: reqwest::Client,
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
 }
 
 impl Remote {
     /// Opens no connection yet.
-    pub(crate) fn new(id: &str, settings: &Settings) -> Result<Self, HubError> {
+    pub(crate) fn new(
+        id: &str,
+        repo_type: RepoType,
+        settings: &Settings,
+    ) -> Result<Self, HubError> {
         let bad = |reason: String| HubError::BadReply {
             url: settings.endpoint.clone(),
             reason,
@@ -70,18 +76,27 @@ impl Remote {
         };
         let hub = hub.build().map_err(|error| bad(chain(&error)))?;
         let (owner, name) = hf_hub::split_id(id);
-        let head = client().redirect(Policy::custom(within_the_hub)).build();
+        let direct = client().redirect(Policy::custom(within_the_hub)).build();
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build();
         Ok(Self {
             id: id.to_owned(),
+            repo_type,
             endpoint: settings.endpoint.clone(),
             token: settings.token.clone(),
             timeout: settings.timeout,
-            repository: hub.model(owner, name),
-            head: head.map_err(|error| bad(chain(&error)))?,
+            repository: hub.repository(
+                match repo_type {
+                    RepoType::Model => RepoTypeAny::Model,
+                    RepoType::Dataset => RepoTypeAny::Dataset,
+                },
+                owner,
+                name,
+            ),
+            hub,
+            direct: direct.map_err(|error| bad(chain(&error)))?,
             runtime: Some(
                 runtime.map_err(|error| bad(format!("no thread for requests: {error}")))?,
             ),
@@ -90,13 +105,22 @@ impl Remote {
 
     /// The commit that `revision` names now.
     pub(crate) fn commit(&self, revision: &str) -> Result<String, HubError> {
-        let url = format!(
-            "{}/api/models/{}/revision/{revision}",
-            self.endpoint, self.id
-        );
-        let info = self.wait(self.repository.info().revision(revision).send());
-        let info = info.map_err(|error| self.error(error, &url, revision))?;
-        let commit = info.sha.filter(|sha| is_commit(sha));
+        let url = format!("{}/revision/{revision}", self.api());
+        let (owner, name) = hf_hub::split_id(&self.id);
+        let sha = self.wait(async {
+            Ok(match self.repo_type {
+                RepoType::Model => {
+                    let model = self.hub.model(owner, name);
+                    model.info().revision(revision).send().await?.sha
+                }
+                RepoType::Dataset => {
+                    let dataset = self.hub.dataset(owner, name);
+                    dataset.info().revision(revision).send().await?.sha
+                }
+            })
+        });
+        let sha = sha.map_err(|error| self.error(error, &url, revision))?;
+        let commit = sha.filter(|sha| is_commit(sha));
         commit.ok_or_else(|| HubError::BadReply {
             url,
             reason: "it names no commit".into(),
@@ -105,7 +129,7 @@ impl Remote {
 
     /// The names of the files of `commit`, sorted. Names that would lead out of a folder are left out.
     pub(crate) fn list(&self, commit: &str) -> Result<Vec<String>, HubError> {
-        let url = format!("{}/api/models/{}/tree/{commit}", self.endpoint, self.id);
+        let url = format!("{}/tree/{commit}", self.api());
         let entries = async {
             let tree = self
                 .repository
@@ -168,7 +192,11 @@ impl Remote {
             url: url.to_string(),
             reason,
         };
-        let reply = self.head(&url).await?;
+        let head = || {
+            let request = self.direct.head(url.clone());
+            request.header(ACCEPT_ENCODING, "identity")
+        };
+        let reply = self.patiently(url.as_str(), head).await?;
         let (status, headers) = (reply.status(), reply.headers());
         if status.as_u16() == 404
             && matches!(text(headers, "x-error-code"), None | Some("EntryNotFound"))
@@ -208,16 +236,17 @@ impl Remote {
         }
     }
 
-    async fn head(&self, url: &Url) -> Result<Response, HubError> {
+    /// Sends a request with the token, again where the hub fails in a way that may pass.
+    async fn patiently(
+        &self,
+        url: &str,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Response, HubError> {
         let mut attempt = 0;
         loop {
-            let request = self
-                .head
-                .head(url.clone())
-                .header(ACCEPT_ENCODING, "identity");
             let request = match &self.token {
-                Some(token) => request.bearer_auth(token),
-                None => request,
+                Some(token) => request().bearer_auth(token),
+                None => request(),
             };
             let reply = request.send().await;
             let passing = match &reply {
@@ -225,7 +254,7 @@ impl Remote {
                 Err(error) => error.is_timeout() || error.is_connect() || error.is_request(),
             };
             if !passing || attempt == RETRIES {
-                return reply.map_err(|error| network(url.as_str(), error));
+                return reply.map_err(|error| network(url, error));
             }
             pause(attempt).await;
             attempt += 1;
@@ -248,8 +277,78 @@ impl Remote {
         reply.map_err(|error| self.error(error, &file.url, &file.commit))
     }
 
+    /// Who the token belongs to.
+    pub(crate) fn user(&self) -> Result<String, HubError> {
+        let url = format!("{}/api/whoami-v2", self.endpoint);
+        let user = self.wait(self.hub.whoami().send());
+        let user = user.map_err(|error| self.error(error, &url, ""))?;
+        Ok(user.username)
+    }
+
+    /// Makes the repository, unless it is there. `None`: as private as its owner's repositories are.
+    pub(crate) fn create(&self, private: Option<bool>) -> Result<(), HubError> {
+        let url = format!("{}/api/repos/create", self.endpoint);
+        // `hf-hub` would make it public where nothing is said. Neither name needs an escape: they were checked.
+        let (owner, name) = hf_hub::split_id(&self.id);
+        let private = private.map_or(String::new(), |private| {
+            format!(r#", "private": {private}"#)
+        });
+        let kind = self.repo_type.plural().trim_end_matches('s');
+        let body = format!(
+            r#"{{"type": "{kind}", "name": "{name}", "organization": "{owner}"{private}}}"#
+        );
+        let post = || {
+            let request = self.direct.post(&url).body(body.clone());
+            request.header(CONTENT_TYPE, "application/json")
+        };
+        let reply = self.wait(self.patiently(&url, post))?;
+        let (status, headers) = (reply.status().as_u16(), reply.headers());
+        // A token for this repository alone may not make one.
+        if reply.status().is_success()
+            || status == 409
+            || status == 403 && self.commit("main").is_ok()
+        {
+            return Ok(());
+        }
+        let message = text(headers, "x-error-message").unwrap_or_default();
+        let code = text(headers, "x-error-code");
+        Err(self.refusal(status, code, message, &url, ""))
+    }
+
+    /// Makes a branch, unless it is there.
+    pub(crate) fn create_branch(&self, branch: &str) -> Result<(), HubError> {
+        let url = format!("{}/branch/{branch}", self.api());
+        match self.wait(self.repository.create_branch().branch(branch).send()) {
+            Ok(()) | Err(HFError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(self.error(error, &url, branch)),
+        }
+    }
+
+    /// Commits files, which replace those of the same names, and gives the new commit's hash if the hub says it.
+    pub(crate) fn upload(
+        &self,
+        revision: &str,
+        message: &str,
+        files: Vec<UploadFile>,
+    ) -> Result<Option<String>, HubError> {
+        let url = format!("{}/commit/{revision}", self.api());
+        let operation = |file: UploadFile| match file.content {
+            UploadContent::Path(path) => CommitOperation::add_file(file.name, path),
+            UploadContent::Bytes(bytes) => CommitOperation::add_bytes(file.name, bytes),
+        };
+        let commit = self
+            .repository
+            .create_commit()
+            .operations(files.into_iter().map(operation).collect())
+            .commit_message(message)
+            .revision(revision);
+        let done = self.wait(commit.send());
+        let done = done.map_err(|error| self.error(error, &url, revision))?;
+        Ok(done.commit_oid)
+    }
+
     fn resolve_url(&self, commit: &str, name: &str) -> Result<Url, HubError> {
-        let base = format!("{}/{}/resolve/{commit}", self.endpoint, self.id);
+        let base = format!("{}/{}/resolve/{commit}", self.endpoint, self.name());
         let mut url = Url::parse(&base).map_err(|error| HubError::BadReply {
             url: base.clone(),
             reason: error.to_string(),
@@ -258,6 +357,23 @@ impl Remote {
             segments.extend(name.split('/'));
         }
         Ok(url)
+    }
+
+    /// As the hub's addresses have it: `org/name`, or `datasets/org/name`.
+    fn name(&self) -> String {
+        match self.repo_type {
+            RepoType::Model => self.id.clone(),
+            RepoType::Dataset => format!("datasets/{}", self.id),
+        }
+    }
+
+    fn api(&self) -> String {
+        format!(
+            "{}/api/{}/{}",
+            self.endpoint,
+            self.repo_type.plural(),
+            self.id
+        )
     }
 
     /// Ours for an error of `hf-hub`. The error's own address is not shown: it may be signed.
@@ -270,9 +386,16 @@ impl Remote {
                 };
             }
             HFError::Request { source, .. } => return network(url, source),
+            HFError::Xet { .. } => {
+                return HubError::Network {
+                    url: url.to_owned(),
+                    reason: chain(&error),
+                };
+            }
             HFError::Http { context }
             | HFError::AuthRequired { context }
             | HFError::Forbidden { context }
+            | HFError::Conflict { context }
             | HFError::RateLimited { context, .. }
             | HFError::RepoNotFound {
                 context: Some(context),
@@ -311,8 +434,7 @@ impl Remote {
         url: &str,
         revision: &str,
     ) -> HubError {
-        let (repo, endpoint, message) =
-            (self.id.clone(), self.endpoint.clone(), message.to_owned());
+        let (repo, endpoint, message) = (self.name(), self.endpoint.clone(), message.to_owned());
         match (status, code) {
             (_, Some("GatedRepo")) => HubError::Gated {
                 repo,

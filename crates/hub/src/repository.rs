@@ -39,7 +39,7 @@ impl Repository {
         }
         check_relative("revision", revision)?;
         let settings = Settings::new(options)?;
-        let cache = RepoCache::new(&settings.cache, id);
+        let cache = RepoCache::new(&settings.cache, id, options.repo_type);
         let (hub, commit) = match &settings.offline {
             Some(offline) if options.force_download => {
                 return Err(HubError::ForcedOffline {
@@ -58,7 +58,7 @@ impl Repository {
                 (Hub::Offline(offline.clone()), commit)
             }
             None => ask(
-                Remote::new(id, &settings)?,
+                Remote::new(id, options.repo_type, &settings)?,
                 revision,
                 &cache,
                 options.force_download,
@@ -80,6 +80,10 @@ impl Repository {
 
     pub(crate) fn commit(&self) -> &str {
         &self.commit
+    }
+
+    pub(crate) fn is_online(&self) -> bool {
+        matches!(self.hub, Hub::Online(_))
     }
 
     /// The folder of the commit's files in the cache.

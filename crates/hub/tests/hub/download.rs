@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use transformers_hub::{CancelToken, HubError, HubOptions, ModelFiles, Offline, Progress};
+use transformers_hub::{
+    CancelToken, HubError, HubOptions, ModelFiles, Offline, Progress, RepoType,
+};
 
 use crate::case::{ASK, BODY, CONFIG, Case, FIRST, LIST, SECOND, weights};
 use crate::server::{Fault, REPO, etag};
@@ -14,6 +16,7 @@ cases![
     downloads_into_pythons_layout,
     uses_a_cache_that_python_wrote,
     fetches_only_what_changed,
+    a_dataset_has_places_of_its_own,
     one_commit_for_all_files,
     a_commit_hash_costs_no_question,
     resumes_within_a_download,
@@ -162,6 +165,38 @@ fn fetches_only_what_changed() {
         .require("config.json")
         .unwrap();
     assert_eq!(fs::read(old).unwrap(), CONFIG, "the old snapshot stays");
+}
+
+fn a_dataset_has_places_of_its_own() {
+    let case = Case::new();
+    let options = HubOptions {
+        repo_type: RepoType::Dataset,
+        ..case.options()
+    };
+    let files = ModelFiles::resolve(REPO, &options).unwrap();
+    let config = files.require("config.json").unwrap();
+    assert_eq!(fs::read(&config).unwrap(), CONFIG);
+    let snapshots = case.cache.path().join("datasets--org--name/snapshots");
+    assert_eq!(config, snapshots.join(FIRST).join("config.json"));
+    assert!(!case.cache.path().join("models--org--name").exists());
+    let log = case.log();
+    assert_eq!(log[0], ASK.replace("models", "datasets"));
+    assert_eq!(log[1], LIST.replace("models", "datasets"));
+    assert!(
+        log[2].starts_with("HEAD /datasets/org/name/resolve/"),
+        "{log:?}"
+    );
+    let offline = HubOptions {
+        local_files_only: true,
+        ..options
+    };
+    assert_eq!(
+        ModelFiles::resolve(REPO, &offline)
+            .unwrap()
+            .require("config.json")
+            .unwrap(),
+        config
+    );
 }
 
 fn one_commit_for_all_files() {

@@ -18,6 +18,7 @@ mod embedded;
 mod failures;
 mod hostile;
 mod server;
+mod upload;
 
 use std::process::{Command, ExitCode};
 
@@ -36,7 +37,14 @@ fn main() -> ExitCode {
         .filter(|name| name.to_str().is_some_and(foreign))
         .collect();
     if foreign.is_empty() {
-        let cases = [download::ALL, embedded::ALL, failures::ALL, hostile::ALL].concat();
+        let cases = [
+            download::ALL,
+            embedded::ALL,
+            failures::ALL,
+            hostile::ALL,
+            upload::ALL,
+        ]
+        .concat();
         let trials = cases.into_iter().map(|(name, case)| {
             Trial::test(name, move || {
                 case();

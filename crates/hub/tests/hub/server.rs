@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
+
+use serde_json::{Value, json};
 
 /// The only repository that there is.
 pub const REPO: &str = "org/name";
@@ -41,8 +43,28 @@ struct State {
     storage: String,
     faults: Vec<(String, usize, Fault)>,
     log: Vec<String>,
+    uploads: Uploads,
     /// Connections that are kept waiting.
     silent: Vec<TcpStream>,
+}
+
+/// What clients uploaded.
+#[derive(Default)]
+struct Uploads {
+    /// Bodies of requests to make repositories and branches.
+    made: Vec<String>,
+    commits: Vec<Commit>,
+    /// Bytes that reached the storage, by what they are: `xorbs` or `shards`.
+    stored: Vec<(String, usize)>,
+}
+
+/// A commit by a client.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Commit {
+    pub revision: String,
+    pub message: String,
+    /// Names, and the bytes of small files; large ones have their SHA-256.
+    pub files: BTreeMap<String, Vec<u8>>,
 }
 
 #[derive(Clone)]
@@ -89,6 +111,21 @@ impl Hub {
         std::mem::take(&mut self.state().log)
     }
 
+    /// What clients committed, the oldest first.
+    pub fn commits(&self) -> Vec<Commit> {
+        self.state().uploads.commits.clone()
+    }
+
+    /// The repositories and branches that clients made.
+    pub fn made(&self) -> Vec<String> {
+        self.state().uploads.made.clone()
+    }
+
+    /// What reached the storage, and how many bytes of it.
+    pub fn stored(&self) -> Vec<(String, usize)> {
+        self.state().uploads.stored.clone()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -126,12 +163,14 @@ struct Request {
     path: String,
     range: Option<(usize, usize)>,
     token: bool,
+    body: Vec<u8>,
 }
 
 impl Request {
     fn read(stream: &TcpStream) -> std::io::Result<Self> {
-        let mut lines = BufReader::new(stream).lines();
-        let first = lines.next().transpose()?.unwrap_or_default();
+        let mut reader = BufReader::new(stream);
+        let mut first = String::new();
+        reader.read_line(&mut first)?;
         let mut words = first.split(' ').map(str::to_owned);
         let (method, path) = (
             words.next().unwrap_or_default(),
@@ -143,10 +182,13 @@ impl Request {
             raw: path,
             range: None,
             token: false,
+            body: Vec::new(),
         };
-        for line in lines {
+        let mut length = 0;
+        for line in reader.by_ref().lines() {
             let line = line?.to_lowercase();
             match line.split_once(": ") {
+                Some(("content-length", count)) => length = count.parse().unwrap(),
                 Some(("range", range)) => {
                     let (start, end) = range
                         .strip_prefix("bytes=")
@@ -161,6 +203,8 @@ impl Request {
                 None => break,
             }
         }
+        request.body.resize(length, 0);
+        reader.read_exact(&mut request.body)?;
         Ok(request)
     }
 
@@ -194,6 +238,14 @@ struct Reply {
 }
 
 impl Reply {
+    fn json(body: &Value) -> Self {
+        Self {
+            status: 200,
+            headers: vec![("content-type", "application/json".to_owned())],
+            body: body.to_string().into(),
+        }
+    }
+
     fn error(status: u16, code: &'static str) -> Self {
         let mut headers = vec![("x-error-message", format!("because of {code}"))];
         if !code.is_empty() {
@@ -234,6 +286,9 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
             return Ok(());
         }
         Some(Fault::Status(status, code)) => Reply::error(status, code),
+        _ if request.method == "POST" || request.path.contains("-write-token/") => {
+            take(&mut state, &request)
+        }
         _ => answer(&state, &request),
     };
     let mut sent = usize::MAX;
@@ -274,7 +329,14 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
 
 fn answer(state: &State, request: &Request) -> Reply {
     let path = request.path.split('?').next().unwrap_or_default();
+    // The dataset of the same name has the same commits.
+    let path = path
+        .replace("/api/datasets/", "/api/models/")
+        .replace("/datasets/org/", "/org/");
     let at = |prefix: &str| path.strip_prefix(prefix).map(str::to_owned);
+    if path == "/api/whoami-v2" {
+        return Reply::json(&json!({"type": "user", "name": "org"}));
+    }
     if let Some(etag) = at("/storage/") {
         let mut files = state.commits.values().flat_map(BTreeMap::values);
         return files
@@ -331,6 +393,7 @@ fn answer(state: &State, request: &Request) -> Reply {
             Some(_) => {
                 let place = request
                     .raw
+                    .replace("/datasets/org/", "/org/")
                     .replace(&format!("/resolve/{revision}"), &format!("/{commit}"))
                     .replace("/org/", "/api/resolve-cache/models/org/");
                 Reply {
@@ -350,6 +413,104 @@ fn answer(state: &State, request: &Request) -> Reply {
         return reply;
     }
     Reply::error(if request.token { 404 } else { 401 }, "RepoNotFound")
+}
+
+/// The answer to an upload, or to a question before one.
+fn take(state: &mut State, request: &Request) -> Reply {
+    let uploads = &mut state.uploads;
+    let path = request.path.as_str();
+    let kind = path.trim_start_matches("/v1/").split('/').next();
+    if let Some(kind @ ("xorbs" | "shards")) = kind.filter(|_| path.starts_with("/v1/")) {
+        uploads.stored.push((kind.to_owned(), request.body.len()));
+        return Reply::json(&json!({"was_inserted": true, "result": 1}));
+    }
+    if !request.token {
+        return Reply::error(401, "");
+    }
+    let text = String::from_utf8_lossy(&request.body).into_owned();
+    if path == "/api/repos/create" || path.contains("/branch/") {
+        let made = match path.rsplit_once("/branch/") {
+            Some((_, branch)) => branch.to_owned(),
+            None => text,
+        };
+        if uploads.made.contains(&made) {
+            return Reply::error(409, "");
+        }
+        uploads.made.push(made);
+        return Reply::json(&json!({"url": "of the repository"}));
+    }
+    if path.ends_with("/info/lfs/objects/batch") {
+        return Reply::json(&json!({"transfer": "xet", "objects": []}));
+    }
+    if path.contains("/xet-write-token/") {
+        let expires = 4_000_000_000_u64;
+        return Reply::json(&json!({"accessToken": "t", "exp": expires, "casUrl": state.storage}));
+    }
+    let api = format!("/api/models/{REPO}/");
+    match path
+        .strip_prefix(&api)
+        .and_then(|rest| rest.split_once('/'))
+    {
+        Some(("preupload", _)) => {
+            let body: Value = serde_json::from_str(&text).unwrap();
+            let mode = |file: &Value| {
+                let large = file["size"].as_u64().unwrap() > 1000;
+                json!({"path": file["path"], "uploadMode": if large { "lfs" } else { "regular" }})
+            };
+            let files: Vec<Value> = body["files"].as_array().unwrap().iter().map(mode).collect();
+            Reply::json(&json!({ "files": files }))
+        }
+        Some(("commit", revision)) => {
+            uploads.commits.push(commit(revision, &text));
+            let oid = format!("{:040x}", uploads.commits.len());
+            Reply::json(&json!({"success": true, "commitUrl": "", "commitOid": oid}))
+        }
+        _ => Reply::error(404, "RepoNotFound"),
+    }
+}
+
+/// Of the lines that describe it.
+fn commit(revision: &str, lines: &str) -> Commit {
+    let mut commit = Commit {
+        revision: revision.to_owned(),
+        message: String::new(),
+        files: BTreeMap::new(),
+    };
+    for line in lines.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let (value, text) = (&line["value"], |name: &str| {
+            line["value"][name].as_str().unwrap_or_default().to_owned()
+        });
+        let bytes = match line["key"].as_str().unwrap() {
+            "header" => {
+                commit.message = text("summary");
+                continue;
+            }
+            "file" => {
+                assert_eq!(value["encoding"], "base64");
+                of_base64(&text("content"))
+            }
+            "lfsFile" => text("oid").into_bytes(),
+            other => panic!("a line of the kind {other}"),
+        };
+        commit.files.insert(text("path"), bytes);
+    }
+    commit
+}
+
+fn of_base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |byte: u8| DIGITS.iter().position(|digit| *digit == byte);
+    let (mut bytes, mut bits, mut count) = (Vec::new(), 0_usize, 0);
+    for value in text.bytes().map_while(digit) {
+        bits = (bits << 6 | value) & 0xffff;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    bytes
 }
 
 fn content(file: &File, request: &Request) -> Reply {
