@@ -69,6 +69,14 @@ pub struct Arguments {
     /// Tokens of context before a prompt
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "0")]
     prompt_depths: Vec<usize>,
+    /// How many requests come at once, for `concurrent` and `first-token`
+    #[arg(
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "1,4,16,64"
+    )]
+    requests: Vec<usize>,
     /// Threads of every engine
     #[arg(long, value_name = "N", default_value_t = 2)]
     threads: usize,
@@ -102,6 +110,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         weights: &arguments.types,
         decode_depths: &arguments.depths,
         prompt_depths: &arguments.prompt_depths,
+        requests: &arguments.requests,
         start: arguments.model.is_some(),
     };
     let rows = match &arguments.shapes {

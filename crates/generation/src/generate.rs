@@ -238,11 +238,9 @@ impl<'a> Drafter<'a, '_> {
                 let reason = "what prompt lookup drafts has no probabilities to mix; leave out one of the two";
                 return Err(ConfigError::invalid("assistant_ensemble_weight", reason).into());
             }
-            return Ok(Some(Box::new(PromptLookup {
-                count,
-                max_matching_ngram_size: config.max_matching_ngram_size.unwrap_or(2),
-                eos: settings.eos.clone(),
-            })));
+            let size = config.max_matching_ngram_size.unwrap_or(2);
+            let lookup = PromptLookup::new(count, size, settings.eos.clone());
+            return Ok(Some(Box::new(lookup)));
         }
         match self.assistant {
             Some(assistant) => self.assistant(assistant, settings, given).map(Some),

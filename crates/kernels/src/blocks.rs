@@ -302,7 +302,7 @@ pub(crate) fn linear(
         #[cfg(target_arch = "x86_64")]
         Precision::Fast if prompt::is_for(isa, x.len() / cols) => {
             // SAFETY: the outputs are ours.
-            unsafe { prompt::many_rows(isa, x, cols, products) }
+            unsafe { prompt::many_rows(x, cols, products) }
         }
         Precision::Fast
             if products

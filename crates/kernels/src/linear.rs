@@ -194,19 +194,25 @@ impl Way {
                 len: w.format().block_len(),
             },
             Weight::Blocks(_) => Self::Panels(Words::F32),
-            _ if rows <= gemv::MAX_ROWS && !fixed => Self::Rows,
             Weight::Bf16(_)
-                if precision == Precision::Fast && gemm::multiplies_pairs(isa, cols) =>
+                if precision == Precision::Fast
+                    && (fixed || rows > gemv::FEW)
+                    && gemm::multiplies_pairs(isa, cols) =>
             {
                 Self::Panels(Words::Bf16Pairs)
             }
+            _ if gemv::is_for(isa, rows) && !fixed => Self::Rows,
             _ => Self::Panels(Words::F32),
         }
     }
 }
 
 fn few_rows(isa: Isa, cols: usize, products: &[Product<'_>]) {
-    let grain = even_ranges(products, |product| product.weight.row_bytes(cols), 1);
+    let grain = even_ranges(
+        products,
+        |product| product.weight.row_bytes(cols),
+        gemv::WEIGHT_ROWS,
+    );
     each_range(Phase::Decode, products, grain, |product, rows| {
         // SAFETY: `Projection::check` has seen that the output has these columns, and tasks have disjoint ones.
         unsafe {
@@ -257,7 +263,7 @@ mod tests {
         for &isa in Isa::available() {
             let pairs = matches!(weight, Weight::Bf16(_))
                 && precision == Precision::Fast
-                && rows > gemv::MAX_ROWS
+                && rows > gemv::FEW
                 && gemm::multiplies_pairs(isa, cols);
             let (expect, magnitude) = if pairs { &halved } else { &plain };
             let mut out = vec![f32::NAN; x.len() / cols * out_cols];
@@ -299,8 +305,12 @@ mod tests {
                 (5, 64, 33),
                 (6, 576, 16),
                 (7, 100, 47),
+                (9, 97, 6),
+                (10, 577, 3),
                 (11, 33, 64),
                 (13, 385, 32),
+                (14, 64, 18),
+                (16, 576, 35),
                 (17, 31, 1),
                 (23, 770, 50),
                 (63, 96, 63),

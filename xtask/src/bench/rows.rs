@@ -20,9 +20,6 @@ pub const SENTENCES: usize = 32;
 
 const BATCHES: [usize; 2] = [1, 32];
 
-/// Requests that come at once.
-const REQUESTS: [usize; 4] = [1, 4, 16, 64];
-
 /// Tokens of a request's own prompt, of its answer, and of the prefix that requests may share.
 pub const REQUEST_PROMPT: usize = 128;
 pub const REQUEST_ANSWER: usize = 64;
@@ -237,6 +234,8 @@ pub struct Selection<'a> {
     pub weights: &'a [Weights],
     pub decode_depths: &'a [usize],
     pub prompt_depths: &'a [usize],
+    /// How many requests come at once.
+    pub requests: &'a [usize],
     /// Whether there is a model for [`Row::Start`].
     pub start: bool,
 }
@@ -276,28 +275,30 @@ impl Selection<'_> {
             Part::Memory => rows.extend(each.map(|weights| Row::Memory { weights })),
             Part::Start if self.start => rows.push(Row::Start),
             Part::Start => {}
-            Part::Concurrent => rows.extend(requests(weights).map(Row::Concurrent)),
-            Part::FirstToken => rows.extend(requests(weights).flat_map(|requests| {
+            Part::Concurrent => rows.extend(self.concurrent(weights).map(Row::Concurrent)),
+            Part::FirstToken => rows.extend(self.concurrent(weights).flat_map(|requests| {
                 [50, 99].map(|percent| Row::FirstToken { requests, percent })
             })),
             Part::Embed => rows.extend(BATCHES.map(|batch| Row::Embed { batch })),
         }
     }
-}
 
-/// All that come at once, for these types.
-fn requests(weights: &[Weights]) -> impl Iterator<Item = Requests> + '_ {
-    let with = |weights| {
-        let with = move |prefix| {
-            REQUESTS.map(|count| Requests {
+    /// All that come at once, for these types.
+    fn concurrent<'a>(&'a self, weights: &'a [Weights]) -> impl Iterator<Item = Requests> + 'a {
+        let with = |weights, prefix| {
+            let with = move |&count| Requests {
                 weights,
                 prefix,
                 count,
-            })
+            };
+            self.requests.iter().map(with)
         };
-        [0, SHARED_PREFIX].into_iter().flat_map(with)
-    };
-    weights.iter().copied().flat_map(with)
+        let prefixes = move |&weights| {
+            let prefixes = [0, SHARED_PREFIX].into_iter();
+            prefixes.flat_map(move |prefix| with(weights, prefix))
+        };
+        weights.iter().flat_map(prefixes)
+    }
 }
 
 #[cfg(test)]
@@ -309,6 +310,7 @@ mod tests {
         weights: &[],
         decode_depths: &[0, 2048],
         prompt_depths: &[0],
+        requests: &[1, 4, 16, 64],
         start: true,
     };
 

@@ -141,6 +141,7 @@ mod tests {
             weights: &[],
             decode_depths: &[0],
             prompt_depths: &[0],
+            requests: &[16],
             start: true,
         }
         .rows();

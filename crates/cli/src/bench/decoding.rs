@@ -11,10 +11,12 @@ use crate::failure::Result;
 
 /// Tokens of the prompts.
 const PROMPT: usize = 128;
-/// Tokens that repeat themselves in the prompt of the modes about repetition.
-const PERIOD: usize = 32;
-/// Tokens that prompt lookup drafts at a time.
-const DRAFT: usize = 8;
+/// What the text that repeats itself is made of: a model that has learnt something goes on with it once more.
+const PASSAGE: &str = "The lighthouse keeper wrote down the weather every evening before he climbed the stairs. On the \
+first of March the wind came from the north, the sea was rough, and two fishing boats stayed in the harbour. On the second \
+the fog was so thick that he rang the bell until midnight, and nobody slept in the village below.\n\n";
+/// Tokens that prompt lookup drafts at most.
+const DRAFT: usize = 10;
 
 /// A way to generate.
 struct Mode {
@@ -24,8 +26,8 @@ struct Mode {
     prompt: Vec<u32>,
 }
 
-/// Rows of `new` tokens in every mode: greedy, sampled, with penalties, with a grammar, and on a text that repeats itself
-/// with drafts of the text and without. The first token is not timed.
+/// Rows of `new` tokens in every mode: greedy, sampled, with penalties, with a grammar, and with drafts of the text, on
+/// one that repeats itself and on one that does not. The first token is not timed.
 pub fn rows(
     model: &dyn PreTrainedModel,
     tokenizer: &Tokenizer,
@@ -33,7 +35,7 @@ pub fn rows(
     new: usize,
     repetitions: usize,
 ) -> Result<Vec<Row>> {
-    let modes = modes(vocab, new);
+    let modes = modes(vocab, new, tokenizer.encode(&PASSAGE.repeat(3)[..], false)?);
     let eos = model.info().generation_config.eos_token_ids();
     let mut rates = vec![Vec::new(); modes.len()];
     // The modes take turns, so that what else the machine does strikes all of them.
@@ -63,9 +65,8 @@ pub fn rows(
     Ok(rows.map(row).collect())
 }
 
-fn modes(vocab: usize, new: usize) -> Vec<Mode> {
+fn modes(vocab: usize, new: usize, repeating: Vec<u32>) -> Vec<Mode> {
     let random = random_ids(PROMPT, vocab);
-    let repeated: Vec<u32> = random[..PERIOD].repeat(PROMPT / PERIOD);
     let greedy = GenerationConfig {
         max_new_tokens: Some(new),
         do_sample: Some(false),
@@ -79,6 +80,10 @@ fn modes(vocab: usize, new: usize) -> Vec<Mode> {
         temperature: Some(0.7),
         top_k: Some(50),
         top_p: Some(0.9),
+        ..greedy.clone()
+    };
+    let lookup = GenerationConfig {
+        prompt_lookup_num_tokens: Some(DRAFT),
         ..greedy.clone()
     };
     let mode = |name, config: &GenerationConfig, prompt: &[u32]| Mode {
@@ -111,15 +116,9 @@ fn modes(vocab: usize, new: usize) -> Vec<Mode> {
             grammar: Some(long_json()),
             ..mode("grammar", &greedy, &random)
         },
-        mode("repeating", &greedy, &repeated),
-        mode(
-            "repeating, prompt lookup",
-            &GenerationConfig {
-                prompt_lookup_num_tokens: Some(DRAFT),
-                ..greedy.clone()
-            },
-            &repeated,
-        ),
+        mode("prompt lookup", &lookup, &random),
+        mode("repeating", &greedy, &repeating),
+        mode("repeating, prompt lookup", &lookup, &repeating),
     ]
 }
 

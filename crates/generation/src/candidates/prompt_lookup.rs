@@ -1,5 +1,8 @@
 //! Drafts from the text itself: what followed the last tokens when they were there before (the reference's
 //! `PromptLookupCandidateGenerator`).
+//!
+//! A token that is refused costs time and gives nothing, so drafts are no longer than the text has lately been
+//! predictable. The reference's are always as long as they may be; which tokens are chosen does not depend on that.
 
 use super::{CandidateGenerator, Draft};
 use crate::GenerateError;
@@ -8,12 +11,14 @@ use crate::sequence::Sequence;
 /// Looks up the end of the text in what is before it.
 #[derive(Debug)]
 pub(crate) struct PromptLookup {
-    /// How many tokens to draft.
-    pub count: usize,
+    /// How many tokens to draft at most.
+    count: usize,
+    /// How many tokens to draft now.
+    length: usize,
     /// How many tokens at the end to look up at most.
-    pub max_matching_ngram_size: usize,
+    max_matching_ngram_size: usize,
     /// Drafts end before these.
-    pub eos: Vec<u32>,
+    eos: Vec<u32>,
 }
 
 impl CandidateGenerator for PromptLookup {
@@ -23,9 +28,28 @@ impl CandidateGenerator for PromptLookup {
             ..Draft::default()
         })
     }
+
+    fn update(&mut self, accepted: usize, drafted: usize) {
+        self.length = match (drafted, accepted) {
+            (0, _) => self.length,
+            _ if accepted == drafted => self.length * 2,
+            _ => accepted + 1,
+        }
+        .min(self.count);
+    }
 }
 
 impl PromptLookup {
+    /// `eos`: drafts end before these.
+    pub fn new(count: usize, max_matching_ngram_size: usize, eos: Vec<u32>) -> Self {
+        Self {
+            count,
+            length: count,
+            max_matching_ngram_size,
+            eos,
+        }
+    }
+
     /// What followed the end of `ids` when it was there before.
     fn follows(&self, ids: &[u32]) -> Vec<u32> {
         let longest = ids.len().saturating_sub(1);
@@ -33,7 +57,7 @@ impl PromptLookup {
         let mut found = sizes.filter_map(|size| {
             let (before, end) = (&ids[..ids.len() - 1], &ids[ids.len() - size..]);
             let at = before.windows(size).position(|window| window == end)?;
-            let follows = ids[at + size..].iter().take(self.count).copied();
+            let follows = ids[at + size..].iter().take(self.length).copied();
             Some(follows.take_while(|id| !self.eos.contains(id)).collect())
         });
         found
@@ -47,11 +71,7 @@ mod tests {
     use super::*;
 
     fn check(ids: &[u32], expect: &[u32]) {
-        let lookup = PromptLookup {
-            count: 3,
-            max_matching_ngram_size: 2,
-            eos: vec![9],
-        };
+        let lookup = PromptLookup::new(3, 2, vec![9]);
         assert_eq!(lookup.follows(ids), expect, "{ids:?}");
     }
 
@@ -65,6 +85,24 @@ mod tests {
         check(&[4, 4], &[4]);
         check(&[5], &[]);
         check(&[], &[]);
+    }
+
+    #[test]
+    fn drafts_are_as_long_as_the_last_ones_were_right() {
+        let mut lookup = PromptLookup::new(6, 2, Vec::new());
+        let mut check = |accepted, drafted, next| {
+            lookup.update(accepted, drafted);
+            let draft = lookup.follows(&[1, 2, 3, 4, 5, 6, 7, 8, 1, 2]);
+            assert_eq!(draft.len(), next, "{accepted} of {drafted}");
+        };
+        check(6, 6, 6);
+        check(3, 6, 4);
+        check(0, 4, 1);
+        // nothing was looked up
+        check(0, 0, 1);
+        check(1, 1, 2);
+        check(2, 2, 4);
+        check(4, 4, 6);
     }
 
     #[test]

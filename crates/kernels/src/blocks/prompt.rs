@@ -13,7 +13,12 @@ use self::{
     tile::Tiles,
 };
 use super::fast::Blocks;
-use crate::{Isa, isa::Level, pool::Phase, product::each_range};
+use crate::{
+    Isa,
+    isa::Level,
+    pool::{self, Phase},
+    product::each_range,
+};
 
 /// Whether this is how products of so many rows of activations are best computed.
 pub(super) fn is_for(isa: Isa, rows: usize) -> bool {
@@ -35,10 +40,15 @@ thread_local! {
 ///
 /// # Safety
 /// [`is_for`] says so. No one else reads or writes the outputs.
-pub(super) unsafe fn many_rows(isa: Isa, x: &[f32], cols: usize, jobs: &[Blocks<'_>]) {
+pub(super) unsafe fn many_rows(x: &[f32], cols: usize, jobs: &[Blocks<'_>]) {
     let mut tiles = TILES.take();
-    tiles.assign(isa, x, cols);
-    let grain = MIN_TASK.div_ceil(PANEL_ROWS * x.len()) * PANEL_ROWS;
+    // SAFETY: by `is_for`, the CPU has the instructions.
+    unsafe { tiles.assign(x, cols) };
+    let columns: usize = jobs.iter().map(|job| job.cols).sum();
+    let tasks = (columns * x.len() / MIN_TASK).max(1);
+    // As many for each thread, so that none waits for the last one.
+    let tasks = tasks.next_multiple_of(pool::threads(Phase::Prefill));
+    let grain = columns.div_ceil(tasks).next_multiple_of(PANEL_ROWS);
     each_range(
         Phase::Prefill,
         jobs,

@@ -4,11 +4,9 @@ use std::{arch::x86_64::*, ops::Range};
 
 use super::panel::{Group, OFFSET, Others, PANEL_ROWS, Panel, WORDS};
 use crate::{
-    Isa,
-    blocks::{GROUP, activations::quantize_group, fast::Blocks},
+    blocks::{GROUP, fast::Blocks},
     pool::{self, Phase},
     shared::SharedMut,
-    simd::{Simd, simd_fn},
 };
 
 /// Rows of the highest tile: sums of integers and of floats for each, and a vector of weights, fit the 32 registers.
@@ -23,9 +21,13 @@ const RECORD: usize = WORDS + 5;
 /// the logits of a small model are two to three times as far off.
 const CORRECTED: usize = 6;
 
+/// So many rows are tokens of a batch or of a draft, and not a prompt: they get what they would get one by one, where
+/// nothing is corrected.
+const UNCORRECTED: usize = 16;
+
 /// Activations as integers, in tiles whose heights differ by one at most.
 ///
-/// A tile has an entry for each group, and then for each that is [corrected](CORRECTED). A group of a tile of `h` rows is `RECORD * h` words: the integers, four in a word, `[WORDS, h]`; then, `[h]` each,
+/// A tile has an entry for each group, and then for each that is [corrected](CORRECTED), if any is. A group of a tile of `h` rows is `RECORD * h` words: the integers, four in a word, `[WORDS, h]`; then, `[h]` each,
 /// the scales, the sums of the quantised elements, and the sums of the integers times -[`OFFSET`] in the whole group, in
 /// its first half, and in its second half.
 #[derive(Default)]
@@ -50,11 +52,17 @@ impl Tiles {
 
     /// Entries of a tile.
     fn entries(&self) -> usize {
-        self.groups + self.groups.div_ceil(CORRECTED)
+        match self.rows {
+            0..=UNCORRECTED => self.groups,
+            _ => self.groups + self.groups.div_ceil(CORRECTED),
+        }
     }
 
     /// Holds the rows of `x`, which have `cols` elements. Reuses its memory.
-    pub(super) fn assign(&mut self, isa: Isa, x: &[f32], cols: usize) {
+    ///
+    /// # Safety
+    /// The CPU has AVX-512 VNNI.
+    pub(super) unsafe fn assign(&mut self, x: &[f32], cols: usize) {
         self.rows = x.len() / cols;
         self.groups = cols / GROUP;
         let entries = self.entries();
@@ -72,7 +80,8 @@ impl Tiles {
                 let words = unsafe { shared.part(start * row, (end - start) * row) };
                 // SAFETY: as above.
                 let order = unsafe { orders.part(tile * entries, entries) };
-                pack(isa, &x[start * cols..end * cols], cols, words, order);
+                // SAFETY: by `is_for`, the CPU has the instructions.
+                unsafe { pack(&x[start * cols..end * cols], cols, words, order) };
             }
         });
         self.words = words;
@@ -80,70 +89,137 @@ impl Tiles {
     }
 }
 
-simd_fn! {
-    /// Packs the rows of `x` as one tile, and says which groups its entries are of.
-    fn pack<S>(s, x: &[f32], cols: usize, words: &mut [i32], order: &mut [u16]) {
-        let height = x.len() / cols;
-        let groups = cols / GROUP;
-        let (plain, corrected) = words.split_at_mut(groups * RECORD * height);
-        let mut rest = x.to_vec();
-        let mut lost = vec![0.0; groups];
-        for (r, (x, rest)) in x.chunks_exact(cols).zip(rest.chunks_exact_mut(cols)).enumerate() {
-            let entries = plain.chunks_exact_mut(RECORD * height);
-            let groups = x.as_chunks::<GROUP>().0.iter().zip(rest.as_chunks_mut::<GROUP>().0);
-            for (((x, rest), words), lost) in groups.zip(entries).zip(&mut lost) {
-                let (ints, scale) = pack_group(s, x, words, (r, height));
-                for i in 0..GROUP {
-                    rest[i] = x[i] - scale * f32::from(ints[i]);
-                    *lost += rest[i] * rest[i];
-                }
+/// Packs the rows of `x` as one tile, and says which groups its entries are of.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn pack(x: &[f32], cols: usize, words: &mut [i32], order: &mut [u16]) {
+    let height = x.len() / cols;
+    let groups = cols / GROUP;
+    let (plain, corrected) = words.split_at_mut(groups * RECORD * height);
+    let corrects = order.len() > groups;
+    let mut lost = vec![0.0; if corrects { groups } else { 0 }];
+    for (r, x) in x.chunks_exact(cols).enumerate() {
+        let entries = plain.chunks_exact_mut(RECORD * height);
+        for (group, (x, words)) in x.as_chunks().0.iter().zip(entries).enumerate() {
+            let integers = Integers::of(x);
+            integers.store(words, (r, height));
+            if corrects {
+                lost[group] += squares(&integers.rest(x));
             }
         }
-        let (all, chosen) = order.split_at_mut(groups);
-        for (group, entry) in all.iter_mut().enumerate() {
-            *entry = group as u16;
-        }
-        for (entry, words) in chosen.iter_mut().zip(corrected.chunks_exact_mut(RECORD * height)) {
-            let group = crate::argmax(&lost);
-            lost[group] = -1.0;
-            *entry = group as u16;
-            for (r, rest) in rest.chunks_exact(cols).enumerate() {
-                pack_group(s, &rest.as_chunks().0[group], words, (r, height));
-            }
+    }
+    let (all, chosen) = order.split_at_mut(groups);
+    for (group, entry) in all.iter_mut().enumerate() {
+        *entry = group as u16;
+    }
+    for (entry, words) in chosen
+        .iter_mut()
+        .zip(corrected.chunks_exact_mut(RECORD * height))
+    {
+        let group = crate::argmax(&lost);
+        lost[group] = -1.0;
+        *entry = group as u16;
+        for (r, x) in x.chunks_exact(cols).enumerate() {
+            let x = &x.as_chunks().0[group];
+            Integers::of(&Integers::of(x).rest(x)).store(words, (r, height));
         }
     }
 }
 
-/// Packs a group of row `r` of `height` rows into its entry. Returns the integers and their scale.
-#[inline(always)]
-fn pack_group<S: Simd>(
-    s: S,
-    x: &[f32; GROUP],
-    words: &mut [i32],
-    (r, height): (usize, usize),
-) -> ([i8; GROUP], f32) {
-    let mut ints = [0; GROUP];
-    let scale = quantize_group(s, x, &mut ints);
-    let mut halves = [0; 2];
-    for i in 0..GROUP {
-        halves[i / 16] += i32::from(ints[i]);
+/// A group of activations as integers: what [`quantize_group`](crate::blocks::activations::quantize_group) makes of it.
+struct Integers {
+    halves: [__m512i; 2],
+    scale: f32,
+}
+
+impl Integers {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn of(x: &[f32; GROUP]) -> Self {
+        const INFINITY: u32 = f32::INFINITY.to_bits();
+        let x = halves(x);
+        // Magnitudes in the order of their bits, above which are infinity's and every NaN's.
+        let bits = x.map(|x| _mm512_castps_si512(_mm512_abs_ps(x)));
+        let bits = _mm512_reduce_max_epu32(_mm512_max_epu32(bits[0], bits[1]));
+        let largest = f32::from_bits(bits);
+        let scale = if bits < INFINITY {
+            largest / 127.0
+        } else {
+            f32::NAN
+        };
+        let inverse = _mm512_set1_ps(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+        Self {
+            halves: x.map(|x| _mm512_cvtps_epi32(_mm512_mul_ps(x, inverse))),
+            scale,
+        }
     }
-    for (w, int) in ints.as_chunks().0.iter().enumerate() {
-        let [a, b, c, d] = *int;
-        words[w * height + r] = i32::from_le_bytes([a as u8, b as u8, c as u8, d as u8]);
+
+    /// What rounding took away.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn rest(&self, x: &[f32; GROUP]) -> [f32; GROUP] {
+        let mut rest = [0.0; GROUP];
+        let scale = _mm512_set1_ps(self.scale);
+        let pairs = halves(x).into_iter().zip(self.halves);
+        for (to, (x, ints)) in rest.chunks_exact_mut(GROUP / 2).zip(pairs) {
+            let kept = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(ints));
+            // SAFETY: 16 elements.
+            unsafe { _mm512_storeu_ps(to.as_mut_ptr(), _mm512_sub_ps(x, kept)) };
+        }
+        rest
     }
-    let sum = halves[0] + halves[1];
-    let rest = [
-        scale.to_bits() as i32,
-        (scale * sum as f32).to_bits() as i32,
-        -OFFSET * sum,
-        -OFFSET * halves[0],
-        -OFFSET * halves[1],
-    ];
-    for (i, word) in rest.into_iter().enumerate() {
-        words[(WORDS + i) * height + r] = word;
+
+    /// Writes row `r` of `height` rows of an entry.
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn store(&self, words: &mut [i32], (r, height): (usize, usize)) {
+        let bytes = self.halves.map(|ints| _mm512_cvtepi32_epi8(ints));
+        let bytes = _mm256_set_m128i(bytes[1], bytes[0]);
+        // The sums of four integers each, of which a half has four.
+        let sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), bytes);
+        let mut all = [0_i32; WORDS];
+        let mut fours = [0_i32; WORDS];
+        // SAFETY: 32 bytes each.
+        unsafe {
+            _mm256_storeu_si256(all.as_mut_ptr().cast(), bytes);
+            _mm256_storeu_si256(fours.as_mut_ptr().cast(), sums);
+        }
+        let halves = [&fours[..4], &fours[4..]].map(|fours| fours.iter().sum::<i32>());
+        let sum = halves[0] + halves[1];
+        let rest = [
+            self.scale.to_bits() as i32,
+            (self.scale * sum as f32).to_bits() as i32,
+            -OFFSET * sum,
+            -OFFSET * halves[0],
+            -OFFSET * halves[1],
+        ];
+        for (word, to) in all
+            .into_iter()
+            .chain(rest)
+            .zip(words[r..].iter_mut().step_by(height))
+        {
+            *to = word;
+        }
     }
-    (ints, scale)
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn halves(x: &[f32; GROUP]) -> [__m512; 2] {
+    // SAFETY: 16 elements each.
+    unsafe {
+        [
+            _mm512_loadu_ps(x.as_ptr()),
+            _mm512_loadu_ps(x[GROUP / 2..].as_ptr()),
+        ]
+    }
+}
+
+/// The sum of squares.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn squares(x: &[f32; GROUP]) -> f32 {
+    let [a, b] = halves(x);
+    _mm512_reduce_add_ps(_mm512_fmadd_ps(a, a, _mm512_mul_ps(b, b)))
 }
 
 /// Stores the products of a tile with a panel of `rows` of weights.
