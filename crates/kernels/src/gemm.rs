@@ -5,6 +5,7 @@
 //! activations once for all, a panel of weights by the task that owns its columns, straight from the layout and dtype of
 //! the checkpoint. See Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 
+pub(crate) mod batch;
 mod matmul;
 #[cfg(target_arch = "x86_64")]
 mod pairs;

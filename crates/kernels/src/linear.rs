@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use crate::{
     BlockMatrix, Isa, Precision, blocks,
     determinism::is_deterministic,
-    gemm::{self, Words, convert, gemm},
+    gemm::{self, Words, batch, convert, gemm},
     gemv::{self, gemv},
     pool::Phase,
     product::{Product, each_range, even_ranges},
@@ -58,7 +58,7 @@ impl Weight<'_> {
     }
 
     /// Bytes of a row of `cols` elements.
-    fn row_bytes(&self, cols: usize) -> usize {
+    pub(crate) fn row_bytes(&self, cols: usize) -> usize {
         match self {
             Self::F32(_) => cols * size_of::<f32>(),
             Self::Bf16(_) | Self::F16(_) => cols * size_of::<bf16>(),
@@ -155,6 +155,9 @@ fn multiply<'a, 'b: 'a>(
         let by_input = chosen.chunk_by(|a, b| std::ptr::eq(a.x, b.x));
         match way {
             Way::Rows => few_rows(isa, cols, &chosen),
+            Way::Batch(words) => {
+                by_input.for_each(|chosen| batch::batch(isa, chosen[0].x, cols, chosen, words));
+            }
             Way::Panels(words) => {
                 by_input.for_each(|chosen| gemm(isa, chosen[0].x, cols, chosen, words));
             }
@@ -172,6 +175,8 @@ fn multiply<'a, 'b: 'a>(
 enum Way {
     /// Few rows of activations: [`gemv`].
     Rows,
+    /// Rows of a batch or of a draft: [`batch::batch`].
+    Batch(Words),
     /// Many rows, weights in panels: [`gemm`].
     Panels(Words),
     /// Blocks decoded in registers: [`blocks::linear`].
@@ -194,25 +199,23 @@ impl Way {
                 len: w.format().block_len(),
             },
             Weight::Blocks(_) => Self::Panels(Words::F32),
-            Weight::Bf16(_)
-                if precision == Precision::Fast
-                    && (fixed || rows > gemv::FEW)
-                    && gemm::multiplies_pairs(isa, cols) =>
-            {
-                Self::Panels(Words::Bf16Pairs)
+            _ if rows <= gemv::MAX_ROWS && !fixed => Self::Rows,
+            _ => {
+                let pairs = matches!(projection.weight, Weight::Bf16(_))
+                    && precision == Precision::Fast
+                    && gemm::multiplies_pairs(isa, cols);
+                let words = if pairs { Words::Bf16Pairs } else { Words::F32 };
+                match batch::is_for(isa, rows) && !fixed {
+                    true => Self::Batch(words),
+                    false => Self::Panels(words),
+                }
             }
-            _ if gemv::is_for(isa, rows) && !fixed => Self::Rows,
-            _ => Self::Panels(Words::F32),
         }
     }
 }
 
 fn few_rows(isa: Isa, cols: usize, products: &[Product<'_>]) {
-    let grain = even_ranges(
-        products,
-        |product| product.weight.row_bytes(cols),
-        gemv::WEIGHT_ROWS,
-    );
+    let grain = even_ranges(products, |product| product.weight.row_bytes(cols), 1);
     each_range(Phase::Decode, products, grain, |product, rows| {
         // SAFETY: `Projection::check` has seen that the output has these columns, and tasks have disjoint ones.
         unsafe {
@@ -263,7 +266,7 @@ mod tests {
         for &isa in Isa::available() {
             let pairs = matches!(weight, Weight::Bf16(_))
                 && precision == Precision::Fast
-                && rows > gemv::FEW
+                && rows > gemv::MAX_ROWS
                 && gemm::multiplies_pairs(isa, cols);
             let (expect, magnitude) = if pairs { &halved } else { &plain };
             let mut out = vec![f32::NAN; x.len() / cols * out_cols];
@@ -305,12 +308,13 @@ mod tests {
                 (5, 64, 33),
                 (6, 576, 16),
                 (7, 100, 47),
-                (9, 97, 6),
+                (8, 64, 29),
+                (9, 98, 6),
                 (10, 577, 3),
                 (11, 33, 64),
                 (13, 385, 32),
-                (14, 64, 18),
-                (16, 576, 35),
+                (14, 32, 18),
+                (16, 578, 35),
                 (17, 31, 1),
                 (23, 770, 50),
                 (63, 96, 63),

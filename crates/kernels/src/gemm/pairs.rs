@@ -2,12 +2,14 @@
 
 use std::arch::x86_64::*;
 
-use super::{Multiply, Sweep, sweep_with};
+use half::bf16;
+
+use super::{Multiply, Sweep, batch, sweep_with};
 use crate::simd::Avx512;
 
 /// Proof that the CPU has AVX-512 BF16.
 #[derive(Clone, Copy)]
-struct Pairs(());
+pub(super) struct Pairs(());
 
 impl Multiply<Avx512> for Pairs {
     #[inline(always)]
@@ -27,4 +29,13 @@ impl Multiply<Avx512> for Pairs {
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 pub(super) unsafe fn sweep_tiles(sweep: &Sweep<'_>) {
     sweep_with(Avx512::new(), Pairs(()), sweep);
+}
+
+/// As [`batch::columns_with`], of [`Words::Bf16Pairs`](super::Words::Bf16Pairs).
+///
+/// # Safety
+/// The CPU has the features below. Nobody else writes the columns.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+pub(super) unsafe fn columns(job: &batch::Job<'_, bf16>) {
+    batch::columns_with(Avx512::new(), Pairs(()), job);
 }
