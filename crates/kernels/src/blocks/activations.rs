@@ -1,4 +1,4 @@
-//! Activations as 8-bit integers, with a scale for each group of 32.
+//! Activations as integers, with a scale for each group of 32.
 
 use std::cell::RefCell;
 
@@ -11,12 +11,14 @@ use crate::{
 /// Groups that are multiplied one after the other: those of a block of 256.
 pub(super) const CHUNK: usize = 8;
 
-/// Rows of activations as integers in -127..=127: element `k` of row `i` is
-/// `scales[(i * cols + k) / 32] * ints[i * cols + k]`, to within half a scale.
+/// Rows of activations as integers of two bytes: element `k` of row `i` is
+/// `scales[(i * cols + k) / 32] * (256 * high[i * cols + k] + low[i * cols + k])`, to within a scale. Both bytes are in
+/// -127..=127.
 #[derive(Default)]
 pub(super) struct Quantized {
     pub(super) cols: usize,
-    pub(super) ints: Vec<i8>,
+    pub(super) high: Vec<i8>,
+    pub(super) low: Vec<i8>,
     pub(super) scales: Vec<f32>,
     /// Sums of the groups' (quantised) elements.
     pub(super) sums: Vec<f32>,
@@ -24,32 +26,58 @@ pub(super) struct Quantized {
 
 impl Quantized {
     pub(super) fn rows(&self) -> usize {
-        self.ints.len() / self.cols
+        self.high.len() / self.cols
     }
 
     /// Holds the rows of `x`, which have `cols` elements, in whole groups. Reuses its memory.
     pub(super) fn assign(&mut self, isa: Isa, x: &[f32], cols: usize) {
         self.cols = cols;
-        self.ints.resize(x.len(), 0);
+        self.high.resize(x.len(), 0);
+        self.low.resize(x.len(), 0);
         self.scales.resize(x.len() / GROUP, 0.0);
         self.sums.resize(x.len() / GROUP, 0.0);
-        quantize(isa, x, &mut self.ints, &mut self.scales, &mut self.sums);
+        let bytes = [&mut self.high[..], &mut self.low[..]];
+        quantize(isa, x, bytes, &mut self.scales, &mut self.sums);
     }
 }
 
 simd_fn! {
     /// Quantises the groups of `x`.
-    pub(super) fn quantize<S>(s, x: &[f32], ints: &mut [i8], scales: &mut [f32], sums: &mut [f32]) {
-        let groups = x.as_chunks::<GROUP>().0.iter().zip(ints.as_chunks_mut::<GROUP>().0);
-        for ((x, ints), (scale, sum)) in groups.zip(scales.iter_mut().zip(sums)) {
-            *scale = quantize_group(s, x, ints);
-            let mut total = 0;
-            for &i in ints.iter() {
-                total += i32::from(i);
-            }
-            *sum = *scale * total as f32;
+    fn quantize<S>(s, x: &[f32], bytes: [&mut [i8]; 2], scales: &mut [f32], sums: &mut [f32]) {
+        let [high, low] = bytes.map(|bytes| bytes.as_chunks_mut::<GROUP>().0);
+        let groups = x.as_chunks::<GROUP>().0.iter().zip(high.iter_mut().zip(low));
+        for ((x, (high, low)), (scale, sum)) in groups.zip(scales.iter_mut().zip(sums)) {
+            *scale = split_group(s, x, high, low);
+            *sum = *scale * total(high, low) as f32;
         }
     }
+}
+
+/// Writes the group as integers of two bytes and gives their scale.
+#[inline(always)]
+pub(super) fn split_group<S: Simd>(
+    s: S,
+    x: &[f32; GROUP],
+    high: &mut [i8; GROUP],
+    low: &mut [i8; GROUP],
+) -> f32 {
+    let scale = quantize_group(s, x, high);
+    let inverse = if scale > 0.0 { 256.0 / scale } else { 0.0 };
+    for i in 0..GROUP {
+        let lost = (x[i] - scale * f32::from(high[i])) * inverse;
+        low[i] = round(lost.clamp(-127.0, 127.0));
+    }
+    scale / 256.0
+}
+
+/// The sum of a group's integers.
+#[inline(always)]
+pub(super) fn total(high: &[i8; GROUP], low: &[i8; GROUP]) -> i32 {
+    let mut total = 0;
+    for i in 0..GROUP {
+        total += (i32::from(high[i]) << 8) + i32::from(low[i]);
+    }
+    total
 }
 
 /// Writes the group as integers and gives their scale: the largest magnitude becomes 127. The scale is NaN where an
@@ -67,10 +95,16 @@ pub(super) fn quantize_group<S: Simd>(s: S, x: &[f32; GROUP], ints: &mut [i8; GR
     let scale = largest / 127.0 + s.sum(poison);
     let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
     for i in 0..GROUP {
-        // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the low bits.
-        ints[i] = (x[i] * inverse + 12_582_912.0).to_bits() as i8;
+        ints[i] = round(x[i] * inverse);
     }
     scale
+}
+
+/// The nearest integer, ties to even.
+#[inline(always)]
+fn round(x: f32) -> i8 {
+    // Adding 1.5 * 2^23 rounds, and leaves the integer in the low bits.
+    (x + 12_582_912.0).to_bits() as i8
 }
 
 /// Calls `f` with the rows of `x` as integers.

@@ -66,6 +66,8 @@ pub(super) trait Int8: Copy {
     /// Eight elements are readable at `p`, and those in other than the first and the fifth place are zero.
     unsafe fn load_ints(self, p: *const i32) -> Self::Ints;
     fn shift_left<const N: i32>(self, a: Self::Ints) -> Self::Ints;
+    /// `256 * high + low`.
+    fn join(self, high: Self::Ints, low: Self::Ints) -> Self::Ints;
     /// Lanes whose sum over each half is that half's.
     fn to_floats(self, a: Self::Ints) -> Self::Floats;
 

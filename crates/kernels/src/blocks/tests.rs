@@ -100,8 +100,21 @@ fn rounded(isa: Isa, x: &[f32], cols: usize) -> Vec<f64> {
     let rows = x.len() / cols;
     if super::multiplies_prompts(isa, rows) && rows > DECODED {
         correct(x, cols, &mut y);
+    } else {
+        for (x, y) in x.chunks(GROUP).zip(y.chunks_mut(GROUP)) {
+            add_low_bytes(x, y);
+        }
     }
     y
+}
+
+/// Adds to a group what rounding took away, in steps of a 256th.
+fn add_low_bytes(x: &[f32], y: &mut [f64]) {
+    let scale = x.iter().fold(0.0, |a: f32, x| a.max(x.abs())) / 127.0;
+    for (x, y) in x.iter().zip(y).filter(|_| scale > 0.0) {
+        let lost = (x - *y as f32) * (256.0 / scale);
+        *y += f64::from(lost.round_ties_even().clamp(-127.0, 127.0) * (scale / 256.0));
+    }
 }
 
 fn to_integers(x: &[f32]) -> Vec<f64> {
@@ -228,17 +241,17 @@ fn products_are_those_of_the_dequantised_weights() {
 
 #[test]
 #[cfg_attr(miri, ignore = "a statistic needs more numbers than miri gets through")]
-fn integers_cost_less_than_a_hundredth() {
+fn integers_cost_little() {
     let mut random = Random(11);
     let cols = 2048;
     for format in BlockFormat::ALL {
-        for m in [2, 20] {
+        for (m, bound) in [(2, 5e-5), (20, 1e-2)] {
             let blocks = Blocks::random(&mut random, format, 33, cols);
             let x = random.floats(m * cols);
             let wide: Vec<f64> = x.iter().map(|&x| x.into()).collect();
             let y = run(&x, &blocks, None, Precision::Fast);
             let error = relative_error(&y, &product(&wide, &blocks.dequantized(), cols));
-            assert!(error < 1e-2, "{format:?}: {error}");
+            assert!(error < bound, "{format:?}: {error}");
         }
     }
 }

@@ -7,19 +7,21 @@ use crate::{
     Isa,
     blocks::{
         GROUP,
-        activations::quantize_group,
+        activations::{split_group, total},
         formats::{Group, with_group},
         int8::{Int8, int8_fn},
     },
     simd::simd_fn,
 };
 
-/// Two groups of activations as integers.
+/// Two groups of activations as integers of two bytes.
 #[derive(Clone, Copy, Default)]
 #[repr(C, align(32))]
 struct Pair {
-    /// The first halves of both groups, then their second halves.
-    ints: [[i8; 32]; 2],
+    /// The high bytes of the first halves of both groups, then those of their second halves.
+    high: [[i8; 32]; 2],
+    /// The low bytes.
+    low: [[i8; 32]; 2],
     /// The scale of the first group four times, then that of the second.
     scales: [f32; 8],
     /// The sums of the groups' quantised elements, in the first and in the fifth place.
@@ -81,14 +83,13 @@ simd_fn! {
                 *pair = Pair::default();
             }
             for (i, x) in x.as_chunks::<GROUP>().0.iter().enumerate() {
-                let mut ints = [0; GROUP];
-                let scale = quantize_group(s, x, &mut ints);
-                let mut total = 0;
-                for &int in &ints {
-                    total += i32::from(int);
-                }
-                for (half, ints) in ints.as_chunks::<16>().0.iter().enumerate() {
-                    pair.ints[half][16 * i..][..16].copy_from_slice(ints);
+                let (mut high, mut low) = ([0; GROUP], [0; GROUP]);
+                let scale = split_group(s, x, &mut high, &mut low);
+                let total = total(&high, &low);
+                for half in 0..2 {
+                    let part = 16 * half..16 * (half + 1);
+                    pair.high[half][16 * i..][..16].copy_from_slice(&high[part.clone()]);
+                    pair.low[half][16 * i..][..16].copy_from_slice(&low[part]);
                 }
                 pair.scales[4 * i..][..4].fill(scale);
                 pair.sums[4 * i] = scale * total as f32;
@@ -202,16 +203,19 @@ unsafe fn add_pair<S: Int8, F: Group, const M: usize>(
         let ints = F::pair(s, blocks);
         let scales = s.spread_halves(blocks);
         for (x, sum) in x.iter().zip(sums) {
-            let halves = x.ints.each_ref().map(|ints| s.load(ints.as_ptr().cast()));
-            let offsets = s.load_ints(x.offsets.as_ptr());
-            let dot = |from| s.dot(s.dot(from, ints[0], halves[0]), ints[1], halves[1]);
-            let dots = match F::ZERO {
-                _ if F::SIGNED => s.dot_signed_pair(offsets, ints, halves),
-                0 => dot(s.no_ints()),
-                8 => dot(s.shift_left::<3>(offsets)),
-                16 => dot(s.shift_left::<4>(offsets)),
-                zero => unreachable!("integers do not count from {zero}"),
+            let dot = |bytes: &[[i8; 32]; 2], offsets| {
+                let halves = bytes.each_ref().map(|half| s.load(half.as_ptr().cast()));
+                let dot = |from| s.dot(s.dot(from, ints[0], halves[0]), ints[1], halves[1]);
+                match F::ZERO {
+                    _ if F::SIGNED => s.dot_signed_pair(offsets, ints, halves),
+                    0 => dot(s.no_ints()),
+                    8 => dot(s.shift_left::<3>(offsets)),
+                    16 => dot(s.shift_left::<4>(offsets)),
+                    zero => unreachable!("integers do not count from {zero}"),
+                }
             };
+            let offsets = s.load_ints(x.offsets.as_ptr());
+            let dots = s.join(dot(&x.high, s.no_ints()), dot(&x.low, offsets));
             let scales = s.mul(scales, s.load_floats(x.scales.as_ptr()));
             *sum = s.mul_add(s.to_floats(dots), scales, *sum);
             if F::MINIMA {

@@ -77,7 +77,8 @@ fn prefetch_distance(pass: usize) -> usize {
 
 /// Where `M` rows of activations and `W` rows of weights, or what is left of them, begin.
 struct Rows<const M: usize, const W: usize> {
-    ints: [*const i8; M],
+    high: [*const i8; M],
+    low: [*const i8; M],
     scales: [*const f32; M],
     sums: [*const f32; M],
     weights: [*const u8; W],
@@ -89,14 +90,16 @@ impl<const M: usize, const W: usize> Rows<M, W> {
     #[inline(always)]
     fn new(x: &Quantized, x_rows: [usize; M], weights: [*const u8; W], ahead: usize) -> Self {
         let mut rows = Self {
-            ints: [x.ints.as_ptr(); M],
+            high: [x.high.as_ptr(); M],
+            low: [x.low.as_ptr(); M],
             scales: [x.scales.as_ptr(); M],
             sums: [x.sums.as_ptr(); M],
             weights,
             next: weights[0].wrapping_add(ahead),
         };
         for (m, row) in x_rows.into_iter().enumerate() {
-            rows.ints[m] = x.ints[row * x.cols..].as_ptr();
+            rows.high[m] = x.high[row * x.cols..].as_ptr();
+            rows.low[m] = x.low[row * x.cols..].as_ptr();
             rows.scales[m] = x.scales[row * x.cols / GROUP..].as_ptr();
             rows.sums[m] = x.sums[row * x.cols / GROUP..].as_ptr();
         }
@@ -108,7 +111,8 @@ impl<const M: usize, const W: usize> Rows<M, W> {
     fn advance<F: Format>(&mut self) {
         let bytes = CHUNK / F::GROUPS * F::BYTES;
         for m in 0..M {
-            self.ints[m] = self.ints[m].wrapping_add(CHUNK * GROUP);
+            self.high[m] = self.high[m].wrapping_add(CHUNK * GROUP);
+            self.low[m] = self.low[m].wrapping_add(CHUNK * GROUP);
             self.scales[m] = self.scales[m].wrapping_add(CHUNK);
             self.sums[m] = self.sums[m].wrapping_add(CHUNK);
         }
@@ -223,14 +227,16 @@ unsafe fn group<S: Int8, F: SuperBlock, const M: usize, const W: usize>(
             ints[w] = F::ints(s, rows.weights[w], g);
         }
         for m in 0..M {
-            let x = s.load(rows.ints[m].add(g * GROUP).cast());
+            let high = s.load(rows.high[m].add(g * GROUP).cast());
+            let low = s.load(rows.low[m].add(g * GROUP).cast());
+            let dot = |from, w| s.join(s.dot(s.no_ints(), w, high), s.dot(from, w, low));
             let zero = if F::ZERO == 0 {
                 s.no_ints()
             } else {
-                s.negate(s.dot(s.no_ints(), s.splat(F::ZERO), x))
+                s.negate(dot(s.no_ints(), s.splat(F::ZERO)))
             };
             for w in 0..W {
-                let dot = s.dot(zero, ints[w], x);
+                let dot = dot(zero, ints[w]);
                 let sum = &mut sums.ints[m][w];
                 *sum = if F::HALVES {
                     s.add_scaled_halves(*sum, dot, [scales[0][m][w][g], scales[1][m][w][g]])

@@ -125,6 +125,11 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        fn join(self, high: __m256i, low: __m256i) -> __m256i {
+            unsafe { _mm256_add_epi32(_mm256_slli_epi32::<8>(high), low) }
+        }
+
+        #[inline(always)]
         fn to_floats(self, a: __m256i) -> __m256 {
             unsafe { _mm256_cvtepi32_ps(a) }
         }

@@ -142,6 +142,12 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        fn join(self, high: Self::Ints, low: Self::Ints) -> Self::Ints {
+            let join = |i: usize| unsafe { vaddq_s32(vshlq_n_s32::<8>(high[i]), low[i]) };
+            [join(0), join(1)]
+        }
+
+        #[inline(always)]
         fn to_floats(self, a: Self::Ints) -> Self::Floats {
             each(a, |a| unsafe { vcvtq_f32_s32(a) })
         }

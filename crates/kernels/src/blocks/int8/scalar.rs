@@ -104,6 +104,11 @@ impl Int8 for ScalarInt8 {
     }
 
     #[inline(always)]
+    fn join(self, high: [i32; 2], low: [i32; 2]) -> [i32; 2] {
+        [0, 1].map(|i| (high[i] << 8) + low[i])
+    }
+
+    #[inline(always)]
     fn to_floats(self, a: [i32; 2]) -> [f32; 8] {
         [a[0] as f32, 0.0, 0.0, 0.0, a[1] as f32, 0.0, 0.0, 0.0]
     }
