@@ -72,13 +72,7 @@ fn start(binary: &Path, model: &Path, port: &str) -> Result<Server> {
     let mut serve = Command::new(binary);
     serve.arg("serve").arg(model);
     // What is kept of prompts is bounded, and soon full: from then on memory must be flat.
-    serve.args([
-        "--served-model-name",
-        NAME,
-        "--cb-max-memory",
-        "128M",
-        "--exact",
-    ]);
+    serve.args(["--served-model-name", NAME, "--cb-max-memory", "128M"]);
     Server::start(serve.args(["--port", port]))
 }
 

@@ -88,17 +88,14 @@ impl Blocks {
     }
 }
 
-/// So many rows are tokens of a batch, of which none is corrected.
-const DECODED: usize = 16;
-
 /// `x` as [`Precision::Fast`] sees it on `isa`, in f64.
 fn rounded(isa: Isa, x: &[f32], cols: usize) -> Vec<f64> {
-    if !super::multiplies(isa, x.len() / cols, Precision::Fast) {
+    let rows = x.len() / cols;
+    if !super::multiplies(isa, rows, Precision::Fast) {
         return x.iter().map(|&x| x.into()).collect();
     }
     let mut y: Vec<f64> = x.chunks(GROUP).flat_map(to_integers).collect();
-    let rows = x.len() / cols;
-    if super::multiplies_prompts(isa, rows) && rows > DECODED {
+    if super::multiplies_prompts(isa, rows) {
         correct(x, cols, &mut y);
     } else {
         for (x, y) in x.chunks(GROUP).zip(y.chunks_mut(GROUP)) {
@@ -125,10 +122,11 @@ fn to_integers(x: &[f32]) -> Vec<f64> {
     ints.map(|int| int * f64::from(scale)).collect()
 }
 
-/// Adds, in every tile of rows, what rounding took away where that is most: from one group in six.
+/// Adds, in every tile of rows, what rounding took away: of many rows only where that is most, from one group in six.
 fn correct(x: &[f32], cols: usize, y: &mut [f64]) {
     let (rows, groups) = (x.len() / cols, cols / GROUP);
     let tiles = rows.div_ceil(12);
+    let part = if rows > 128 { 6 } else { 1 };
     for tile in 0..tiles {
         let rows = rows * tile / tiles..rows * (tile + 1) / tiles;
         let places = |group: usize| {
@@ -145,7 +143,7 @@ fn correct(x: &[f32], cols: usize, y: &mut [f64]) {
         };
         let mut order: Vec<(f32, usize)> = (0..groups).map(|group| (lost(group), group)).collect();
         order.sort_by(|a, b| b.0.total_cmp(&a.0));
-        for &(_, group) in &order[..groups.div_ceil(6)] {
+        for &(_, group) in &order[..groups.div_ceil(part)] {
             for place in places(group) {
                 let correction = to_integers(&rest(y, place.clone()));
                 y[place]
@@ -210,7 +208,7 @@ fn shapes(format: BlockFormat) -> Vec<(usize, usize, usize)> {
         for m in [1, 2, 3, 8, 9, 17, 65] {
             shapes.extend([(m, 1, 9), (m, 17, 3), (m, 63, 5), (m, 65, 7)]);
         }
-        shapes.extend([(1, 64, long), (13, 65, long)]);
+        shapes.extend([(1, 64, long), (13, 65, long), (131, 17, 5)]);
     }
     shapes
 }
@@ -245,7 +243,7 @@ fn integers_cost_little() {
     let mut random = Random(11);
     let cols = 2048;
     for format in BlockFormat::ALL {
-        for (m, bound) in [(2, 5e-5), (20, 1e-2)] {
+        for (m, bound) in [(2, 5e-5), (20, 5e-5), (140, 1e-2)] {
             let blocks = Blocks::random(&mut random, format, 33, cols);
             let x = random.floats(m * cols);
             let wide: Vec<f64> = x.iter().map(|&x| x.into()).collect();

@@ -15,19 +15,19 @@ const MAX_HEIGHT: usize = 12;
 /// Words for a group of one row: see [`Tiles`].
 const RECORD: usize = WORDS + 5;
 
-/// One group in so many is there twice: as integers, and as what rounding took away from them.
-///
-/// The groups where that is most are few and hold outliers, next to which other elements round to nothing. Without them
-/// the logits of a small model are two to three times as far off.
-const CORRECTED: usize = 6;
+/// Up to so many rows every group is there twice: as integers, and as what rounding took away from them. A batch of
+/// tokens, a draft or a short prompt gets what single tokens get.
+const SHORT: usize = 128;
 
-/// So many rows are tokens of a batch or of a draft, and not a prompt: they get what they would get one by one, where
-/// nothing is corrected.
-const UNCORRECTED: usize = 16;
+/// Of more rows, one group in so many.
+///
+/// The groups where rounding takes most are few and hold outliers, next to which other elements round to nothing. Without
+/// them the logits of a small model are two to three times as far off.
+const CORRECTED: usize = 6;
 
 /// Activations as integers, in tiles whose heights differ by one at most.
 ///
-/// A tile has an entry for each group, and then for each that is [corrected](CORRECTED), if any is. A group of a tile of `h` rows is `RECORD * h` words: the integers, four in a word, `[WORDS, h]`; then, `[h]` each,
+/// A tile has an entry for each group, and then for each that is there [twice](SHORT). A group of a tile of `h` rows is `RECORD * h` words: the integers, four in a word, `[WORDS, h]`; then, `[h]` each,
 /// the scales, the sums of the quantised elements, and the sums of the integers times -[`OFFSET`] in the whole group, in
 /// its first half, and in its second half.
 #[derive(Default)]
@@ -52,10 +52,8 @@ impl Tiles {
 
     /// Entries of a tile.
     fn entries(&self) -> usize {
-        match self.rows {
-            0..=UNCORRECTED => self.groups,
-            _ => self.groups + self.groups.div_ceil(CORRECTED),
-        }
+        let part = if self.rows > SHORT { CORRECTED } else { 1 };
+        self.groups + self.groups.div_ceil(part)
     }
 
     /// Holds the rows of `x`, which have `cols` elements. Reuses its memory.
@@ -95,33 +93,36 @@ fn pack(x: &[f32], cols: usize, words: &mut [i32], order: &mut [u16]) {
     let height = x.len() / cols;
     let groups = cols / GROUP;
     let (plain, corrected) = words.split_at_mut(groups * RECORD * height);
-    let corrects = order.len() > groups;
-    let mut lost = vec![0.0; if corrects { groups } else { 0 }];
+    let mut lost = vec![0.0; groups];
     for (r, x) in x.chunks_exact(cols).enumerate() {
         let entries = plain.chunks_exact_mut(RECORD * height);
-        for (group, (x, words)) in x.as_chunks().0.iter().zip(entries).enumerate() {
+        for ((x, words), lost) in x.as_chunks().0.iter().zip(entries).zip(&mut lost) {
             let integers = Integers::of(x);
             integers.store(words, (r, height));
-            if corrects {
-                lost[group] += squares(&integers.rest(x));
-            }
+            *lost += squares(&integers.rest(x));
         }
     }
     let (all, chosen) = order.split_at_mut(groups);
     for (group, entry) in all.iter_mut().enumerate() {
         *entry = group as u16;
     }
-    for (entry, words) in chosen
-        .iter_mut()
-        .zip(corrected.chunks_exact_mut(RECORD * height))
-    {
-        let group = crate::argmax(&lost);
-        lost[group] = -1.0;
-        *entry = group as u16;
+    choose(lost, chosen);
+    let entries = corrected.chunks_exact_mut(RECORD * height);
+    for (&group, words) in chosen.iter().zip(entries) {
         for (r, x) in x.chunks_exact(cols).enumerate() {
-            let x = &x.as_chunks().0[group];
+            let x = &x.as_chunks().0[usize::from(group)];
             Integers::of(&Integers::of(x).rest(x)).store(words, (r, height));
         }
+    }
+}
+
+/// Writes the groups that have lost most.
+fn choose(mut lost: Vec<f32>, chosen: &mut [u16]) {
+    let all = chosen.len() == lost.len();
+    for (i, entry) in chosen.iter_mut().enumerate() {
+        let group = if all { i } else { crate::argmax(&lost) };
+        lost[group] = -1.0;
+        *entry = group as u16;
     }
 }
 
