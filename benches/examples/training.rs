@@ -1,94 +1,120 @@
-//! Training steps of models with random weights, by phase: `training SHAPE STEPS` prints a line of JSON with the median
-//! seconds of a forward pass with its loss, of the backward pass and of the optimizer, tokens in a second, and the peak of
-//! memory. Shapes: `smollm2` (135 million parameters, 1 × 256 tokens), `llama10m` (8 × 128), `minilm` (a classifier,
-//! 32 × 128). `benches/peers/training.py` does the same in PyTorch.
+//! Training steps of models with random weights, by the Trainer with its defaults: `training SHAPE STEPS` prints a line of
+//! JSON with the median seconds of the passes of a step and of a whole one, tokens in a second, and the peak of memory.
+//! Shapes: `smollm2` (135 million parameters, 1 × 256 tokens), `smollm2_lora` (adapters of it alone), `llama10m` (8 × 128),
+//! `minilm` (a classifier, 32 × 128). `benches/peers/training.py` does the same with the reference's Trainer.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use burn::module::Param;
-use burn::tensor::{Device, Gradients, Tensor};
-use serde_json::{Value, json};
+use burn::tensor::Device;
+use serde_json::{Value as Json, json};
 use transformers_config::AutoConfig;
 use transformers_modeling::{
-    AutoModelForCausalLM, AutoModelForSequenceClassification, ModelInputs, Parameter,
-    ParameterMapper, ParameterPath, PreTrainedModel, Rows,
+    AutoModelForCausalLM, AutoModelForSequenceClassification, LoraConfig, PeftModel,
+    PreTrainedModel, TargetModules,
 };
-use transformers_ops::{AdamW, square_sum};
+use transformers_trainer::data::{Example, Value};
+use transformers_trainer::{
+    Event, Result, SaveStrategy, Trainer, TrainerCallback, TrainerControl, TrainingArguments,
+};
 
 fn main() {
     transformers_kernels::memory::keep_freed_memory();
     let mut args = std::env::args().skip(1);
     let shape = args.next().unwrap_or_else(|| "llama10m".into());
-    let steps: usize = args.next().map_or(5, |steps| steps.parse().unwrap());
+    let steps: u64 = args.next().map_or(5, |steps| steps.parse().unwrap());
     let (config, [batch, seq]) = config(&shape);
-    let vocab = config["vocab_size"].as_u64().unwrap() as u32;
-    let config = AutoConfig::from_value(config).unwrap();
-    let device = Device::flex();
-    let classifier = shape == "minilm";
-    let model: Box<dyn PreTrainedModel> = match classifier {
-        true => AutoModelForSequenceClassification::from_config(&config, &device)
-            .unwrap()
-            .into_inner(),
-        false => AutoModelForCausalLM::from_config(&config, &device)
-            .unwrap()
-            .into_inner(),
+    let vocab = config["vocab_size"].as_u64().unwrap() as i64;
+    let arguments = TrainingArguments {
+        max_steps: steps as i64 + 1,
+        per_device_train_batch_size: batch,
+        learning_rate: 1e-5,
+        save_strategy: SaveStrategy::No,
+        ..TrainingArguments::new("training-bench")
     };
-    let mut model = model.train();
-    let ids: Vec<u32> = (0..batch * seq)
-        .map(|i| (i as u32 * 7919 + 13) % vocab)
-        .collect();
-    let rows: Vec<Vec<u32>> = ids.chunks(seq).map(<[u32]>::to_vec).collect();
-    let labels: Vec<Vec<i64>> = match classifier {
-        true => (0..batch).map(|i| vec![i as i64 % 2]).collect(),
-        false => rows
-            .iter()
-            .map(|row| row.iter().map(|id| i64::from(*id)).collect())
-            .collect(),
-    };
-    let inputs = ModelInputs {
-        input_ids: Rows::new(&rows).unwrap(),
-        labels: Some(Rows::new(&labels).unwrap().into()),
-        ..ModelInputs::default()
-    };
-    let mut states = BTreeMap::new();
-    let mut times: [Vec<f64>; 3] = Default::default();
-    let mut last = 0.0;
-    for step in 1..=steps as u64 {
-        let start = Instant::now();
-        let loss = model.forward(&inputs, None).unwrap().loss().unwrap();
-        last = loss.clone().into_scalar::<f32>();
-        times[0].push(start.elapsed().as_secs_f64());
-        let start = Instant::now();
-        let gradients = loss.backward();
-        times[1].push(start.elapsed().as_secs_f64());
-        let start = Instant::now();
-        let mut optimizer = Step {
-            path: ParameterPath::default(),
-            gradients,
-            states: &mut states,
-            by: AdamW::new(step, 1e-5, [0.9, 0.999], 1e-8, 0.0),
-            squares: 0.0,
+    let rows = batch * (steps as usize + 1);
+    let example = |row: usize| {
+        let at = |i: usize| ((row % batch * seq + i) as i64 * 7919 + 13) % vocab;
+        let ids: Vec<i64> = (0..seq).map(at).collect();
+        let labels = match shape == "minilm" {
+            true => Value::Integer(row as i64 % 2),
+            false => Value::Integers(ids.clone()),
         };
-        model = model.map_parameters(&mut optimizer);
-        times[2].push(start.elapsed().as_secs_f64());
-    }
-    let [forward, backward, optimizer] = times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    });
-    let total = forward + backward + optimizer;
+        Example::new()
+            .with("input_ids", Value::Integers(ids))
+            .with("attention_mask", Value::Integers(vec![1; seq]))
+            .with("labels", labels)
+    };
+    let examples: Vec<Example> = (0..rows).map(example).collect();
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let output = Trainer::new(model(&shape, config), arguments)
+        .unwrap()
+        .with_train_dataset(Arc::new(examples))
+        .with_callback(Clock(times.clone()))
+        .train()
+        .unwrap();
+    // The first step begins with nothing in the caches.
+    let times = times.lock().unwrap();
+    let steps: Vec<f64> = times.windows(2).map(|two| two[1].0 - two[0].0).collect();
+    let passes: Vec<f64> = times.windows(2).map(|two| two[1].1 - two[0].0).collect();
+    let step = median(steps);
     println!(
         "{}",
         json!({
-            "shape": shape, "forward": forward, "backward": backward, "optimizer": optimizer,
-            "tokens_per_second": (batch * seq) as f64 / total, "loss": last, "peak_mib": peak(),
+            "shape": shape, "passes": median(passes), "step": step, "loss": output.training_loss,
+            "tokens_per_second": (batch * seq) as f64 / step, "peak_mib": peak(),
         })
     );
 }
 
-fn config(shape: &str) -> (Value, [usize; 2]) {
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// The seconds at which each step ended, and at which its gradients were there.
+struct Clock(Arc<Mutex<Vec<(f64, f64)>>>);
+
+static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+
+impl TrainerCallback for Clock {
+    fn name(&self) -> &str {
+        "Clock"
+    }
+    fn on_pre_optimizer_step(&mut self, _: Event<'_>, _: &mut TrainerControl) -> Result<()> {
+        let now = START.elapsed().as_secs_f64();
+        self.0.lock().unwrap().push((now, now));
+        Ok(())
+    }
+    fn on_step_end(&mut self, _: Event<'_>, _: &mut TrainerControl) -> Result<()> {
+        self.0.lock().unwrap().last_mut().unwrap().0 = START.elapsed().as_secs_f64();
+        Ok(())
+    }
+}
+
+fn model(shape: &str, config: Json) -> Box<dyn PreTrainedModel> {
+    let config = AutoConfig::from_value(config).unwrap();
+    let device = Device::flex();
+    if shape == "minilm" {
+        let model = AutoModelForSequenceClassification::from_config(&config, &device);
+        return model.unwrap().into_inner();
+    }
+    let model = AutoModelForCausalLM::from_config(&config, &device);
+    let mut model = model.unwrap().into_inner();
+    if shape == "smollm2_lora" {
+        let lora = LoraConfig {
+            r: 16,
+            lora_alpha: 32.0,
+            target_modules: Some(TargetModules::AllLinear),
+            ..LoraConfig::default()
+        };
+        model.add_adapter("default", &lora, Some(1)).unwrap();
+    }
+    model
+}
+
+fn config(shape: &str) -> (Json, [usize; 2]) {
     let llama = |hidden: u32, inner: u32, layers: u32, heads: [u32; 2], vocab: u32| {
         json!({
             "model_type": "llama", "architectures": ["LlamaForCausalLM"],
@@ -98,7 +124,7 @@ fn config(shape: &str) -> (Value, [usize; 2]) {
         })
     };
     match shape {
-        "smollm2" => (llama(576, 1536, 30, [9, 3], 49152), [1, 256]),
+        "smollm2" | "smollm2_lora" => (llama(576, 1536, 30, [9, 3], 49152), [1, 256]),
         "llama10m" => (llama(320, 864, 6, [5, 5], 8192), [8, 128]),
         "minilm" => (
             json!({
@@ -110,55 +136,6 @@ fn config(shape: &str) -> (Value, [usize; 2]) {
             [32, 128],
         ),
         other => panic!("no shape is called {other}"),
-    }
-}
-
-/// One step of the optimizer, in place.
-struct Step<'a> {
-    path: ParameterPath,
-    gradients: Gradients,
-    states: &'a mut BTreeMap<String, [Vec<f32>; 2]>,
-    by: AdamW,
-    squares: f64,
-}
-
-impl Step<'_> {
-    fn one<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.path.name();
-        param.map(|value| {
-            let Some(grad) = value.grad_remove(&mut self.gradients) else {
-                return value;
-            };
-            let grad = grad.into_data();
-            let grad = grad.as_slice::<f32>().unwrap();
-            self.squares += square_sum(grad);
-            let state = self.states.entry(name);
-            let [first, second] = state.or_insert_with(|| [(); 2].map(|()| vec![0.0; grad.len()]));
-            let device = value.device();
-            let mut data = value.without_autodiff().into_data();
-            self.by
-                .step(data.as_mut_slice().unwrap(), grad, [first, second]);
-            Tensor::from_data(data, &device).require_grad()
-        })
-    }
-}
-
-impl ParameterMapper for Step<'_> {
-    fn map(&mut self, param: Parameter) -> Parameter {
-        match param {
-            Parameter::Rank1(param) => Parameter::Rank1(self.one(param)),
-            Parameter::Rank2(param) => Parameter::Rank2(self.one(param)),
-            Parameter::Rank3(param) => Parameter::Rank3(self.one(param)),
-            Parameter::Rank4(param) => Parameter::Rank4(self.one(param)),
-            Parameter::Rank5(param) => Parameter::Rank5(self.one(param)),
-            blocks => blocks,
-        }
-    }
-    fn enter(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-    fn exit(&mut self, _: &str, _: &str) {
-        self.path.exit();
     }
 }
 

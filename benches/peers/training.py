@@ -1,23 +1,28 @@
-"""Training steps in PyTorch, of the shapes of `benches/examples/training.rs`: `training.py SHAPE STEPS [BINARY]` prints a
-line of JSON with the median seconds of each phase, tokens in a second, and the peak of memory. With the binary of the
-example it runs that first, in a process of its own, and prints the ratios.
+"""Training steps by the reference's Trainer, of the shapes of `benches/examples/training.rs`: `training.py SHAPE STEPS
+[BINARY]` prints a line of JSON with the median seconds of the passes of a step and of a whole one, tokens in a second, and
+the peak of memory. With the binary of the example it runs that first, in a process of its own, and prints the ratios.
 
-The loop does what `transformers.Trainer` does in a step with its defaults: forward with the loss, backward, clipping of
-the gradients' norm, fused AdamW, gradients set to none.
+Both Trainers have their defaults (clipping, fused AdamW, shuffled examples, no workers), but save and report nothing.
 """
 
 import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
     LlamaConfig,
     LlamaForCausalLM,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
 )
 
 
@@ -32,7 +37,6 @@ def llama(hidden, inner, layers, heads, kv_heads, vocab):
             vocab_size=vocab,
             tie_word_embeddings=True,
             max_position_embeddings=2048,
-            use_cache=False,
         )
     )
 
@@ -40,6 +44,9 @@ def llama(hidden, inner, layers, heads, kv_heads, vocab):
 def build(shape):
     if shape == "smollm2":
         return llama(576, 1536, 30, 9, 3, 49152), 1, 256
+    if shape == "smollm2_lora":
+        lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+        return get_peft_model(llama(576, 1536, 30, 9, 3, 49152), lora), 1, 256
     if shape == "llama10m":
         return llama(320, 864, 6, 5, 5, 8192), 8, 128
     if shape == "minilm":
@@ -56,6 +63,23 @@ def build(shape):
     raise SystemExit(f"no shape is called {shape}")
 
 
+class Clock(TrainerCallback):
+    """The seconds at which each step ended, and at which its gradients were there."""
+
+    def __init__(self):
+        self.ends, self.passes = [], []
+
+    def on_pre_optimizer_step(self, *_, **__):
+        self.passes.append(time.perf_counter())
+
+    def on_step_end(self, *_, **__):
+        self.ends.append(time.perf_counter())
+
+
+def median(times):
+    return sorted(times)[len(times) // 2]
+
+
 def main():
     shape, steps = sys.argv[1], int(sys.argv[2])
     ours = None
@@ -66,34 +90,34 @@ def main():
         ours = json.loads(line)
     torch.manual_seed(0)
     model, batch, seq = build(shape)
-    model.train()
-    ids = (torch.arange(batch * seq) * 7919 + 13) % model.config.vocab_size
-    ids = ids.reshape(batch, seq)
-    labels = torch.arange(batch) % 2 if shape == "minilm" else ids
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.0, fused=True)
-    times = [[], [], []]
-    for _ in range(steps):
-        start = time.perf_counter()
-        loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss
-        last = loss.item()
-        times[0].append(time.perf_counter() - start)
-        start = time.perf_counter()
-        loss.backward()
-        del loss
-        times[1].append(time.perf_counter() - start)
-        start = time.perf_counter()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        times[2].append(time.perf_counter() - start)
-    forward, backward, step = (sorted(phase)[len(phase) // 2] for phase in times)
+    examples = []
+    for row in range(batch * (steps + 1)):
+        ids = (torch.arange(seq) + row % batch * seq) * 7919 % model.config.vocab_size
+        labels = row % 2 if shape == "minilm" else ids
+        examples.append(dict(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels))
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        args = TrainingArguments(
+            output_dir=folder,
+            use_cpu=True,
+            max_steps=steps + 1,
+            per_device_train_batch_size=batch,
+            learning_rate=1e-5,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        trainer = Trainer(model=model, args=args, train_dataset=examples, callbacks=[clock])
+        trainer.remove_callback(PrinterCallback)
+        output = trainer.train()
+    # The first step begins with nothing in the caches.
+    step = median([after - before for before, after in zip(clock.ends, clock.ends[1:])])
     theirs = {
         "shape": shape,
-        "forward": forward,
-        "backward": backward,
-        "optimizer": step,
-        "tokens_per_second": batch * seq / (forward + backward + step),
-        "loss": last,
+        "passes": median([after - before for before, after in zip(clock.ends, clock.passes[1:])]),
+        "step": step,
+        "loss": output.training_loss,
+        "tokens_per_second": batch * seq / step,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
     print(json.dumps(theirs))

@@ -5,7 +5,8 @@
 
 Each folder holds `config.json`, `model.safetensors` (before the first step), `data.json` (the examples, in order),
 `arguments.json` (what differs from the defaults), `log.json` (`log_history`) and `final.safetensors` (after the last step,
-by the names of the checkpoint). There is no dropout, and the examples are not shuffled. Each run is one that rounding does
+by the names of the checkpoint). With adapters, which alone are trained, `adapter` holds them before the first step as `peft`
+writes them, and `final.safetensors` after the last. There is no dropout, and the examples are not shuffled. Each run is one that rounding does
 not change: the reference in f64 logs the same.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from tiny import VERSIONS, randomise, torch  # first: it sets the environment of the reference
 
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch.utils.data import Dataset
 from transformers import (
     AutoConfig,
@@ -65,6 +67,11 @@ VARIANTS = {
     "llama_smoothing": ("llama", dict(label_smoothing_factor=0.1, max_steps=12, max_grad_norm=0.0)),
     "llama_epochs": ("llama", dict(max_steps=-1, num_train_epochs=1.4, logging_steps=3, lr_scheduler_type="linear", optim="adafactor", learning_rate=1e-3)),
 }
+# Adapters of `peft`; every part of them is random at the start.
+ADAPTERS = {
+    "llama_lora": ("llama", dict(r=4, lora_alpha=6, target_modules=["q_proj", "v_proj", "gate_proj", "down_proj"])),
+    "llama_dora": ("llama", dict(r=2, lora_alpha=4, target_modules="all-linear", use_rslora=True, use_dora=True, modules_to_save=["norm"])),
+}
 
 
 class Examples(Dataset):
@@ -106,18 +113,38 @@ def train(folder, auto, dtype, arguments, examples, save):
         # Grouped products know no f64.
         experts = dict(experts_implementation="eager") if folder.name == "trainer_mixtral" else {}
         model = auto.from_pretrained(folder, dtype=dtype, attn_implementation="eager", **experts)
+        adapter, weights = folder / "adapter", "model.safetensors"
+        if adapter.exists():
+            model = PeftModel.from_pretrained(model, adapter, is_trainable=True)
+            weights = "adapter_model.safetensors"
         args = TrainingArguments(output_dir=scratch, use_cpu=True, report_to="none", disable_tqdm=True, **arguments)
         trainer = Trainer(model=model, args=args, train_dataset=Examples(examples))
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         if save:
             model.save_pretrained(scratch + "/final")
-            shutil.copy(scratch + "/final/model.safetensors", folder / "final.safetensors")
+            shutil.copy(f"{scratch}/final/{weights}", folder / "final.safetensors")
     timed = ("train_runtime", "train_samples_per_second", "train_steps_per_second")
     return [{key: value for key, value in entry.items() if key not in timed} for entry in trainer.state.log_history]
 
 
-def run(folder, base, auto, config, kind, more):
+def save_adapter(model, settings, folder, generator):
+    model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", init_lora_weights=False, **settings))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                noise = 0.2 * torch.randn(parameter.shape, generator=generator)
+                parameter.copy_(noise if parameter.ndim > 1 else parameter * (1 + noise))
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink()
+    path = folder / "adapter_config.json"
+    settings = json.loads(path.read_text())
+    settings["base_model_name_or_path"] = None
+    settings["target_modules"].sort()  # the order of a set is that of the day
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True))
+
+
+def run(folder, base, auto, config, kind, more, adapter=None):
     folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(SEED)
     model = auto.from_config(AutoConfig.for_model(base, **config), dtype=torch.float32)
@@ -131,6 +158,8 @@ def run(folder, base, auto, config, kind, more):
             parameter.data.mul_(config["d_kv"] ** -0.5)
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
+    if adapter:
+        save_adapter(model, adapter, folder / "adapter", generator)
     # 67 examples: the last batch of an epoch and its last step are smaller.
     examples = [example(kind, generator) for _ in range(67)]
     arguments = dict(ARGUMENTS, **more)
@@ -142,7 +171,7 @@ def run(folder, base, auto, config, kind, more):
     dump("data.json", examples)
     dump("arguments.json", arguments)
     dump("log.json", dict(**VERSIONS, f32_vs_f64_maxdiff=apart, log_history=log))
-    size = sum(file.stat().st_size for file in folder.iterdir())
+    size = sum(file.stat().st_size for file in folder.rglob("*"))
     print(f"{folder.name:26} {size:6} B  loss {log[0]['loss']:.4f} -> {log[-2]['loss']:.4f}  f32 against f64 {apart:.1e}", flush=True)
 
 
@@ -154,6 +183,8 @@ def main():
         run(out / f"trainer_{name}", base, auto, config, kind, {})
     for name, (base, more) in VARIANTS.items():
         run(out / f"trainer_{name}", *RUNS[base], more)
+    for name, (base, settings) in ADAPTERS.items():
+        run(out / f"trainer_{name}", *RUNS[base], {}, settings)
 
 
 if __name__ == "__main__":

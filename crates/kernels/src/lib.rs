@@ -65,7 +65,7 @@ pub use linear::{Projection, Weight, grouped_linear, linear};
 pub use linear_gradient::{add_rows, linear_input_gradient, linear_weight_gradient};
 pub use norm::{add_layer_norm, add_rms_norm, layer_norm, rms_norm};
 pub use norm_gradient::{layer_norm_gradient, rms_norm_gradient};
-pub use optimizer::{AdamW, accumulate, square_sum};
+pub use optimizer::{AdamW, accumulate, scale, square_sum};
 pub use rotary::{Heads, Rotation, rotary, rotary_in_place};
 pub use scan::{Scan, ScanShape, selective_scan};
 pub use softmax::softmax;

@@ -155,6 +155,17 @@ simd_fn! {
     }
 }
 
+/// `x *= by`, as where gradients are clipped.
+pub fn scale(x: &mut [f32], by: f32) {
+    let len = x.len();
+    let x = SharedMut::new(x);
+    pool::run_ranges(Phase::Prefill, len, TASK, |range| {
+        // SAFETY: ranges are disjoint.
+        let x = unsafe { x.part(range.start, range.len()) };
+        x.iter_mut().for_each(|x| *x *= by);
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +218,8 @@ mod tests {
             let mut sum = y.clone();
             accumulate(&x, &mut sum);
             assert!((0..len).all(|i| sum[i] == x[i] + y[i]));
+            scale(&mut sum, 0.5);
+            assert!((0..len).all(|i| sum[i] == 0.5 * (x[i] + y[i])));
         }
     }
 }

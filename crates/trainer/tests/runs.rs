@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 use transformers_modeling::{
-    AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM,
+    AdapterOptions, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification, AutoModelForTokenClassification, DeviceSpec, LoadOptions,
-    PreTrainedModel,
+    PeftModel, PreTrainedModel,
 };
 use transformers_trainer::data::{Dataset, Example};
 use transformers_trainer::{Trainer, TrainingArguments};
@@ -38,13 +38,23 @@ fn model(name: &str) -> Box<dyn PreTrainedModel> {
                 .into_inner()
         };
     }
-    match name {
+    let mut model = match name {
         "bert_classification" => load!(AutoModelForSequenceClassification),
         "bert_tokens" => load!(AutoModelForTokenClassification),
         "bert_mlm" => load!(AutoModelForMaskedLM),
         "t5" => load!(AutoModelForSeq2SeqLM),
         _ => load!(AutoModelForCausalLM),
+    };
+    let adapter = golden(name).join("adapter");
+    if adapter.exists() {
+        let options = AdapterOptions {
+            is_trainable: true,
+            ..AdapterOptions::default()
+        };
+        let adapter = adapter.as_path();
+        model.load_adapter("default", adapter, &options).unwrap();
     }
+    model
 }
 
 fn examples(name: &str) -> Arc<dyn Dataset> {
@@ -106,8 +116,12 @@ fn follows_the_reference(name: &str) {
         }
     }
     trainer.save_model(folder.path()).unwrap();
+    let weights = match golden(name).join("adapter").exists() {
+        true => "adapter_model.safetensors",
+        false => "model.safetensors",
+    };
     let (ours, reference) = (
-        tensors(&folder.path().join("model.safetensors")),
+        tensors(&folder.path().join(weights)),
         tensors(&golden(name).join("final.safetensors")),
     );
     for ((name_, ours), (reference_name, reference)) in ours.iter().zip(&reference) {
@@ -137,7 +151,9 @@ follows_the_reference!(
     bert_mlm,
     t5,
     llama_smoothing,
-    llama_epochs
+    llama_epochs,
+    llama_lora,
+    llama_dora
 );
 
 /// The llama with a checkpoint after every step, and 12 of them.

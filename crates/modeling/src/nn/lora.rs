@@ -9,9 +9,10 @@
 use std::sync::{Arc, OnceLock};
 
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Distribution, Int, Tensor};
+use burn::tensor::{DType, Distribution, Int, Tensor, TensorData};
 use transformers_ops as ops;
 
+use super::principal::Principal;
 use super::{Edit, Weight};
 
 /// The container that visitors and mappers see around the parameters of an adapter; its name is the adapter's.
@@ -28,6 +29,8 @@ pub struct LoraLayer {
     pub lora_magnitude_vector: Option<Param<Tensor<1>>>,
     /// `[out]`.
     pub lora_bias: Option<Param<Tensor<1>>>,
+    /// The A and B that it began with, where these are a part of the weight: it adds what has changed since.
+    pub initial: Option<[Tensor<2>; 2]>,
     /// What is not trained.
     #[module(skip)]
     pub settings: LoraSettings,
@@ -65,7 +68,48 @@ pub enum LoraTarget {
     },
 }
 
+/// How an adapter begins on its weight.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beginning {
+    /// The part of the weight that it takes over.
+    pub principal: Option<Principal>,
+    /// It was not trained yet.
+    pub is_fresh: bool,
+    /// It has magnitudes of DoRA.
+    pub has_magnitudes: bool,
+}
+
 impl LoraLayer {
+    /// The adapter as it begins on `base`.
+    pub(crate) fn begun(mut self, base: &Weight, how: Beginning) -> Self {
+        if let Some(principal) = how.principal {
+            let [a, b] = self.part_of(base, principal);
+            if how.is_fresh {
+                self.lora_A = Param::from_tensor(a.clone());
+                self.lora_B = Param::from_tensor(b.clone());
+            }
+            self.initial = Some([a, b]);
+        }
+        if how.is_fresh && how.has_magnitudes {
+            self.lora_magnitude_vector = Some(Param::from_tensor(self.norms(base)));
+        }
+        self
+    }
+
+    /// The A and B that are that part of the weight.
+    fn part_of(&self, base: &Weight, principal: Principal) -> [Tensor<2>; 2] {
+        let like = self.lora_A.val();
+        let weight = dense(base, &like);
+        let dims = weight.dims();
+        let weight: Vec<f32> = weight.into_data().iter::<f32>().collect();
+        let [rank, _] = like.dims();
+        let [a, b] = principal.of(&weight, dims, rank, self.settings.scaling);
+        [(a, [rank, dims[1]]), (b, [dims[0], rank])].map(|(values, shape)| {
+            let values = TensorData::new(values, shape);
+            Tensor::from_data(values, (&like.device(), like.dtype()))
+        })
+    }
+
     /// Whether its parameters follow gradients.
     fn trains(&self) -> bool {
         self.lora_A.val().is_require_grad()
@@ -73,8 +117,16 @@ impl LoraLayer {
 
     /// What is added to the weight, in its shape and in f32.
     fn delta(&self) -> Tensor<2> {
-        let (a, b) = (self.lora_A.val(), self.lora_B.val());
-        let product = match self.settings.target {
+        let product = self.product(self.lora_A.val(), self.lora_B.val());
+        let product = match self.initial.clone() {
+            Some([a, b]) => product - self.product(a, b),
+            None => product,
+        };
+        product.mul_scalar(self.settings.scaling)
+    }
+
+    fn product(&self, a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+        match self.settings.target {
             LoraTarget::Parameter { experts } if experts > 1 => {
                 let [rows, input] = a.dims();
                 let [out, _] = b.dims();
@@ -85,8 +137,7 @@ impl LoraLayer {
             }
             LoraTarget::Linear | LoraTarget::Parameter { .. } => b.matmul(a),
             LoraTarget::Embedding => a.transpose().matmul(b.transpose()),
-        };
-        product.mul_scalar(self.settings.scaling)
+        }
     }
 
     /// Of DoRA, the magnitudes over the norms of `base` with the product added: `[out]`, or `[hidden]` of an embedding. No
@@ -120,8 +171,8 @@ impl LoraLayer {
         weight.square().sum_dim(axis).sqrt().squeeze_dim(axis)
     }
 
-    /// The magnitudes that change nothing while B is zero: the norms of `base` with the product added.
-    pub(crate) fn norms(&self, base: &Weight) -> Tensor<1> {
+    /// The magnitudes that change nothing at the start: the norms of `base` with the product added.
+    fn norms(&self, base: &Weight) -> Tensor<1> {
         self.norms_of(dense(base, &self.lora_A.val()) + self.delta())
     }
 
@@ -151,6 +202,10 @@ impl LoraLayer {
     ) -> Tensor<D> {
         let (a, dtype) = (self.lora_A.val(), y.dtype());
         let drops = self.settings.dropout > 0.0 && self.trains();
+        let before = self.initial.clone().map(|[a, b]| {
+            let low = ops::linear(x.clone().cast(a.dtype()), a, None);
+            ops::linear(low, b, None)
+        });
         let x = match drops {
             true => self.dropout(x),
             false => x,
@@ -161,6 +216,10 @@ impl LoraLayer {
             self.lora_B.val(),
             self.lora_bias.as_ref().map(Param::val),
         );
+        let low = match before {
+            Some(before) => low - before,
+            None => low,
+        };
         let low = low.mul_scalar(self.settings.scaling).cast(dtype);
         let Some(scale) = self.scale(base) else {
             return y + low;

@@ -145,15 +145,9 @@ impl Weight {
 
     fn edited(mut self, edit: Edit) -> Self {
         match edit {
-            Edit::Add {
-                mut layer,
-                fresh_magnitudes,
-            } => {
-                if fresh_magnitudes {
-                    let norms = Param::from_tensor(layer.norms(&self));
-                    layer.lora_magnitude_vector = Some(norms);
-                }
-                self.adapters.get_or_insert_default().layers.push(*layer);
+            Edit::Add { layer, how } => {
+                let layer = layer.begun(&self, how);
+                self.adapters.get_or_insert_default().layers.push(layer);
             }
             Edit::Merge => {
                 let stored = self.stored();

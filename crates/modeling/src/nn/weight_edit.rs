@@ -9,6 +9,7 @@ use burn::module::{Module, ModuleMapper, Param, Reparameterization, Reparameteri
 use burn::tensor::Tensor;
 
 use super::LoraLayer;
+use super::lora::Beginning;
 use crate::PreTrainedModel;
 use crate::erased::Restore;
 use crate::parameters::ParameterPath;
@@ -16,10 +17,10 @@ use crate::parameters::ParameterPath;
 /// What becomes of the adapters of a weight.
 #[derive(Debug, Clone)]
 pub(crate) enum Edit {
-    /// One more; with magnitudes of DoRA that are the norms of the base's rows, if they are fresh.
+    /// One more.
     Add {
         layer: Box<LoraLayer>,
-        fresh_magnitudes: bool,
+        how: Beginning,
     },
     /// The one of that name is taken away.
     Remove(String),

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::ModelError;
+use crate::nn::Principal;
 
 /// The release of `peft` whose files these are.
 const PEFT_VERSION: &str = "0.21.2";
@@ -205,15 +206,67 @@ words! {
     }
 }
 
-words! {
-    /// What fresh adapters are. All but [`Random`](Self::Random) change nothing until they are trained.
-    InitLoraWeights {
-        /// A as fresh linear layers are (Kaiming He's uniform), B zero; of embeddings A zero, B normal.
-        Default = "true",
-        /// A normal with a spread of one over the rank, B zero.
-        Gaussian = "gaussian",
-        /// A and B as fresh linear layers are: the model changes at once. For tests.
-        Random = "false",
+/// What fresh adapters are. All but [`Random`](Self::Random) change nothing until they are trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InitLoraWeights {
+    /// A as fresh linear layers are (Kaiming He's uniform), B zero; of embeddings A zero, B normal.
+    Default,
+    /// A normal with a spread of one over the rank, B zero.
+    Gaussian,
+    /// A and B as fresh linear layers are: the model changes at once. For tests.
+    Random,
+    /// A and B of random directions that are orthogonal to one another.
+    Orthogonal,
+    /// A and B take over the largest singular values of the weight (PiSSA, Meng et al. 2024).
+    Pissa,
+    /// The same by so many iterations of a random subspace: fast, and not exact.
+    PissaNiter(usize),
+    /// A and B take over an orthonormal basis of the weight (OLoRA, Büyükakyüz 2024).
+    Olora,
+    /// Explained variance, which needs data: such adapters are loaded and not made here.
+    Eva,
+}
+
+impl InitLoraWeights {
+    fn of(value: &Value) -> Option<Self> {
+        let word = match value {
+            Value::Bool(true) => return Some(Self::Default),
+            Value::Bool(false) => return Some(Self::Random),
+            value => value.as_str()?.to_lowercase(),
+        };
+        Some(match word.as_str() {
+            "gaussian" => Self::Gaussian,
+            "orthogonal" => Self::Orthogonal,
+            "pissa" => Self::Pissa,
+            "olora" => Self::Olora,
+            "eva" => Self::Eva,
+            other => Self::PissaNiter(other.strip_prefix("pissa_niter_")?.parse().ok()?),
+        })
+    }
+
+    fn to_json(self) -> Value {
+        match self {
+            Self::Default => json!(true),
+            Self::Random => json!(false),
+            Self::Gaussian => json!("gaussian"),
+            Self::Orthogonal => json!("orthogonal"),
+            Self::Pissa => json!("pissa"),
+            Self::PissaNiter(iterations) => json!(format!("pissa_niter_{iterations}")),
+            Self::Olora => json!("olora"),
+            Self::Eva => json!("eva"),
+        }
+    }
+
+    /// The part of a weight that the adapter takes over.
+    pub(super) fn principal(self) -> Option<Principal> {
+        match self {
+            Self::Pissa => Some(Principal::Singular { iterations: None }),
+            Self::PissaNiter(iterations) => Some(Principal::Singular {
+                iterations: Some(iterations),
+            }),
+            Self::Olora => Some(Principal::Orthonormal),
+            _ => None,
+        }
     }
 }
 
@@ -310,6 +363,9 @@ impl LoraConfig {
         if !self.lora_alpha.is_finite() || !alphas.all(f64::is_finite) {
             return wrong("lora_alpha", "it is not finite");
         }
+        if matches!(self.init_lora_weights, InitLoraWeights::PissaNiter(1000..)) {
+            return wrong("init_lora_weights", "more than 999 iterations");
+        }
         if !(0.0..1.0).contains(&self.lora_dropout) {
             return wrong("lora_dropout", "it is from 0 to below 1");
         }
@@ -386,11 +442,6 @@ impl LoraConfig {
             Some(layers) => json!(layers),
             None => Value::Null,
         };
-        let init = match self.init_lora_weights {
-            InitLoraWeights::Default => json!(true),
-            InitLoraWeights::Random => json!(false),
-            other => json!(other.as_str()),
-        };
         let values = [
             ("alpha_pattern", pattern(&alphas)),
             ("auto_mapping", written.auto_mapping.clone()),
@@ -406,7 +457,7 @@ impl LoraConfig {
             ),
             ("fan_in_fan_out", json!(written.fan_in_fan_out)),
             ("inference_mode", json!(true)),
-            ("init_lora_weights", init),
+            ("init_lora_weights", self.init_lora_weights.to_json()),
             ("layers_pattern", layers_pattern),
             ("layers_to_transform", layers),
             ("lora_alpha", number(self.lora_alpha)),
@@ -569,21 +620,18 @@ impl Fields<'_> {
         self.of_kind("task_type", &kind, |value| TaskType::of(value.as_str()?))
     }
 
-    /// Methods that only say how a training began load as any other; those that change the model itself do not.
     fn init(&self) -> Result<InitLoraWeights, ModelError> {
-        let kind = format!(
-            "{}, orthogonal or eva (others change the base model: convert the adapter with \
-             `path_initial_model_for_weight_conversion` of peft)",
-            InitLoraWeights::WORDS.join(", ")
-        );
-        let init = self.of_kind("init_lora_weights", &kind, |value| match value {
-            Value::Bool(true) => Some(InitLoraWeights::Default),
-            Value::Bool(false) => Some(InitLoraWeights::Random),
-            value => match value.as_str()?.to_lowercase().as_str() {
-                "orthogonal" | "eva" => Some(InitLoraWeights::Default),
-                word => InitLoraWeights::of(word),
-            },
-        })?;
+        let key = "init_lora_weights";
+        let init = self.get(key);
+        if init.and_then(Value::as_str) == Some("loftq") {
+            let reason = "LoftQ puts a quantised weight of its own, which is in no file, in the place of the base's: \
+                          adapt a base in blocks (a GGUF file), with another initialisation";
+            return Err(setting(key, reason));
+        }
+        let kind = "true, false, gaussian, orthogonal, pissa, pissa_niter_[number], olora or eva (others change the \
+                    base by what only their training knew: convert the adapter with \
+                    `path_initial_model_for_weight_conversion` of peft)";
+        let init = self.of_kind(key, kind, InitLoraWeights::of)?;
         Ok(init.unwrap_or(InitLoraWeights::Default))
     }
 

@@ -10,6 +10,7 @@ use burn::tensor::{DType as BurnDType, Device, Shape, Tensor, TensorData};
 use transformers_hub::{HubOptions, ModelFiles, ModelSource};
 use transformers_weights::{Checkpoint, DType, OpenOptions};
 
+use super::experts::{SingleExperts, join};
 use super::fresh::{attach, check, device, is_own, settings, shapes, tensor};
 use super::merge::{merge, unload};
 use super::save::{CONFIG, WEIGHTS, adapter_folder, base_key, keeps_base, keys};
@@ -18,7 +19,7 @@ use super::swap::copies;
 use super::targets::Target;
 use super::{AdapterOptions, DEFAULT_NAME, LoraConfig};
 use crate::erased::{Parameter, ParameterMapper, Restore};
-use crate::nn::{LoraLayer, LoraTarget};
+use crate::nn::LoraLayer;
 use crate::{ModelError, PreTrainedModel};
 
 /// The file of adapters that were not saved as safetensors.
@@ -33,7 +34,6 @@ pub(super) fn load(
     let files = ModelFiles::resolve(source, &options.hub)?;
     let mut config = LoraConfig::from_file(&files.require(CONFIG)?)?;
     config.inference_mode = !options.is_trainable;
-    let targets = check(&*model, name, &config)?;
     let path = match files.find(WEIGHTS)? {
         Some(path) => path,
         None => match files.find(TORCH_WEIGHTS)? {
@@ -41,8 +41,15 @@ pub(super) fn load(
             None => files.require(WEIGHTS)?,
         },
     };
+    let checkpoint = Checkpoint::open_file(&path, &OpenOptions::default())?;
+    let experts = SingleExperts::of(&*model, &checkpoint);
+    if let Some(experts) = &experts {
+        config = experts.stacked(config)?;
+    }
+    let targets = check(&*model, name, &config)?;
     let mut tensors = Tensors {
-        checkpoint: Checkpoint::open_file(&path, &OpenOptions::default())?,
+        experts,
+        checkpoint,
         path,
         taken: BTreeSet::new(),
         missing: Vec::new(),
@@ -50,12 +57,11 @@ pub(super) fn load(
     let device = device(&*model);
     let mut layers = Vec::with_capacity(targets.len());
     for target in &targets {
-        let layer = tensors.layer(target, name, &config, &device)?;
-        layers.extend(layer.map(|layer| (layer, false)));
+        layers.extend(tensors.layer(target, name, &config, &device)?);
     }
     let own = tensors.own(&*model, &config, &targets, &device)?;
     tensors.finish()?;
-    attach(model, name, config, targets, layers, own)
+    attach(model, name, config, targets, layers, own, false)
 }
 
 /// The model with the adapter that `from_pretrained` is asked for. Those of stacked experts are merged: each pass would make
@@ -81,8 +87,7 @@ pub(crate) fn add_to_loaded(
         .adapters
         .iter()
         .flat_map(|it| &it.targets);
-    let by_itself = |target: &Target| matches!(target.place.target, LoraTarget::Parameter { .. });
-    match targets.any(by_itself) {
+    match targets.any(Target::is_parameter) {
         true => merge(model),
         false => Ok(model),
     }
@@ -115,6 +120,7 @@ pub(crate) fn reload(
 /// The tensors of a file, each of which is to be taken.
 struct Tensors {
     path: PathBuf,
+    experts: Option<SingleExperts>,
     checkpoint: Checkpoint,
     taken: BTreeSet<String>,
     missing: Vec<String>,
@@ -164,8 +170,17 @@ impl Tensors {
         let [a, b] = shapes(target);
         let keys = keys(target);
         let out = b[0];
-        let lora_A = self.parameter(&keys.a, a, device)?;
-        let lora_B = self.parameter(&keys.b, b, device)?;
+        let parts = match &self.experts {
+            Some(experts) => experts.parts(target),
+            None => Vec::new(),
+        };
+        let [lora_A, lora_B] = match parts.is_empty() {
+            true => [
+                self.parameter(&keys.a, a, device)?,
+                self.parameter(&keys.b, b, device)?,
+            ],
+            false => self.joined(&parts, target, device)?,
+        };
         let lora_magnitude_vector = match config.use_dora {
             true => self.parameter(&keys.magnitude, [out], device)?,
             false => None,
@@ -179,9 +194,37 @@ impl Tensors {
             lora_B,
             lora_magnitude_vector,
             lora_bias,
+            initial: None,
             settings: settings(target, adapter, config),
             scale: Arc::default(),
         }))
+    }
+
+    /// A and B of stacked experts, of those of single ones.
+    fn joined(
+        &mut self,
+        parts: &[Vec<String>],
+        target: &Target,
+        device: &Device,
+    ) -> Result<[Option<Param<Tensor<2>>>; 2], ModelError> {
+        let (count, [out, input]) = (parts[0].len(), target.place.dims);
+        let [rank, out] = [target.rank / count, out / count];
+        let mut layers = Vec::new();
+        for expert in parts {
+            for module in expert {
+                let a = self.values(&format!("{module}.lora_A.weight"), &[rank, input])?;
+                let b = self.values(&format!("{module}.lora_B.weight"), &[out, rank])?;
+                let Some((a, b)) = a.zip(b) else {
+                    return Ok([None, None]);
+                };
+                layers.push([a, b]);
+            }
+        }
+        let values = join(&layers, count, [rank, out]);
+        let [a, b] = shapes(target);
+        let parameter = |values, shape| Some(Param::from_tensor(tensor(values, shape, device)));
+        let [values_a, values_b] = values;
+        Ok([parameter(values_a, a), parameter(values_b, b)])
     }
 
     /// What the file has of the model's own parameters.

@@ -4,6 +4,7 @@
 //! auto classes, and a boxed model, what `peft` has for it.
 
 mod config;
+mod experts;
 mod fresh;
 mod load;
 mod merge;

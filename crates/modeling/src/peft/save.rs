@@ -25,13 +25,18 @@ pub(super) const CONFIG: &str = "adapter_config.json";
 pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
 
 /// Where `peft` has the model.
-const PREFIX: &str = "base_model.model.";
+pub(super) const PREFIX: &str = "base_model.model.";
 
 /// The tables that `peft` saves with an adapter that is for them.
 const TABLES: &[&str] = &["embed_tokens", "lm_head"];
 
 /// Families whose layers are `[in, out]` in Python.
 const FAN_IN_FAN_OUT: &[&str] = &["gpt2"];
+
+/// Whether the model's layers are `[in, out]` in Python.
+pub(super) fn has_turned_layers(model: &dyn PreTrainedModel) -> bool {
+    FAN_IN_FAN_OUT.contains(&model.info().config.model_type())
+}
 
 /// Where an adapter is in the folder of its model.
 pub(super) fn adapter_folder(folder: &Path, adapter: &str) -> PathBuf {
@@ -154,8 +159,7 @@ impl dyn PreTrainedModel + '_ {
             if let Some(bias) = keys.bias {
                 names.insert(format!("{weight}.lora_bias"), bias);
             }
-            let is_layer = !matches!(target.place.target, LoraTarget::Parameter { .. });
-            if is_layer && adapter.names_table() && keeps_base(&target.place.weight) {
+            if !target.is_parameter() && adapter.names_table() && keeps_base(&target.place.weight) {
                 let weight = target.place.weight.clone();
                 let key = base_key(&weight, &adapter.targets);
                 names.insert(weight, key);
@@ -186,10 +190,7 @@ impl Adapter {
         match &self.config.target_modules {
             Some(TargetModules::Names(names)) => names.clone(),
             _ => {
-                let layers = self
-                    .targets
-                    .iter()
-                    .filter(|target| !matches!(target.place.target, LoraTarget::Parameter { .. }));
+                let layers = self.targets.iter().filter(|target| !target.is_parameter());
                 let mut modules: Vec<String> =
                     layers.map(|target| target.place.module.clone()).collect();
                 modules.sort();

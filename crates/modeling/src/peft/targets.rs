@@ -80,6 +80,11 @@ impl Target {
         }
     }
 
+    /// Whether it is a weight by itself.
+    pub fn is_parameter(&self) -> bool {
+        matches!(self.place.target, LoraTarget::Parameter { .. })
+    }
+
     pub fn experts(&self) -> usize {
         match self.place.target {
             LoraTarget::Parameter { experts } => experts,

@@ -120,8 +120,9 @@ impl Trainer {
             .sqrt();
         let scale = self.args.max_grad_norm / (norm + 1e-6);
         if self.args.max_grad_norm > 0.0 && scale < 1.0 {
-            let values = work.gradients.values_mut().flatten();
-            values.for_each(|value| *value *= scale as f32);
+            for gradient in work.gradients.values_mut() {
+                transformers_ops::scale(gradient, scale as f32);
+            }
         }
         norm
     }
