@@ -1,129 +1,115 @@
-"""Training steps by the reference's Trainer, of the shapes of `benches/examples/training.rs`: `training.py SHAPE STEPS
-[BINARY]` prints a line of JSON with the median seconds of the passes of a step and of a whole one, tokens in a second, and
-the peak of memory. With the binary of the example it runs that first, in a process of its own, and prints the ratios.
+"""Trains models with random weights by `transformers train` and by the reference's Trainer, one after the other.
 
-Both Trainers have their defaults (clipping, fused AdamW, shuffled examples, no workers), but save and report nothing.
+    training.py SHAPE STEPS BINARY
+
+SHAPE: `smollm2` (135 million parameters, 1 x 256 tokens), `smollm2_lora` (adapters of all its linear layers alone),
+`llama10m` (8 x 128), `minilm` (a classifier, 32 x 128). Prints, for each side, tokens in a second over all STEPS and the peak
+of memory of its process, and the ratios.
+
+Both Trainers have their defaults (clipping, fused AdamW, shuffled examples, no workers), but save and report nothing while
+they train. Both are given the same texts; the reference gets them as ids.
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
-import time
+from pathlib import Path
 
-import torch
-from peft import LoraConfig, get_peft_model
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
+LLAMA = dict(model_type="llama", architectures=["LlamaForCausalLM"], tie_word_embeddings=True, max_position_embeddings=2048)
+SMOLLM2 = dict(LLAMA, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, vocab_size=49152)
+LORA = dict(r=16, lora_alpha=32, target_modules="all-linear")
+SHAPES = {
+    "smollm2": (SMOLLM2, 1, 256),
+    "smollm2_lora": (SMOLLM2, 1, 256),
+    "llama10m": (dict(LLAMA, hidden_size=320, intermediate_size=864, num_hidden_layers=6, num_attention_heads=5, num_key_value_heads=5, vocab_size=8192), 8, 128),
+    "minilm": (dict(model_type="bert", architectures=["BertForSequenceClassification"], hidden_size=384, intermediate_size=1536, num_hidden_layers=6, num_attention_heads=12, vocab_size=30522, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0), 32, 128),
+}
+CLASSES = ["one", "other"]
 
 
-def llama(hidden, inner, layers, heads, kv_heads, vocab):
-    return LlamaForCausalLM(
-        LlamaConfig(
-            hidden_size=hidden,
-            intermediate_size=inner,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            num_key_value_heads=kv_heads,
-            vocab_size=vocab,
-            tie_word_embeddings=True,
-            max_position_embeddings=2048,
-        )
-    )
+def rows(vocab, batch, seq, steps):
+    """Ids: the same batch in every step, each row with other ones."""
+    return [[((row % batch) * seq + at) * 7919 % vocab for at in range(seq)] for row in range(batch * steps)]
 
 
-def build(shape):
-    if shape == "smollm2":
-        return llama(576, 1536, 30, 9, 3, 49152), 1, 256
-    if shape == "smollm2_lora":
-        lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
-        return get_peft_model(llama(576, 1536, 30, 9, 3, 49152), lora), 1, 256
-    if shape == "llama10m":
-        return llama(320, 864, 6, 5, 5, 8192), 8, 128
+def arguments(folder, batch, steps):
+    return dict(output_dir=str(folder), max_steps=steps, per_device_train_batch_size=batch, learning_rate=1e-5, save_strategy="no")
+
+
+def write_tokenizer(folder, vocab):
+    """A word for each id."""
+    words = {f"w{i}": i for i in range(vocab)}
+    model = dict(type="WordLevel", vocab=words, unk_token="w2")
+    tokenizer = dict(version="1.0", truncation=None, padding=None, added_tokens=[], normalizer=None, post_processor=None, decoder=None, pre_tokenizer=dict(type="WhitespaceSplit"), model=model)
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    names = dict(tokenizer_class="PreTrainedTokenizerFast", pad_token="w0", eos_token="w1", unk_token="w2", model_max_length=512)
+    (folder / "tokenizer_config.json").write_text(json.dumps(names))
+
+
+def ours(shape, steps, binary, folder):
+    config, batch, seq = SHAPES[shape]
+    write_tokenizer(folder / "tokenizer", config["vocab_size"])
+    with open(folder / "train.jsonl", "w") as file:
+        for at, ids in enumerate(rows(config["vocab_size"], batch, seq, steps)):
+            text = " ".join(f"w{i}" for i in ids)
+            file.write(json.dumps(dict(text=text, label=CLASSES[at % 2])) + "\n")
+    data = dict(train=str(folder / "train.jsonl"), max_length=seq)
+    recipe = dict(config=config, tokenizer=str(folder / "tokenizer"), data=data)
+    recipe["training"] = dict(arguments(folder / "ours", batch, steps), report_to=["jsonl"])
     if shape == "minilm":
-        config = BertConfig(
-            hidden_size=384,
-            intermediate_size=1536,
-            num_hidden_layers=6,
-            num_attention_heads=12,
-            vocab_size=30522,
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-        )
-        return BertForSequenceClassification(config), 32, 128
-    raise SystemExit(f"no shape is called {shape}")
+        recipe["task"] = "text-classification"
+        data |= dict(text="text", label="label", classes=CLASSES)
+    else:
+        recipe["task"] = "causal-lm"
+        data |= dict(add_eos=False)
+    if shape == "smollm2_lora":
+        recipe["lora"] = LORA
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+    subprocess.run([binary, "train", str(folder / "recipe.json")], check=True, capture_output=True)
+    lines = (folder / "ours" / "log.jsonl").read_text().splitlines()
+    logs = [json.loads(line) for line in lines]
+    (runtime,) = [log["train_runtime"] for log in logs if "train_runtime" in log]
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return dict(tokens_per_second=batch * seq * steps / runtime, peak_mib=peak // 1024)
 
 
-class Clock(TrainerCallback):
-    """The seconds at which each step ended, and at which its gradients were there."""
+def theirs(shape, steps, folder):
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, PrinterCallback, Trainer, TrainingArguments
 
-    def __init__(self):
-        self.ends, self.passes = [], []
+    torch.manual_seed(0)
+    config, batch, seq = SHAPES[shape]
+    auto = AutoModelForSequenceClassification if shape == "minilm" else AutoModelForCausalLM
+    model = auto.from_config(AutoConfig.for_model(**config))
+    if shape == "smollm2_lora":
+        from peft import LoraConfig, get_peft_model
 
-    def on_pre_optimizer_step(self, *_, **__):
-        self.passes.append(time.perf_counter())
-
-    def on_step_end(self, *_, **__):
-        self.ends.append(time.perf_counter())
-
-
-def median(times):
-    return sorted(times)[len(times) // 2]
+        model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **LORA))
+    examples = []
+    for at, ids in enumerate(rows(config["vocab_size"], batch, seq, steps)):
+        labels = at % 2 if shape == "minilm" else ids
+        examples.append(dict(input_ids=ids, attention_mask=[1] * seq, labels=labels))
+    args = TrainingArguments(use_cpu=True, report_to="none", disable_tqdm=True, **arguments(folder / "theirs", batch, steps))
+    trainer = Trainer(model=model, args=args, train_dataset=examples)
+    trainer.remove_callback(PrinterCallback)
+    runtime = trainer.train().metrics["train_runtime"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return dict(tokens_per_second=batch * seq * steps / runtime, peak_mib=peak // 1024)
 
 
 def main():
-    shape, steps = sys.argv[1], int(sys.argv[2])
-    ours = None
-    if len(sys.argv) > 3:
-        command = [sys.argv[3], shape, str(steps)]
-        line = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        print(line, end="", flush=True)
-        ours = json.loads(line)
-    torch.manual_seed(0)
-    model, batch, seq = build(shape)
-    examples = []
-    for row in range(batch * (steps + 1)):
-        ids = (torch.arange(seq) + row % batch * seq) * 7919 % model.config.vocab_size
-        labels = row % 2 if shape == "minilm" else ids
-        examples.append(dict(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels))
-    clock = Clock()
+    shape, steps, binary = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     with tempfile.TemporaryDirectory() as folder:
-        args = TrainingArguments(
-            output_dir=folder,
-            use_cpu=True,
-            max_steps=steps + 1,
-            per_device_train_batch_size=batch,
-            learning_rate=1e-5,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        )
-        trainer = Trainer(model=model, args=args, train_dataset=examples, callbacks=[clock])
-        trainer.remove_callback(PrinterCallback)
-        output = trainer.train()
-    # The first step begins with nothing in the caches.
-    step = median([after - before for before, after in zip(clock.ends, clock.ends[1:])])
-    theirs = {
-        "shape": shape,
-        "passes": median([after - before for before, after in zip(clock.ends, clock.passes[1:])]),
-        "step": step,
-        "loss": output.training_loss,
-        "tokens_per_second": batch * seq / step,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-    }
-    print(json.dumps(theirs))
-    if ours:
-        for what in ("tokens_per_second", "peak_mib"):
-            print(f"{what}: {ours[what] / theirs[what]:.2f}")
+        one = ours(shape, steps, binary, Path(folder))
+        print(json.dumps(dict(shape=shape, side="ours", **one)), flush=True)
+        other = theirs(shape, steps, Path(folder))
+    print(json.dumps(dict(shape=shape, side="reference", threads=os.environ.get("OMP_NUM_THREADS"), **other)))
+    for what in ("tokens_per_second", "peak_mib"):
+        print(f"{what}: {one[what] / other[what]:.2f}")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ fn what_cannot_be_stacked_is_refused() {
     };
     let error = changed(missing, &options).unwrap_err();
     assert!(
-        matches!(&error, ModelError::AdapterTensors { missing, .. } if missing.len() == 1),
+        matches!(&error, ModelError::AdapterTensors { missing, .. } if missing.len() == 2),
         "{error}"
     );
     // What is used alone needs no dropout; what is trained would have it.
