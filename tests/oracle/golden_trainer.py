@@ -70,7 +70,7 @@ VARIANTS = {
 # Adapters of `peft`; every part of them is random at the start.
 ADAPTERS = {
     "llama_lora": ("llama", dict(r=4, lora_alpha=6, target_modules=["q_proj", "v_proj", "gate_proj", "down_proj"])),
-    "llama_dora": ("llama", dict(r=2, lora_alpha=4, target_modules="all-linear", use_rslora=True, use_dora=True, modules_to_save=["norm"])),
+    "llama_dora": ("llama", dict(r=2, lora_alpha=4, target_modules="all-linear", use_rslora=True, use_dora=True)),
 }
 
 
