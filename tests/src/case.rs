@@ -93,6 +93,11 @@ pub struct Reference {
 pub struct ReferenceTensors(Checkpoint);
 
 impl ReferenceTensors {
+    /// The same of a checkpoint that was written otherwise.
+    pub(crate) fn of(checkpoint: Checkpoint) -> Self {
+        Self(checkpoint)
+    }
+
     /// Opens a `ref.safetensors`.
     ///
     /// # Errors

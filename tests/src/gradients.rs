@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use burn::module::Param;
 use burn::tensor::{Gradients, Tensor};
 use transformers_modeling::{
-    ModelInputs, ParameterPath, ParameterRef, ParameterVisitor, PreTrainedModel,
+    ModelInputs, Parameter, ParameterMapper, ParameterPath, ParameterRef, ParameterVisitor,
+    PreTrainedModel,
 };
 
+use crate::case::ReferenceTensors;
 use crate::conformance::worst;
-use crate::{Case, CaseError};
+use crate::{Case, CaseError, saved};
 
 /// A gradient may be this far away, relative to the largest value of its tensor.
 const RELATIVE: f64 = 1e-4;
@@ -30,12 +33,18 @@ pub(crate) fn farthest(
         found: BTreeMap::new(),
     };
     model.visit_parameters(&mut ours);
+    let on_disk = as_saved(model, &ours.gradients)?;
 
     let mut pairs = Vec::with_capacity(names.len());
     for name in names {
         let reference = case.tensors.values(&format!("grad.{name}"))?;
-        let ours = ours.found.remove(name);
-        let ours = ours.ok_or_else(|| CaseError::NoParameter(name.clone()))?;
+        let ours = match on_disk.has(name) {
+            true => on_disk.values(name)?,
+            false => {
+                let ours = ours.found.remove(name);
+                ours.ok_or_else(|| CaseError::NoParameter(name.clone()))?
+            }
+        };
         if ours.len() != reference.len() {
             return Err(CaseError::Length {
                 name: format!("grad.{name}"),
@@ -61,7 +70,46 @@ pub(crate) fn farthest(
     })))
 }
 
-/// Gradients by the parameters' names on disk; of parameters without one, zeros.
+/// The gradients in the places of their parameters, as the model would be saved: checkpoints have other names, and some
+/// of their tensors are turned or parted.
+fn as_saved(
+    model: Box<dyn PreTrainedModel>,
+    gradients: &Gradients,
+) -> Result<ReferenceTensors, CaseError> {
+    let folder = saved::temporary_folder()?;
+    let placed = model.map_parameters(&mut Place(gradients));
+    placed.save_pretrained(folder.path())?;
+    // The file stays readable when the folder is gone.
+    Ok(ReferenceTensors::of(saved::open(folder.path())?))
+}
+
+struct Place<'a>(&'a Gradients);
+
+impl Place<'_> {
+    fn take<const D: usize>(&self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|value| {
+            let gradient = value.grad(self.0);
+            gradient.unwrap_or_else(|| value.without_autodiff().zeros_like())
+        })
+    }
+}
+
+impl ParameterMapper for Place<'_> {
+    fn map(&mut self, param: Parameter) -> Parameter {
+        match param {
+            Parameter::Rank1(param) => Parameter::Rank1(self.take(param)),
+            Parameter::Rank2(param) => Parameter::Rank2(self.take(param)),
+            Parameter::Rank3(param) => Parameter::Rank3(self.take(param)),
+            Parameter::Rank4(param) => Parameter::Rank4(self.take(param)),
+            Parameter::Rank5(param) => Parameter::Rank5(self.take(param)),
+            blocks @ Parameter::Blocks(_) => blocks,
+        }
+    }
+    fn enter(&mut self, _: &str, _: &str) {}
+    fn exit(&mut self, _: &str, _: &str) {}
+}
+
+/// Gradients by the names that the parameters have in memory; of parameters without one, zeros.
 struct Collect {
     path: ParameterPath,
     gradients: Gradients,

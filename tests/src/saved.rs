@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Number, Value};
+use tempfile::TempDir;
 use transformers_hub::{HubOptions, ModelFiles};
 use transformers_modeling::{DeviceSpec, Dtype, LoadOptions, PreTrainedModel, Precision};
 use transformers_weights::{Checkpoint, OpenOptions};
@@ -23,10 +24,7 @@ const TRACES: [&str; 2] = ["_from_model_config", "_sliding_window_pattern"];
 /// # Errors
 /// A model that cannot be loaded, saved or run.
 pub fn check(case: &Case, device: DeviceSpec) -> Result<Check, CaseError> {
-    let folder = tempfile::tempdir().map_err(|source| CaseError::Io {
-        path: std::env::temp_dir(),
-        source,
-    })?;
+    let folder = temporary_folder()?;
     let model = save(case, device, folder.path())?;
     let wrong = match differing_tensor(case, model.as_ref(), folder.path())? {
         None => differing_config(case, folder.path())?,
@@ -40,6 +38,20 @@ pub fn check(case: &Case, device: DeviceSpec) -> Result<Check, CaseError> {
         name: "saved",
         outcome: Outcome::Files { wrong },
     })
+}
+
+pub(crate) fn temporary_folder() -> Result<TempDir, CaseError> {
+    tempfile::tempdir().map_err(|source| CaseError::Io {
+        path: std::env::temp_dir(),
+        source,
+    })
+}
+
+/// The checkpoint in a folder.
+pub(crate) fn open(folder: &Path) -> Result<Checkpoint, CaseError> {
+    let files = ModelFiles::resolve(folder, &HubOptions::default())
+        .map_err(transformers_weights::WeightsError::from)?;
+    Ok(Checkpoint::open(&files, &OpenOptions::default())?)
 }
 
 /// Loads the case and saves it in `folder`.
@@ -80,11 +92,6 @@ fn differing_tensor(
     model: &dyn PreTrainedModel,
     folder: &Path,
 ) -> Result<Option<String>, CaseError> {
-    let open = |folder: &Path| -> Result<Checkpoint, CaseError> {
-        let files = ModelFiles::resolve(folder, &HubOptions::default())
-            .map_err(transformers_weights::WeightsError::from)?;
-        Ok(Checkpoint::open(&files, &OpenOptions::default())?)
-    };
     let (reference, ours) = (open(&expected(case, "model.safetensors"))?, open(folder)?);
     for name in reference.names() {
         if !ours.contains(name) {
@@ -128,7 +135,22 @@ fn json(path: &Path) -> Result<Option<Value>, CaseError> {
     if let Some(object) = value.as_object_mut() {
         object.retain(|key, _| !TRACES.contains(&key.as_str()));
     }
+    floats(&mut value);
     Ok(Some(value))
+}
+
+/// Python does not tell 100 from 100.0.
+fn floats(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            if let Some(float) = number.as_f64().and_then(Number::from_f64) {
+                *number = float;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(floats),
+        Value::Object(values) => values.values_mut().for_each(floats),
+        _ => {}
+    }
 }
 
 fn differing_output(

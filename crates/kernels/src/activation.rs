@@ -1,6 +1,7 @@
 //! Activation functions, alone and as the gate of a gated feed-forward layer.
 
 mod gradient;
+mod rare;
 
 pub use gradient::{activation_gradient, gated_gradient};
 
@@ -30,6 +31,22 @@ pub enum Activation {
     Sigmoid,
     /// `log(1 + e^x)`.
     Softplus,
+    /// `x / (1 + e^-1.702x)`.
+    QuickGelu,
+    /// GELU, at most 10.
+    ClippedGelu,
+    /// `x * tanh(log(1 + e^x))` (Misra 2019).
+    Mish,
+    /// `x` above zero, a hundredth of it below.
+    LeakyRelu,
+    /// `max(x, 0)`, at most 6.
+    Relu6,
+    /// `x / 6` times what is between 0 and 6 of `x + 3`.
+    HardSwish,
+    /// The distribution function of a normal variable of mean `√½` and variance `1 / 4π` (Ma et al. 2022).
+    Laplace,
+    /// `x` as it is.
+    Linear,
 }
 
 /// `x = activation(x)`.
@@ -93,6 +110,14 @@ simd_fn! {
             Activation::Tanh => map::<S, Tanh>(s, x, factor),
             Activation::Sigmoid => map::<S, Sigmoid>(s, x, factor),
             Activation::Softplus => map::<S, Softplus>(s, x, factor),
+            Activation::QuickGelu => map::<S, rare::QuickGelu>(s, x, factor),
+            Activation::ClippedGelu => map::<S, rare::ClippedGelu>(s, x, factor),
+            Activation::Mish => map::<S, rare::Mish>(s, x, factor),
+            Activation::LeakyRelu => map::<S, rare::LeakyRelu>(s, x, factor),
+            Activation::Relu6 => map::<S, rare::Relu6>(s, x, factor),
+            Activation::HardSwish => map::<S, rare::HardSwish>(s, x, factor),
+            Activation::Laplace => map::<S, rare::Laplace>(s, x, factor),
+            Activation::Linear => map::<S, rare::Linear>(s, x, factor),
         }
     }
 }
@@ -214,7 +239,7 @@ mod tests {
     use super::*;
     use crate::random::Random;
 
-    pub(super) const ALL: [Activation; 8] = [
+    pub(super) const ALL: [Activation; 16] = [
         Activation::Silu,
         Activation::Gelu,
         Activation::GeluTanh,
@@ -223,6 +248,14 @@ mod tests {
         Activation::Tanh,
         Activation::Sigmoid,
         Activation::Softplus,
+        Activation::QuickGelu,
+        Activation::ClippedGelu,
+        Activation::Mish,
+        Activation::LeakyRelu,
+        Activation::Relu6,
+        Activation::HardSwish,
+        Activation::Laplace,
+        Activation::Linear,
     ];
 
     pub(super) fn exact(activation: Activation, x: f64) -> f64 {
@@ -238,6 +271,17 @@ mod tests {
             Activation::Tanh => x.tanh(),
             Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Activation::Softplus => x.exp().ln_1p(),
+            Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+            Activation::ClippedGelu => exact(Activation::Gelu, x).min(10.0),
+            Activation::Mish => x * x.exp().ln_1p().tanh(),
+            Activation::LeakyRelu => x.max(0.01 * x),
+            Activation::Relu6 => x.clamp(0.0, 6.0),
+            Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            Activation::Laplace => {
+                let u = (x - 0.5f64.sqrt()) * std::f64::consts::TAU.sqrt();
+                0.5 * (1.0 + crate::math::erf_f64(u))
+            }
+            Activation::Linear => x,
         }
     }
 
@@ -286,6 +330,14 @@ mod tests {
             (Activation::Tanh, -1.0, -1.0, 1.0, 1.0),
             (Activation::Sigmoid, 0.0, 0.0, 1.0, 1.0),
             (Activation::Softplus, 0.0, 0.0, 200.0, INF),
+            (Activation::QuickGelu, f32::NAN, 0.0, 200.0, INF),
+            (Activation::ClippedGelu, f32::NAN, 0.0, 10.0, 10.0),
+            (Activation::Mish, f32::NAN, 0.0, 200.0, INF),
+            (Activation::LeakyRelu, -INF, -2.0, 200.0, INF),
+            (Activation::Relu6, 0.0, 0.0, 6.0, 6.0),
+            (Activation::HardSwish, f32::NAN, 0.0, 200.0, INF),
+            (Activation::Laplace, 0.0, 0.0, 1.0, 1.0),
+            (Activation::Linear, -INF, -200.0, 200.0, INF),
         ] {
             for &isa in Isa::available() {
                 let mut y = [-INF, -200.0, 200.0, INF, f32::NAN];

@@ -15,7 +15,7 @@ pub struct ModelInputs {
     pub attention_mask: Option<Rows<u32>>,
     /// Segment ids, `[batch, seq]`; zeros when absent.
     pub token_type_ids: Option<Rows<u32>>,
-    /// Positions, `[batch or 1, seq]`. `None`: counted from the attention mask, so that left padding changes nothing.
+    /// Positions, `[batch or 1, seq]`. `None`: columns from a row's first token on, so that left padding changes nothing.
     pub position_ids: Option<Rows<u32>>,
     /// The positions in time, height and width of tokens among images, `[batch, seq]` each, by which families with M-RoPE
     /// rotate: the reference's `position_ids` of shape `[3, batch, seq]`.
@@ -120,8 +120,15 @@ impl ModelInputs {
         };
         let labelled = |labels: &Labels| match labels {
             Labels::Ids(ids) if ids.dims() == mask.dims() => {
-                let mut pairs = ids.values().iter().zip(mask.values());
-                pairs.any(|(label, token)| *token == 0 && *label != IGNORE_INDEX)
+                let mut rows = ids.iter().zip(mask.iter());
+                rows.any(|(labels, tokens)| {
+                    // A language model's label belongs to the position before it.
+                    let shifted = labels.iter().skip(1).chain(&[IGNORE_INDEX]);
+                    let mut columns = tokens.iter().zip(labels.iter().zip(shifted));
+                    columns.any(|(token, (own, next))| {
+                        *token == 0 && (*own != IGNORE_INDEX || *next != IGNORE_INDEX)
+                    })
+                })
             }
             _ => false,
         };
@@ -217,7 +224,7 @@ impl ModelInputs {
     pub(crate) fn key_positions(&self, past: usize) -> Result<Rows<u32>, ModelError> {
         match &self.attention_mask {
             Some(mask) => {
-                let rows: Vec<_> = mask.iter().map(|row| positions_of(row, 0)).collect();
+                let rows: Vec<_> = mask.iter().map(counted).collect();
                 Rows::new(&rows)
             }
             None => {
@@ -244,21 +251,41 @@ impl ModelInputs {
             });
         }
         Ok(Self {
-            position_ids: Some(self.positions(past)?),
+            position_ids: Some(self.counted_positions(past)?),
             ..self
         })
     }
 
-    /// The positions of the new tokens: as given, else counted over the tokens that the mask lets count.
+    /// The positions of the new tokens: as given, else as their columns from a row's first token on.
     pub(crate) fn positions(&self, past: usize) -> Result<Rows<u32>, ModelError> {
-        if let Some(positions) = &self.position_ids {
-            return Ok(positions.clone());
+        match &self.position_ids {
+            Some(positions) => Ok(positions.clone()),
+            None => self.positions_by(past, columns_from_first),
         }
+    }
+
+    /// The same counted over the tokens that the mask lets count, where none are given.
+    pub(crate) fn counted_positions(&self, past: usize) -> Result<Rows<u32>, ModelError> {
+        match &self.position_ids {
+            Some(positions) => Ok(positions.clone()),
+            None => self.positions_by(past, counted),
+        }
+    }
+
+    /// `of_row`: the positions of a row of the mask.
+    fn positions_by(
+        &self,
+        past: usize,
+        of_row: fn(&[u32]) -> Vec<u32>,
+    ) -> Result<Rows<u32>, ModelError> {
         let seq = self.input_ids.dims()[1];
         let Some(mask) = &self.attention_mask else {
             return Ok(Rows::row_of((past..past + seq).map(|p| p as u32).collect()));
         };
-        let rows: Vec<Vec<u32>> = mask.iter().map(|row| positions_of(row, past)).collect();
+        let rows: Vec<Vec<u32>> = mask
+            .iter()
+            .map(|row| of_row(row)[past..].to_vec())
+            .collect();
         match rows.iter().all(|row| *row == rows[0]) {
             true => Ok(Rows::row_of(rows[0].clone())),
             false => Rows::new(&rows),
@@ -266,8 +293,15 @@ impl ModelInputs {
     }
 }
 
-/// `cumsum(mask) - 1`, at least zero, without the first `past` entries; padding after the last token is counted on.
-fn positions_of(mask: &[u32], past: usize) -> Vec<u32> {
+/// Left padding does not count, and all after it does.
+fn columns_from_first(mask: &[u32]) -> Vec<u32> {
+    let first = mask.iter().position(|real| *real != 0).unwrap_or(0);
+    let column = |column: usize| column.saturating_sub(first) as u32;
+    (0..mask.len()).map(column).collect()
+}
+
+/// `cumsum(mask) - 1`, at least zero; padding after the last token is counted on.
+fn counted(mask: &[u32]) -> Vec<u32> {
     let last = mask.iter().rposition(|real| *real != 0);
     let mut count = 0u32;
     mask.iter()
@@ -276,7 +310,6 @@ fn positions_of(mask: &[u32], past: usize) -> Vec<u32> {
             count += u32::from(*real != 0 || Some(column) > last);
             count.saturating_sub(1)
         })
-        .skip(past)
         .collect()
 }
 

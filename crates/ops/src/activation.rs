@@ -30,9 +30,24 @@ pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<
         Activation::SquaredRelu => activation::relu(x).square(),
         Activation::Tanh => x.tanh(),
         Activation::Sigmoid => activation::sigmoid(x),
-        // burn's own form overflows.
-        Activation::Softplus => activation::relu(x.clone()) + x.abs().neg().exp().log1p(),
+        Activation::Softplus => softplus(x),
+        Activation::QuickGelu => activation::sigmoid(x.clone() * 1.702) * x,
+        Activation::ClippedGelu => activation::gelu(x).clamp_max(10.0),
+        Activation::Mish => softplus(x.clone()).tanh() * x,
+        Activation::LeakyRelu => activation::relu(x.clone()) * 0.99 + x * 0.01,
+        Activation::Relu6 => activation::relu(x).clamp_max(6.0),
+        Activation::HardSwish => activation::relu(x.clone() + 3.0).clamp_max(6.0) * x / 6.0,
+        Activation::Laplace => {
+            let deviations = (x - std::f64::consts::FRAC_1_SQRT_2) * std::f64::consts::TAU.sqrt();
+            (deviations.erf() + 1.0) * 0.5
+        }
+        Activation::Linear => x,
     }
+}
+
+/// burn's own form overflows.
+fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    activation::relu(x.clone()) + x.abs().neg().exp().log1p()
 }
 
 fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {

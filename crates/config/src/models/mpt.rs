@@ -153,5 +153,9 @@ impl ModelConfig for MptConfig {
         let stated = std::mem::take(&mut self.attn_config.extra);
         let base = base_fields().as_object().cloned().unwrap_or_default();
         self.attn_config.extra = base.into_iter().chain(stated).collect();
+        let dtype = self.attn_config.extra.get_mut("dtype");
+        if let (Some(inner @ Value::Null), Some(dtype)) = (dtype, &self.base.dtype) {
+            *inner = dtype.as_str().into();
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The slopes of activation functions, and what they make of a gradient.
 
-use super::{Activation, Gelu, GeluTanh, Relu, Sigmoid, Silu, Softplus, SquaredRelu, Tanh};
+use super::{Activation, Gelu, GeluTanh, Relu, Sigmoid, Silu, Softplus, SquaredRelu, Tanh, rare};
 use crate::{
     Isa,
     math::{erf, exp, sigmoid, tanh},
@@ -44,6 +44,14 @@ simd_fn! {
             Activation::Tanh => map::<S, Tanh>(s, grad, x, up),
             Activation::Sigmoid => map::<S, Sigmoid>(s, grad, x, up),
             Activation::Softplus => map::<S, Softplus>(s, grad, x, up),
+            Activation::QuickGelu => map::<S, rare::QuickGelu>(s, grad, x, up),
+            Activation::ClippedGelu => map::<S, rare::ClippedGelu>(s, grad, x, up),
+            Activation::Mish => map::<S, rare::Mish>(s, grad, x, up),
+            Activation::LeakyRelu => map::<S, rare::LeakyRelu>(s, grad, x, up),
+            Activation::Relu6 => map::<S, rare::Relu6>(s, grad, x, up),
+            Activation::HardSwish => map::<S, rare::HardSwish>(s, grad, x, up),
+            Activation::Laplace => map::<S, rare::Laplace>(s, grad, x, up),
+            Activation::Linear => map::<S, rare::Linear>(s, grad, x, up),
         }
     }
 }
@@ -77,13 +85,13 @@ fn map<S: Simd, F: Slope>(s: S, grad: &[f32], x: &mut [f32], up: Option<&mut [f3
 }
 
 /// A function's value and derivative.
-trait Slope {
+pub(super) trait Slope {
     fn slope<S: Simd>(s: S, x: S::F32) -> (S::F32, S::F32);
 }
 
 /// `p = 1 / (1 + e^-z)`, and its slope `p (1 - p)` to the last digits.
 #[inline(always)]
-fn logistic<S: Simd>(s: S, z: S::F32) -> (S::F32, S::F32) {
+pub(super) fn logistic<S: Simd>(s: S, z: S::F32) -> (S::F32, S::F32) {
     let e = exp(s, s.min(z, s.sub(s.zero(), z)));
     let large = s.div(s.splat(1.0), s.add(s.splat(1.0), e));
     let small = s.mul(e, large);

@@ -35,7 +35,10 @@ impl DecoderFamily for Mpt {
     fn options(config: &MptConfig) -> DecoderOptions {
         DecoderOptions {
             norm: Some(NormOptions::layer_without_bias(config.layer_norm_epsilon)),
-            alibi: Some(Alibi::new(config.n_heads)),
+            alibi: Some(Alibi {
+                by_columns: true,
+                ..Alibi::new(config.n_heads)
+            }),
             max_position_embeddings: Some(config.max_seq_len),
             tie_word_embeddings: config.tie_word_embeddings,
             initializer_range: config.initializer_range,

@@ -4,7 +4,7 @@ pub use transformers_ops::Activation;
 
 use crate::ModelError;
 
-const NAMES: [(&str, Activation); 11] = [
+const NAMES: [(&str, Activation); 21] = [
     ("silu", Activation::Silu),
     ("swish", Activation::Silu),
     ("gelu", Activation::Gelu),
@@ -12,10 +12,20 @@ const NAMES: [(&str, Activation); 11] = [
     ("gelu_pytorch_tanh", Activation::GeluTanh),
     ("gelu_new", Activation::GeluTanh),
     ("gelu_fast", Activation::GeluTanh),
+    ("gelu_python_tanh", Activation::GeluTanh),
+    ("gelu_accurate", Activation::GeluTanh),
+    ("quick_gelu", Activation::QuickGelu),
+    ("gelu_10", Activation::ClippedGelu),
     ("relu", Activation::Relu),
     ("relu2", Activation::SquaredRelu),
     ("tanh", Activation::Tanh),
     ("sigmoid", Activation::Sigmoid),
+    ("mish", Activation::Mish),
+    ("leaky_relu", Activation::LeakyRelu),
+    ("relu6", Activation::Relu6),
+    ("hardswish", Activation::HardSwish),
+    ("laplace", Activation::Laplace),
+    ("linear", Activation::Linear),
 ];
 
 /// The activation that `key` of a config names.

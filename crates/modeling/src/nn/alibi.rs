@@ -14,6 +14,8 @@ pub struct Alibi {
     pub scale: f32,
     /// Falcon's reference computes slopes and biases in bf16.
     pub in_bf16: bool,
+    /// Distances are counted over all columns (MPT), padding among them, and not over tokens alone.
+    pub by_columns: bool,
 }
 
 impl Alibi {
@@ -30,6 +32,7 @@ impl Alibi {
             slopes: series(whole).chain(more).take(heads).collect(),
             scale: 1.0,
             in_bf16: false,
+            by_columns: false,
         }
     }
 

@@ -422,7 +422,8 @@ impl<L: DecoderLayer> Decoder<L> {
     ) -> Result<DecoderStates, ModelError> {
         let past = cache.as_ref().map_or(0, |cache| cache.seq_len());
         inputs.check(self.options.vocab_size, past)?;
-        check_room(cache.as_deref(), inputs.input_ids.dims()[1])?;
+        let seq = inputs.input_ids.dims()[1];
+        check_room(cache.as_deref(), seq)?;
         let positions = inputs.positions(past)?;
         let mut hidden = self.embed(inputs, &positions)?;
         let packed = cache.as_ref().and_then(|cache| cache.packed());
@@ -430,6 +431,7 @@ impl<L: DecoderLayer> Decoder<L> {
             Some(alibi) => {
                 let positions = match &packed {
                     Some(batch) => batch.key_positions(),
+                    None if alibi.by_columns => Rows::row_of((0..(past + seq) as u32).collect()),
                     None => inputs.key_positions(past)?,
                 };
                 Some(alibi.bias(&positions, &hidden.device()))
@@ -556,6 +558,7 @@ fn position_rows(
     let Some(mask) = mask.filter(|_| offset > 0 && inputs.position_ids.is_none()) else {
         return Ok(positions.map(row));
     };
+    let positions = inputs.counted_positions(mask.dims()[1] - seq)?;
     let tokens = mask.last_columns(seq);
     let one = |entry: usize| {
         let positions = positions.row(entry.min(positions.dims()[0] - 1));

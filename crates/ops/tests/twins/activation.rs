@@ -5,7 +5,7 @@ use transformers_ops::{Activation, activate, gated, gradients_in_primitives};
 
 use crate::twin::{Random, agree, followed, tensor, values};
 
-const ALL: [Activation; 7] = [
+const ALL: [Activation; 16] = [
     Activation::Silu,
     Activation::Gelu,
     Activation::GeluTanh,
@@ -13,6 +13,15 @@ const ALL: [Activation; 7] = [
     Activation::SquaredRelu,
     Activation::Tanh,
     Activation::Sigmoid,
+    Activation::Softplus,
+    Activation::QuickGelu,
+    Activation::ClippedGelu,
+    Activation::Mish,
+    Activation::LeakyRelu,
+    Activation::Relu6,
+    Activation::HardSwish,
+    Activation::Laplace,
+    Activation::Linear,
 ];
 
 fn check(gate: &Tensor<3>, up: &Tensor<3>) {

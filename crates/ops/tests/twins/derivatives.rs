@@ -201,6 +201,14 @@ fn of_activations() {
         Activation::Tanh,
         Activation::Sigmoid,
         Activation::Softplus,
+        Activation::QuickGelu,
+        Activation::ClippedGelu,
+        Activation::Mish,
+        Activation::LeakyRelu,
+        Activation::Relu6,
+        Activation::HardSwish,
+        Activation::Laplace,
+        Activation::Linear,
     ];
     for activation in all {
         for [rows, cols] in [[1, 1], [3, 33], [17, 100]] {
