@@ -44,6 +44,8 @@ class Case:
     # whether there are segment ids, and on which side the second text is padded
     token_types: bool = True
     pad_left: bool = False
+    # whether a token within the first text is masked out
+    hole: bool = False
     # length of the prompt
     tokens: int = 11
     # whether classes of rows have shares instead of numbers
@@ -244,6 +246,9 @@ CASES = {
     "llama_multi_label": Case(
         "llama", dict(HEAD, num_labels=5, problem_type="multi_label_classification"), kind="seqcls", hidden_states=False
     ),
+    "llama_quick_gelu": Case("llama", dict(HEAD, hidden_act="quick_gelu"), hidden_states=False),
+    # positions are columns, of which a masked one counts too
+    "llama_hole": Case("llama", dict(HEAD, vocab_size=40), kind="textenc", hidden_states=False, hole=True),
     "llama_token_classes": Case("llama", dict(HEAD, num_labels=5), kind="tokcls", hidden_states=False),
     "llama_answers": Case("llama", HEAD, kind="qa", hidden_states=False),
     "mistral_answers": Case("mistral", dict(HEAD, sliding_window=6), kind="qa", hidden_states=False),
@@ -440,6 +445,13 @@ CASES = {
         ),
         hidden_states=False,
     ),
+    "gpt_oss_gradients": Case(
+        "gpt_oss",
+        dict(EXPERTS, intermediate_size=8, num_local_experts=2, num_hidden_layers=1, sliding_window=6, vocab_size=40),
+        labels=True,
+        gradients=True,
+        hidden_states=False,
+    ),
     # deepseek_v3: latent attention, sigmoid scores with a correction; groups, plain queries, two shared experts
     "deepseek_v3": Case("deepseek_v3", LATENT),
     "deepseek_v3_groups": Case(
@@ -584,6 +596,7 @@ CASES = {
         kind="mlm",
         rename_on_disk=((r"LayerNorm\.weight$", "LayerNorm.gamma"), (r"LayerNorm\.bias$", "LayerNorm.beta")),
     ),
+    "bert_mish": Case("bert", dict(ENCODER, hidden_act="mish"), kind="textenc", hidden_states=False),
     "bert_no_segments": Case("bert", ENCODER, kind="textenc", token_types=False, hidden_states=False),
     # as decoders; the positions of `generate` begin at 0 in all of them
     "bert_decoder": Case("bert", FIRST | AS_DECODER),

@@ -80,6 +80,7 @@ DENSE = {
         "gpt2",
         dict(GPT2, scale_attn_weights=False, scale_attn_by_inverse_layer_idx=True, reorder_and_upcast_attn=True),
     ),
+    "gpt2_gradients": Case("gpt2", dict(GPT2, n_layer=1, vocab_size=40), labels=True, gradients=True),
     # gemma: weight - 1 in norms, scaled embeddings
     "gemma": Case("gemma", dict(SMALL, head_dim=8, num_key_value_heads=1)),
     "gemma_bias": Case("gemma", dict(SMALL, head_dim=6, attention_bias=True, hidden_act="gelu")),
@@ -194,6 +195,8 @@ DENSE = {
     "bloom_three_heads": Case(
         "bloom", dict(BLOOM, hidden_size=12, n_head=3, apply_residual_connection_post_layernorm=True, tie_word_embeddings=False)
     ),
+    # the last padding before a text has its first token as label
+    "bloom_left": Case("bloom", dict(BLOOM, n_head=2), kind="pretraining", pad_left=True),
     # opt: positions from the third row, norms before or after, a narrow embedding
     "opt": Case("opt", OPT),
     "opt_350m": Case("opt", dict(OPT, do_layer_norm_before=False, word_embed_proj_dim=10)),
@@ -210,6 +213,8 @@ DENSE = {
     ),
     # mpt: linear biases
     "mpt": Case("mpt", MPT),
+    # distances are counted over columns
+    "mpt_hole": Case("mpt", dict(MPT, n_heads=2), kind="qa", hole=True),
     "mpt_clipped": Case(
         "mpt",
         dict(

@@ -58,6 +58,8 @@ UNSTABLE_IN_BF16 = ("t5", "mt5", "umt5")
 TARGET_TOKENS = 6
 NEW_TOKENS = 16
 LEFT_PADDING = 3
+# the column that is masked in a text with a hole
+HOLE = 4
 # ids below are kept for special tokens
 FIRST_ORDINARY_ID = 10
 
@@ -139,6 +141,8 @@ def model_inputs(case, model, generator):
     padded = slice(0, LEFT_PADDING) if case.pad_left else slice(7, None)
     mask[1, ..., padded] = 0
     ids[1, ..., padded] = config.pad_token_id
+    if case.hole:
+        mask[0, ..., HOLE] = 0
     if case.kind == "seqcls" and config.is_encoder_decoder:
         # a row is classified by its end of text
         ids[0, -1] = ids[1, 6] = config.eos_token_id
