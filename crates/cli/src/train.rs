@@ -85,11 +85,12 @@ pub fn run(arguments: &Arguments) -> Result {
         print(format_args!("{}", table(&plan, &args)))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let output_dir = args.output_dir.clone();
+    let (output_dir, pushes) = (args.output_dir.clone(), args.push_to_hub);
     let watched = std::io::stderr().is_terminal() && !args.disable_tqdm;
     let evaluates = data.validation.is_some();
     let mut trainer = recipe
         .trainer(model, tokenizer, data, args)?
+        .with_hub(arguments.source.hub())
         .with_cancel(cancel_on_interrupt()?);
     if watched {
         trainer = trainer.with_callback(TrainBar::default());
@@ -105,19 +106,27 @@ pub fn run(arguments: &Arguments) -> Result {
         );
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    trainer.save_model(&output_dir)?;
+    if !pushes {
+        trainer.save_model(&output_dir)?;
+    }
     let metrics = match evaluates {
-        true => trainer.evaluate()?,
-        false => serde_json::Map::new(),
+        true => trainer.evaluate(),
+        false => Ok(serde_json::Map::new()),
     };
+    // The model card has that evaluation.
+    let page = pushes.then(|| trainer.push_to_hub("End of training"));
+    let metrics = metrics?;
     print(format_args!(
         "{} steps, loss {:.4}\n",
         output.global_step, output.training_loss
     ))?;
     for (name, value) in metrics {
-        print(format_args!("{name} {value}\n"))?;
+        print(format_args!("{name} {}\n", rounded(&value)))?;
     }
     print(format_args!("the model is in {}\n", output_dir.display()))?;
+    if let Some(page) = page {
+        print(format_args!("and at {}\n", page?))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -165,6 +174,9 @@ fn table(plan: &Plan, args: &TrainingArguments) -> String {
     ];
     if let Some(peak) = peak_memory() {
         lines.push(("tried batch, at most", bytes(peak)));
+        // Gradients were among it.
+        let all = peak + plan.state - 4 * plan.trainable;
+        lines.push(("memory in all, about", bytes(all)));
     }
     lines.push(("one batch", format!("{:.3} s", plan.seconds_per_batch)));
     lines.push(("all steps", duration(plan.seconds)));
@@ -172,6 +184,14 @@ fn table(plan: &Plan, args: &TrainingArguments) -> String {
         .into_iter()
         .map(|(name, value)| format!("{name:<24} {value}\n"))
         .collect()
+}
+
+/// A number with at most four decimals.
+pub fn rounded(value: &serde_json::Value) -> serde_json::Value {
+    match value.as_f64().filter(|_| value.is_f64()) {
+        Some(number) if number.abs() < 1e9 => ((number * 1e4).round() / 1e4).into(),
+        _ => value.clone(),
+    }
 }
 
 /// The most memory that the process had, where the system says it.

@@ -1,12 +1,15 @@
 //! `TrainingArguments`: the reference's names, defaults and JSON form.
 
 mod check;
+mod hub;
 mod other;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+pub use hub::{HubStrategy, HubToken};
 
 use crate::{Result, SchedulerType, TrainerError};
 
@@ -65,6 +68,9 @@ pub struct TrainingArguments {
     pub output_dir: PathBuf,
     /// Examples of a micro-batch.
     pub per_device_train_batch_size: usize,
+    /// Lower the batch to what fits into memory, where that can be told: on the CPU.
+    #[serde(deserialize_with = "null_is_default")]
+    pub auto_find_batch_size: bool,
     /// Passes over the data; a part of one counts.
     pub num_train_epochs: f64,
     /// Steps of the optimizer; above 0 it overrides `num_train_epochs`.
@@ -97,6 +103,15 @@ pub struct TrainingArguments {
     /// The older name of the same.
     #[serde(deserialize_with = "null_is_default")]
     pub gradient_checkpointing: bool,
+    /// Passes run with weights in bfloat16, whose masters in f32 are changed and saved.
+    #[serde(deserialize_with = "null_is_default")]
+    pub bf16: bool,
+    /// Evaluate with weights in bfloat16.
+    #[serde(deserialize_with = "null_is_default")]
+    pub bf16_full_eval: bool,
+    /// Evaluate with weights in float16.
+    #[serde(deserialize_with = "null_is_default")]
+    pub fp16_full_eval: bool,
     /// Written to the model's config.
     pub use_cache: bool,
     /// Noise on the vectors of tokens while training.
@@ -163,6 +178,23 @@ pub struct TrainingArguments {
     pub train_sampling_strategy: SamplingStrategy,
     /// The column that has the lengths.
     pub length_column_name: String,
+    /// Upload the model as it is trained; see [`Trainer::push_to_hub`](crate::Trainer::push_to_hub).
+    #[serde(deserialize_with = "null_is_default")]
+    pub push_to_hub: bool,
+    /// The repository, `org/name` or `name`. `None`: the name of `output_dir`.
+    pub hub_model_id: Option<String>,
+    /// What is uploaded, and when.
+    pub hub_strategy: HubStrategy,
+    /// `None`: the token of the environment.
+    #[serde(deserialize_with = "hub::token")]
+    pub hub_token: Option<HubToken>,
+    /// Whether a new repository is private. `None`: if its owner's are.
+    pub hub_private_repo: Option<bool>,
+    /// Upload a checkpoint even if that before is still on its way; otherwise it is left out.
+    #[serde(deserialize_with = "null_is_default")]
+    pub hub_always_push: bool,
+    /// The branch. `None`: `main`.
+    pub hub_revision: Option<String>,
     /// Read by programs.
     pub do_train: bool,
     /// Read by programs.
@@ -178,6 +210,7 @@ impl Default for TrainingArguments {
         Self {
             output_dir: "trainer_output".into(),
             per_device_train_batch_size: 8,
+            auto_find_batch_size: false,
             num_train_epochs: 3.0,
             max_steps: -1,
             learning_rate: 5e-5,
@@ -195,6 +228,9 @@ impl Default for TrainingArguments {
             label_smoothing_factor: 0.0,
             activation_checkpointing: false,
             gradient_checkpointing: false,
+            bf16: false,
+            bf16_full_eval: false,
+            fp16_full_eval: false,
             use_cache: false,
             neftune_noise_alpha: None,
             logging_strategy: IntervalStrategy::Steps,
@@ -232,6 +268,13 @@ impl Default for TrainingArguments {
             label_names: None,
             train_sampling_strategy: SamplingStrategy::Random,
             length_column_name: "length".to_owned(),
+            push_to_hub: false,
+            hub_model_id: None,
+            hub_strategy: HubStrategy::EverySave,
+            hub_token: None,
+            hub_private_repo: None,
+            hub_always_push: false,
+            hub_revision: None,
             do_train: false,
             do_eval: false,
             do_predict: false,
@@ -277,7 +320,10 @@ impl TrainingArguments {
 
     /// The JSON form, with every name that the reference has (`to_dict`).
     pub fn to_json(&self) -> Value {
-        Value::Object(other::with_the_rest(self.fields()))
+        let mut map = other::with_the_rest(self.fields());
+        // As the reference does whether there is one or not.
+        map.insert("hub_token".to_owned(), hub::HIDDEN.into());
+        Value::Object(map)
     }
 
     fn fields(&self) -> Map<String, Value> {

@@ -14,6 +14,8 @@ pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 pub(crate) const SCHEDULER: &str = "scheduler.json";
 pub(crate) const RNG_STATE: &str = "rng_state.json";
 pub(crate) const ARGUMENTS: &str = "training_args.json";
+/// What a checkpoint has beside the model.
+pub(crate) const STATE: [&str; 4] = [TRAINER_STATE, OPTIMIZER, SCHEDULER, RNG_STATE];
 const PREFIX: &str = "checkpoint-";
 const UNFINISHED: &str = "tmp-checkpoint-";
 
@@ -110,14 +112,19 @@ fn sync_one(path: &Path) -> Result<()> {
     }
 }
 
-/// Deletes the oldest checkpoints above `limit`, but never the newest or the best one.
-pub(crate) fn rotate(output_dir: &Path, limit: Option<i64>, best: Option<&Path>) {
+/// Whether this is the name of a checkpoint, or of what will be or was one.
+pub(crate) fn is_one(name: &str) -> bool {
+    name.starts_with(PREFIX) || name.starts_with(UNFINISHED)
+}
+
+/// Deletes the oldest checkpoints above `limit`, but never the newest one or those of `keep`.
+pub(crate) fn rotate(output_dir: &Path, limit: Option<i64>, keep: &[&Path]) {
     let Some(limit) = limit.filter(|limit| *limit > 0) else {
         return;
     };
     let found = list(output_dir);
     let newest = found.last().map(|(_, path)| path.clone());
-    let kept = |path: &Path| Some(path) == newest.as_deref() || Some(path) == best;
+    let kept = |path: &Path| Some(path) == newest.as_deref() || keep.contains(&path);
     let spare = found.len().saturating_sub(limit as usize);
     let old = found.iter().filter(|(_, path)| !kept(path)).take(spare);
     for (_, path) in old {

@@ -10,9 +10,11 @@
 
 mod batch;
 mod collator;
+mod configs;
 mod dataset;
 mod example;
 mod generator;
+mod hub_dataset;
 mod reading;
 mod sampler;
 mod splits;
@@ -30,6 +32,7 @@ pub use collator::{
 pub use dataset::{Dataset, IterableDataset};
 pub use example::Example;
 pub use generator::TorchGenerator;
+pub use hub_dataset::{hub_files, load_hub_dataset};
 pub use reading::{FileFormat, Files, read_text_folder};
 pub use sampler::{BatchSampler, LengthGroupedSampler, RandomSampler, Sampler, SequentialSampler};
 pub use splits::{infer_splits, load_dataset, local_splits};

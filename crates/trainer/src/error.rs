@@ -43,6 +43,21 @@ pub enum TrainerError {
     MissingColumn { column: String, available: String },
     #[error("there is no split `{split}`; there are: {available}")]
     MissingSplit { split: String, available: String },
+    #[error("there is no config `{config}`; there are: {available}; `name` chooses one")]
+    MissingConfig { config: String, available: String },
+    #[error(
+        "split `{split}`: {found} of its {of} files are in the cache, and the hub is not asked: download the others first"
+    )]
+    MissingShards {
+        split: String,
+        found: usize,
+        of: usize,
+    },
+    #[error(
+        "{origin} has no .jsonl, .json, .csv, .tsv, .parquet or .txt file; what the hub itself made of a dataset is at its \
+         revision `refs/convert/parquet`, in a folder (`data_dir`) for each config"
+    )]
+    NoDataFiles { origin: String },
     #[error("the columns of the datasets differ: {found} instead of {expected}")]
     DifferentColumns { expected: String, found: String },
     #[error("column `{column}`: {found} instead of {expected}")]
@@ -73,6 +88,16 @@ pub enum TrainerError {
     },
     #[error("the recipe: {reason}")]
     InvalidRecipe { reason: String },
+    #[error(
+        "{}: it was trained on {then} devices side by side, and this training has {now}: go on with as many, or begin with \
+         its model in another folder",
+        checkpoint.display()
+    )]
+    WorldSize {
+        checkpoint: PathBuf,
+        then: usize,
+        now: usize,
+    },
     #[error("the state of {what} cannot be restored: {reason}")]
     InvalidState { what: &'static str, reason: String },
 }

@@ -8,6 +8,7 @@ pub mod data;
 mod error;
 mod inputs;
 mod loss;
+mod memory;
 pub mod optimizers;
 mod options;
 mod parameters;
@@ -20,7 +21,8 @@ mod state;
 mod trainer;
 
 pub use arguments::{
-    CountTokens, IntervalStrategy, SamplingStrategy, SaveStrategy, TrainingArguments,
+    CountTokens, HubStrategy, HubToken, IntervalStrategy, SamplingStrategy, SaveStrategy,
+    TrainingArguments,
 };
 pub use callbacks::{DefaultFlowCallback, EarlyStoppingCallback, Event, TrainerCallback};
 pub use checkpoint::last_checkpoint;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use transformers_hub::ModelSource;
 
 pub use data::PreparedData;
 pub use plan::Plan;
@@ -82,15 +83,23 @@ fn float32() -> String {
 #[serde(deny_unknown_fields)]
 pub struct DataRecipe {
     /// A file or a folder.
-    pub train: String,
-    /// The split of it.
+    pub train: Option<String>,
+    /// In place of it: a dataset of the hub, or a folder in the form of one.
+    pub dataset: Option<String>,
+    /// Its config. `None`: the default one.
+    pub name: Option<String>,
+    /// Its branch, tag or commit. `None`: `main`.
+    pub revision: Option<String>,
+    /// The folder of it that has the files. `None`: what its README says.
+    pub data_dir: Option<String>,
+    /// The split to train on.
     #[serde(default = "train")]
     pub split: String,
     /// Another file or folder to evaluate on.
     pub validation: Option<String>,
-    /// The split to evaluate on, of `validation`, or else of `train`.
+    /// The split to evaluate on, of `validation`, or else of what is trained on.
     pub validation_split: Option<String>,
-    /// Or the share of `train`, or from 1 on the number of examples, that is kept for evaluation.
+    /// Or the share of the training data, or from 1 on the number of examples, that is kept for evaluation.
     pub test_size: Option<f64>,
     /// For the split by `test_size`.
     #[serde(default)]
@@ -197,8 +206,40 @@ impl Recipe {
             (None, Some(_), None) => Err(invalid(
                 "a model that starts from nothing needs a `tokenizer`",
             )),
-            _ => Ok(recipe),
+            _ => recipe.data.checked().map(|()| recipe),
         }
+    }
+}
+
+impl DataRecipe {
+    fn checked(&self) -> Result<()> {
+        let of_dataset = [&self.name, &self.revision, &self.data_dir];
+        match (&self.train, &self.dataset) {
+            (None, None) => Err(invalid(
+                "`data` has neither `train`, a file or folder, nor `dataset`, one of the hub",
+            )),
+            (Some(_), Some(_)) => Err(invalid(
+                "`data.train` and `data.dataset` exclude each other",
+            )),
+            (Some(_), None) if of_dataset.iter().any(|value| value.is_some()) => Err(invalid(
+                "`name`, `revision` and `data_dir` are about a `dataset` of the hub",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The hub's id of what is trained on, if it is of the hub.
+    pub(crate) fn hub_dataset(&self) -> Option<String> {
+        match ModelSource::from(self.dataset.as_ref()?) {
+            ModelSource::Hub { repo, .. } => Some(repo),
+            _ => None,
+        }
+    }
+
+    /// What is trained on, as the recipe has it.
+    pub(crate) fn source(&self) -> &str {
+        let source = self.dataset.as_deref().or(self.train.as_deref());
+        source.unwrap_or_default()
     }
 }
 
@@ -292,6 +333,18 @@ mod tests {
             (
                 "task: causal-lm\nmodel: x\nconfig: {}\ndata: {train: a}",
                 "exclude each other",
+            ),
+            (
+                "task: causal-lm\nmodel: x\ndata: {}",
+                "has neither `train`, a file or folder, nor `dataset`",
+            ),
+            (
+                "task: causal-lm\nmodel: x\ndata: {train: a, dataset: b}",
+                "`data.train` and `data.dataset` exclude each other",
+            ),
+            (
+                "task: causal-lm\nmodel: x\ndata: {train: a, revision: b}",
+                "are about a `dataset` of the hub",
             ),
             (
                 "task: causal-lm\nconfig: {}\ndata: {train: a}",

@@ -1,7 +1,10 @@
 //! The loop: a model, its data, and how to train it.
 
+mod batch_size;
 mod evaluate;
 mod events;
+mod halves;
+mod push;
 mod resume;
 mod run;
 mod source;
@@ -11,6 +14,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use transformers_config::GenerationConfig;
+use transformers_hub::HubOptions;
 use transformers_modeling::{CancelToken, ModelInputs, ModelOutput, PreTrainedModel};
 use transformers_tokenization::Tokenizer;
 
@@ -21,6 +25,7 @@ use crate::callbacks::{DefaultFlowCallback, TrainerCallback};
 use crate::data::{Array, Collator, Dataset, DefaultDataCollator, IterableDataset};
 use crate::loss::StepLoss;
 use crate::optimizers::Optimizer;
+use crate::parameters::Named;
 use crate::state::Logs;
 use crate::{Result, Schedule, TrainerControl, TrainerError, TrainerState, TrainingArguments};
 
@@ -88,6 +93,10 @@ pub struct Trainer {
     pub(crate) devices: Vec<Device>,
     pub(crate) generation: Option<GenerationConfig>,
     pub(crate) progress: run::Progress,
+    /// With `bf16`, while it trains: the weights in f32.
+    pub(crate) masters: Option<Named<Vec<f32>>>,
+    pub(crate) hub: HubOptions,
+    pub(crate) uploads: Option<push::Uploads>,
     trial: Option<(usize, Logs)>,
 }
 
@@ -120,6 +129,9 @@ impl Trainer {
             devices: Vec::new(),
             generation: None,
             progress: run::Progress::default(),
+            masters: None,
+            hub: HubOptions::default(),
+            uploads: None,
             trial: None,
         })
     }
@@ -215,6 +227,13 @@ impl Trainer {
         self
     }
 
+    /// How the hub is reached where `push_to_hub` is on: its address, and the token unless `hub_token` is one.
+    #[must_use]
+    pub fn with_hub(mut self, options: HubOptions) -> Self {
+        self.hub = options;
+        self
+    }
+
     /// Saves and stops after the step in which this token is cancelled.
     #[must_use]
     pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
@@ -255,12 +274,23 @@ impl Trainer {
         self.model().valid()
     }
 
-    /// Writes the model, with its tokenizer, into a folder.
+    /// Writes the model, with its tokenizer, into a folder; with `push_to_hub`, into `output_dir` too, which is uploaded.
     ///
     /// # Errors
-    /// What cannot be written.
-    pub fn save_model(&self, folder: &std::path::Path) -> Result<()> {
-        self.model().save_pretrained(folder)?;
+    /// What cannot be written; and as [`push_to_hub`](Self::push_to_hub).
+    pub fn save_model(&mut self, folder: &std::path::Path) -> Result<()> {
+        self.write_model(folder)?;
+        if self.args.push_to_hub {
+            self.push_to_hub("Model save")?;
+        }
+        Ok(())
+    }
+
+    fn write_model(&self, folder: &std::path::Path) -> Result<()> {
+        match self.whole()? {
+            Some(model) => model.save_pretrained(folder)?,
+            None => self.model().save_pretrained(folder)?,
+        }
         match &self.processing_class {
             Some(tokenizer) => Ok(tokenizer.save_pretrained(folder)?),
             None => Ok(()),

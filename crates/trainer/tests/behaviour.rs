@@ -477,6 +477,67 @@ fn a_training_in_bfloat16_resumes_exactly() {
 }
 
 #[test]
+fn masters_in_f32_keep_small_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let run = |folder: &Path, args: Json| {
+        let mut json = json!({"save_strategy": "steps", "save_steps": 3, "eval_strategy": "steps", "eval_steps": 3});
+        for (name, value) in args.as_object().unwrap() {
+            json[name] = value.clone();
+        }
+        let mut trainer = Trainer::new(decoder(), arguments(folder, json))
+            .unwrap()
+            .with_train_dataset(texts(9))
+            .with_eval_dataset(texts(9));
+        trainer.resume().unwrap();
+        trainer
+    };
+    let losses = |trainer: &Trainer| -> Vec<f64> {
+        let logs = trainer.state().log_history.iter();
+        logs.filter_map(|log| log.get("loss")?.as_f64()).collect()
+    };
+    let plain = run(&folder.path().join("plain"), json!({}));
+    let mut halves = run(&whole, json!({"bf16": true}));
+    let (plain, rounded) = (losses(&plain), losses(&halves));
+    assert_ne!(plain, rounded, "passes run in bfloat16");
+    for (a, b) in plain.iter().zip(&rounded) {
+        assert!((a - b).abs() < 0.01 * b.abs(), "{plain:?} {rounded:?}");
+    }
+    // The model is in f32 again, and evaluates in halves where it is asked to.
+    let exact = halves.evaluate().unwrap()["eval_loss"].as_f64().unwrap();
+    let args = json!({"bf16": true, "bf16_full_eval": true});
+    let mut halves = run(&whole, args);
+    let half = halves.evaluate().unwrap()["eval_loss"].as_f64().unwrap();
+    assert!(
+        exact != half && (exact - half).abs() < 0.01 * exact,
+        "{exact} {half}"
+    );
+
+    run(&parts, json!({"bf16": true}));
+    std::fs::remove_dir_all(parts.join("checkpoint-6")).unwrap();
+    run(&parts, json!({"bf16": true}));
+    for file in ["model.safetensors", "optimizer.safetensors"] {
+        let read = |folder: &Path| std::fs::read(folder.join("checkpoint-6").join(file)).unwrap();
+        assert!(read(&whole) == read(&parts), "{file}");
+    }
+    let bytes = std::fs::read(whole.join("checkpoint-6/model.safetensors")).unwrap();
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(4000)]).into_owned();
+    assert!(head.contains("F32") && !head.contains("BF16"), "{head}");
+
+    // Steps that bfloat16 would round away.
+    let small = json!({"bf16": true, "learning_rate": 1e-6, "lr_scheduler_type": "constant"});
+    let folder = folder.path().join("small");
+    let trained = run(&folder, small);
+    let saved = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
+    trained
+        .into_model()
+        .save_pretrained(&folder.join("end"))
+        .unwrap();
+    decoder().save_pretrained(&folder.join("start")).unwrap();
+    assert!(saved(&folder.join("end")) != saved(&folder.join("start")));
+}
+
+#[test]
 fn searching_finds_the_better_rate() {
     use transformers_trainer::search::{
         Direction, Distribution, TpeSampler, default_compute_objective,

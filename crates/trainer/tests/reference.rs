@@ -55,7 +55,19 @@ fn arguments_say_no_with_a_reason() {
             json!({"evaluation_strategy": "no"}),
             ["evaluation_strategy", "eval_strategy"],
         ),
-        (json!({"bf16": true}), ["bf16", "bfloat16"]),
+        (
+            json!({"gradient_checkpointing_kwargs": {"debug": true}}),
+            ["gradient_checkpointing_kwargs", "no options"],
+        ),
+        (json!({"fp16": true}), ["fp16", "take `bf16`"]),
+        (
+            json!({"bf16": true, "optim": "schedule_free_adamw"}),
+            ["bf16", "no masters"],
+        ),
+        (
+            json!({"bf16_full_eval": true, "fp16_full_eval": true}),
+            ["bf16_full_eval", "fp16_full_eval"],
+        ),
         (json!({"fsdp": "full_shard"}), ["fsdp", "one device"]),
         (json!({"lerning_rate": 1}), ["lerning_rate", "no such"]),
         (

@@ -14,6 +14,7 @@ impl TrainingArguments {
         self.check_numbers()?;
         self.check_intervals()?;
         self.check_best()?;
+        self.check_halves()?;
         if !NAMES.contains(&self.optim.as_str()) {
             return Err(wrong(
                 "optim",
@@ -103,6 +104,20 @@ impl TrainingArguments {
             if steps > 1.0 && steps.fract() != 0.0 {
                 return Err(wrong(name, "above 1 it is a whole number"));
             }
+        }
+        Ok(())
+    }
+
+    fn check_halves(&self) -> Result<()> {
+        if self.bf16_full_eval && self.fp16_full_eval {
+            return Err(wrong("bf16_full_eval", "it excludes `fp16_full_eval`"));
+        }
+        if self.bf16 && self.optim == "schedule_free_adamw" {
+            return Err(wrong(
+                "bf16",
+                "this optimizer evaluates other weights than it trains, of which no masters are kept: load the model in \
+                 bfloat16 instead",
+            ));
         }
         Ok(())
     }

@@ -77,12 +77,11 @@ const REMOVED: &[(&str, &str)] = &[
     ("warmup_ratio", "`warmup_steps` with a value below 1"),
 ];
 
-const DTYPE: &str = "weights train in the dtype that the model was loaded in, with states in f32: load it in bfloat16";
+const HALF: &str = "gradients are not scaled here, as float16 needs it: take `bf16`";
 const TORCH: &str = "it is about PyTorch's compiler and kernels, which are not here";
 const LOADER: &str = "batches are made by the training's own thread";
 const DEVICES: &str = "one process trains on one device";
 const TRACKERS: &str = "this tracker is not supported: give the Trainer a callback";
-const HUB: &str = "the Trainer does not upload: push the folder when it is done";
 
 /// Names with the only value that they may have, and why.
 fn refused() -> Vec<(&'static str, Value, &'static str)> {
@@ -98,10 +97,7 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
             "low-rank optimizers (GaLore, APOLLO) are not supported",
         ),
         ("average_tokens_across_devices", json!(true), DEVICES),
-        ("bf16", json!(false), DTYPE),
-        ("fp16", json!(false), DTYPE),
-        ("bf16_full_eval", json!(false), DTYPE),
-        ("fp16_full_eval", json!(false), DTYPE),
+        ("fp16", json!(false), HALF),
         ("tf32", null.clone(), TORCH),
         (
             "activation_checkpointing_kwargs",
@@ -119,11 +115,6 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         ("use_liger_kernel", json!(false), TORCH),
         ("liger_kernel_config", null.clone(), TORCH),
         ("torch_empty_cache_steps", null.clone(), TORCH),
-        (
-            "auto_find_batch_size",
-            json!(false),
-            "running out of memory ends the process: choose the batch by `per_device_train_batch_size`",
-        ),
         ("log_on_each_node", json!(true), DEVICES),
         (
             "log_level",
@@ -147,13 +138,6 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
             "metrics are computed over the whole set",
         ),
         ("save_on_each_node", json!(false), DEVICES),
-        ("push_to_hub", json!(false), HUB),
-        ("hub_token", null.clone(), HUB),
-        ("hub_private_repo", null.clone(), HUB),
-        ("hub_model_id", null.clone(), HUB),
-        ("hub_strategy", json!("every_save"), HUB),
-        ("hub_always_push", json!(false), HUB),
-        ("hub_revision", null.clone(), HUB),
         (
             "accelerator_config",
             accelerator,
@@ -197,8 +181,8 @@ pub fn known_here(
         }
         match refused.iter().find(|(refused, ..)| refused == name) {
             Some((_, only, _)) if same(only, value) => {}
-            // What the reference writes in the place of a secret.
-            Some(("hub_token", ..)) if value == "<HUB_TOKEN>" => {}
+            // Which of PyTorch's two ways is taken changes nothing in what comes out.
+            Some((name, ..)) if name.ends_with("checkpointing_kwargs") && only_reentrant(value) => {}
             Some((_, _, reason)) => {
                 return Err(TrainerError::Argument {
                     name: name.clone(),
@@ -219,6 +203,11 @@ pub fn known_here(
     Ok(known)
 }
 
+fn only_reentrant(value: &Value) -> bool {
+    let map = value.as_object();
+    map.is_some_and(|map| map.keys().all(|key| key == "use_reentrant"))
+}
+
 fn same(only: &Value, value: &Value) -> bool {
     only == value || value.is_null() || only.as_f64().is_some() && only.as_f64() == value.as_f64()
 }
@@ -226,10 +215,6 @@ fn same(only: &Value, value: &Value) -> bool {
 /// The fields together with the names that have none.
 pub fn with_the_rest(mut fields: Map<String, Value>) -> Map<String, Value> {
     for (name, only, _) in refused() {
-        let only = match name {
-            "hub_token" => json!("<HUB_TOKEN>"),
-            _ => only,
-        };
         fields.insert(name.to_owned(), only);
     }
     fields

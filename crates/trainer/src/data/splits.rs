@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::configs::{Selected, of_one_format, select};
+use super::hub_dataset::files_of;
 use super::{Example, FileFormat, Files};
 use crate::{Result, TrainerError};
 
@@ -16,14 +18,24 @@ const KEYWORDS: [(&str, &[&str]); 3] = [
     ("test", &["test", "testing"]),
 ];
 
+/// Files of JSON that describe a dataset and are no part of it.
+const DESCRIPTIONS: [&str; 4] = [
+    "config.json",
+    "dataset_info.json",
+    "dataset_infos.json",
+    "dataset_dict.json",
+];
+
 /// The files of each split, as Python's `datasets` infers them from the names of a folder (relative, with `/`).
 ///
 /// `data/<split>-00000-of-00001.<format>` names a split of any name. Otherwise a folder or a file's name does that has `train`,
-/// `validation` or `test` in it, or another word for it; where no name has, all files are `train`.
+/// `validation` or `test` in it, or another word for it; where no name has, all files are `train`. The files of a split have one
+/// format: the one that most have.
 pub fn infer_splits<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, Vec<String>> {
     let data = |name: &&str| {
         let hidden = name.split('/').any(|part| part.starts_with(['.', '_']));
-        FileFormat::is_known(Path::new(name)) && !hidden
+        let file = name.rsplit('/').next().unwrap_or_default();
+        FileFormat::is_known(Path::new(name)) && !hidden && !DESCRIPTIONS.contains(&file)
     };
     let mut names: Vec<&str> = names.into_iter().filter(data).collect();
     names.sort_unstable();
@@ -35,6 +47,9 @@ pub fn infer_splits<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeMap<St
             }
         }
         splits
+            .into_iter()
+            .map(of_one_format)
+            .collect::<BTreeMap<_, _>>()
     };
     [splits(shard), splits(keyword)]
         .into_iter()
@@ -65,7 +80,8 @@ fn keyword(name: &str) -> Option<String> {
     found.map(|(split, _)| split.to_owned())
 }
 
-/// A file, or the files of a folder by split.
+/// A file, or the files of a folder by split: as its README says (`configs`, of which the default one counts), or else their
+/// names.
 ///
 /// # Errors
 /// Nothing is there, or nothing that can be read.
@@ -76,7 +92,9 @@ pub fn local_splits(path: impl AsRef<Path>) -> Result<BTreeMap<String, Files>> {
     }
     let mut names = Vec::new();
     walk(path, "", &mut names)?;
-    let splits = infer_splits(names.iter().map(String::as_str));
+    names.sort();
+    let readme = std::fs::read_to_string(path.join("README.md")).ok();
+    let Selected { splits, delimiter } = select(&names, readme.as_deref(), None)?;
     if splits.is_empty() {
         return Err(TrainerError::InvalidFile {
             path: path.to_owned(),
@@ -85,7 +103,7 @@ pub fn local_splits(path: impl AsRef<Path>) -> Result<BTreeMap<String, Files>> {
     }
     let files = splits.into_iter().map(|(split, names)| {
         let paths = names.iter().map(|name| path.join(name));
-        Ok((split, Files::new(paths)?))
+        Ok((split, files_of(paths.collect(), delimiter)?))
     });
     files.collect()
 }

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use transformers_hub::HubOptions;
+use transformers_hub::{HubOptions, ModelSource};
 use transformers_tokenization::Tokenizer;
 
 use super::{DataRecipe, Recipe, Task, labels};
 use crate::data::{
     Collator, DataCollatorForCausalLM, DataCollatorForLanguageModeling, DataCollatorForSeq2Seq,
     DataCollatorForTokenClassification, DataCollatorWithPadding, Dataset, Example,
-    ExampleTokenizer, MaskOptions, PadOptions, Table, Value, load_dataset, pack,
+    ExampleTokenizer, MaskOptions, PadOptions, Table, Value, load_dataset, load_hub_dataset, pack,
 };
 use crate::{Result, TrainerError};
 
@@ -107,16 +107,31 @@ impl Recipe {
 }
 
 impl DataRecipe {
+    /// A split of the dataset, or of the file or folder, that is trained on.
+    fn load_split(&self, split: &str, hub: &HubOptions) -> Result<Vec<Example>> {
+        let Some(dataset) = &self.dataset else {
+            return load(self.source(), split);
+        };
+        // What is said of the model's repository is not said of this one.
+        let options = HubOptions {
+            revision: self.revision.clone(),
+            subfolder: self.data_dir.clone(),
+            ..hub.clone()
+        };
+        let source = ModelSource::from(dataset);
+        load_hub_dataset(source, self.name.as_deref(), split, &options)
+    }
+
     /// The examples to train and to evaluate on.
     fn load(&self, hub: &HubOptions) -> Result<(Table, Option<Table>)> {
-        let train = Table::new(load(&self.train, &self.split, hub)?);
+        let train = Table::new(self.load_split(&self.split, hub)?);
         let validation = match (&self.validation, &self.validation_split) {
             (None, None) => None,
-            (source, split) => {
-                let source = source.as_ref().unwrap_or(&self.train);
+            (Some(file), split) => {
                 let split = split.as_deref().unwrap_or("train");
-                Some(Table::new(load(source, split, hub)?))
+                Some(Table::new(load(file, split)?))
             }
+            (None, Some(split)) => Some(Table::new(self.load_split(split, hub)?)),
         };
         let (train, validation) = match (self.test_size, validation) {
             (Some(_), Some(_)) => {
@@ -141,13 +156,15 @@ impl DataRecipe {
 }
 
 /// The examples of a split of what is on disk.
-fn load(source: &str, split: &str, _hub: &HubOptions) -> Result<Vec<Example>> {
+fn load(source: &str, split: &str) -> Result<Vec<Example>> {
     let path = Path::new(source);
     match path.exists() {
         true => load_dataset(path, split),
         false => Err(TrainerError::InvalidFile {
             path: path.to_owned(),
-            reason: "there is no such file or folder".to_owned(),
+            reason:
+                "there is no such file or folder; a dataset of the hub is named by `data.dataset`"
+                    .to_owned(),
         }),
     }
 }

@@ -8,6 +8,7 @@ use transformers_modeling::{CountOptions, PreTrainedModel};
 use super::PreparedData;
 use crate::data::{Dataset, Example};
 use crate::inputs::model_inputs;
+use crate::memory::state_bytes;
 use crate::parameters::Trainable;
 use crate::{Result, TrainingArguments};
 
@@ -108,15 +109,4 @@ fn try_batches(model: &dyn PreTrainedModel, data: &mut PreparedData, size: usize
         seconds = started.elapsed().as_secs_f64();
     }
     Ok(seconds)
-}
-
-/// Bytes that an optimizer keeps for each number that learns.
-fn state_bytes(optim: &str) -> usize {
-    match optim {
-        "adafactor" => 0,
-        "lion_32bit" | "adagrad" | "rmsprop" | "muon" => 4,
-        "ademamix" => 12,
-        "sgd" => 0,
-        _ => 8,
-    }
 }

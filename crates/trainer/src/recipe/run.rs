@@ -87,7 +87,8 @@ impl Recipe {
         ModelCard {
             name: name.unwrap_or("model").to_owned(),
             base_model: self.model.clone(),
-            dataset: Some(self.data.train.clone()),
+            dataset: Some(self.data.source().to_owned()),
+            datasets: self.data.hub_dataset().into_iter().collect(),
             pipeline_tag: Some(tag.to_owned()),
             ..ModelCard::default()
         }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::{Map, Value};
+use transformers_hub::ModelSource;
 
 /// What the README of a trained model says, in the form of the reference's: a head in YAML that the hub reads, then how it
 /// was trained and what came of it.
@@ -14,6 +15,8 @@ pub struct ModelCard {
     pub base_model: Option<String>,
     /// What it was trained on.
     pub dataset: Option<String>,
+    /// Ids of the hub's datasets among that.
+    pub datasets: Vec<String>,
     /// Of the result, for instance `apache-2.0`.
     pub license: Option<String>,
     /// What the hub is told besides `generated_from_trainer`.
@@ -71,14 +74,23 @@ impl ModelCard {
     fn head(&self) -> String {
         let quoted = |text: &str| Value::from(text).to_string();
         let mut head = "---\nlibrary_name: transformers\n".to_owned();
+        // The hub takes no paths.
+        let base = self.base_model.clone();
+        let base = base.filter(|base| matches!(ModelSource::from(base), ModelSource::Hub { .. }));
         for (key, value) in [
             ("license", &self.license),
-            ("base_model", &self.base_model),
+            ("base_model", &base),
             ("pipeline_tag", &self.pipeline_tag),
         ] {
             if let Some(value) = value {
                 let _ = writeln!(head, "{key}: {}", quoted(value));
             }
+        }
+        if !self.datasets.is_empty() {
+            head.push_str("datasets:\n");
+        }
+        for dataset in &self.datasets {
+            let _ = writeln!(head, "- {}", quoted(dataset));
         }
         head.push_str("tags:\n- generated_from_trainer\n");
         for tag in &self.tags {
@@ -154,6 +166,7 @@ mod tests {
             name: "spam".to_owned(),
             base_model: Some("google/bert: \"tiny\"".to_owned()),
             dataset: Some("mails.csv".to_owned()),
+            datasets: vec!["org/mails".to_owned()],
             license: Some("mit".to_owned()),
             tags: vec!["burn".to_owned()],
             pipeline_tag: Some("text-classification".to_owned()),
@@ -165,7 +178,7 @@ mod tests {
         };
         let text = card.to_markdown();
         let head = "---\nlibrary_name: transformers\nlicense: \"mit\"\nbase_model: \"google/bert: \\\"tiny\\\"\"\npipeline_tag: \
-                    \"text-classification\"\ntags:\n- generated_from_trainer\n- \"burn\"\n---\n\n# spam\n";
+                    \"text-classification\"\ndatasets:\n- \"org/mails\"\ntags:\n- generated_from_trainer\n- \"burn\"\n---\n\n# spam\n";
         assert!(text.starts_with(head), "{text}");
         for part in [
             "- Loss: 0.1250\n- Accuracy: 0.9750\n",

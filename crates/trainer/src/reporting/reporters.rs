@@ -183,6 +183,17 @@ const HYPERPARAMETERS: [&str; 14] = [
 ];
 
 impl ModelCard {
+    /// Writes it into a folder, as `README.md`.
+    ///
+    /// # Errors
+    /// The folder or the file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join("README.md");
+        let failed = |error| TrainerError::io("writing", &path)(error);
+        fs::create_dir_all(folder).map_err(failed)?;
+        fs::write(&path, self.to_markdown()).map_err(failed)
+    }
+
     /// With the arguments and the evaluations of a training.
     #[must_use]
     pub fn of_training(mut self, args: &crate::TrainingArguments, state: &TrainerState) -> Self {
@@ -224,16 +235,22 @@ fn results(history: &[Logs]) -> Vec<ModelCardRow> {
     rows
 }
 
-/// Writes the model card into the output folder when the training ends.
+/// Writes the model card into the output folder when the training ends, and again for every evaluation after that.
 #[derive(Debug, Clone)]
 pub struct ModelCardReporter {
     card: ModelCard,
+    ended: bool,
 }
 
 impl ModelCardReporter {
     /// With what the training does not know: the model's name, what it was made of, its licence.
     pub fn new(card: ModelCard) -> Self {
-        Self { card }
+        Self { card, ended: false }
+    }
+
+    fn write(&self, event: Event<'_>) -> Result<()> {
+        let card = self.card.clone().of_training(event.args, event.state);
+        card.write(&event.args.output_dir)
     }
 }
 
@@ -242,12 +259,21 @@ impl TrainerCallback for ModelCardReporter {
         "ModelCardReporter"
     }
 
+    fn on_train_begin(&mut self, _: Event<'_>, _: &mut TrainerControl) -> Result<()> {
+        self.ended = false;
+        Ok(())
+    }
+
     fn on_train_end(&mut self, event: Event<'_>, _: &mut TrainerControl) -> Result<()> {
-        let card = self.card.clone().of_training(event.args, event.state);
-        let path = event.args.output_dir.join("README.md");
-        let failed = |error| TrainerError::io("writing", &path)(error);
-        fs::create_dir_all(&event.args.output_dir).map_err(failed)?;
-        fs::write(&path, card.to_markdown()).map_err(failed)
+        self.ended = true;
+        self.write(event)
+    }
+
+    fn on_evaluate(&mut self, event: Event<'_>, _: &mut TrainerControl, _: &Logs) -> Result<()> {
+        match self.ended {
+            true => self.write(event),
+            false => Ok(()),
+        }
     }
 }
 

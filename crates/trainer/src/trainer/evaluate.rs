@@ -6,7 +6,7 @@ use std::time::Instant;
 use burn::tensor::{DType, Tensor};
 use serde_json::json;
 use transformers_generation::{Generate, Prompt};
-use transformers_modeling::{ModelOutput, PreTrainedModel};
+use transformers_modeling::{Dtype, ModelOutput, PreTrainedModel};
 
 use super::Trainer;
 use super::events::speed;
@@ -103,7 +103,7 @@ impl Trainer {
         }
         let started = Instant::now();
         self.swap_weights(true);
-        let model = self.model().valid();
+        let model = self.evaluated_model()?;
         let size = self.args.per_device_eval_batch_size;
         let mut all = Gathered::default();
         let mut batches = 0;
@@ -165,6 +165,16 @@ impl Trainer {
             generated: prediction.generated,
             label_ids: prediction.label_ids,
             metrics,
+        })
+    }
+
+    /// The model without gradients, in the dtype of `bf16_full_eval` or `fp16_full_eval`.
+    fn evaluated_model(&self) -> Result<Box<dyn PreTrainedModel>> {
+        let model = self.model().valid();
+        Ok(match (self.args.bf16_full_eval, self.args.fp16_full_eval) {
+            (true, _) => model.with_dtype(Dtype::BFloat16)?,
+            (_, true) => model.with_dtype(Dtype::Float16)?,
+            _ => model,
         })
     }
 

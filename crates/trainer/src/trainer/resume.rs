@@ -27,6 +27,13 @@ struct RngState {
     place: [u64; 2],
     grad_norm: Value,
     learning_rate: Value,
+    /// Devices side by side.
+    #[serde(default = "one")]
+    world_size: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 impl Trainer {
@@ -57,14 +64,15 @@ impl Trainer {
         self.swap_weights(false);
         let written = checkpoint::write(&output_dir, step, |folder| self.write_checkpoint(folder));
         self.swap_weights(evaluated);
-        written?;
-        let best = self.state.best_model_checkpoint.as_ref().map(Path::new);
-        checkpoint::rotate(&output_dir, self.args.save_total_limit, best);
+        self.push_checkpoint(&written?)?;
+        let mut keep: Vec<&Path> = self.uploading().collect();
+        keep.extend(self.state.best_model_checkpoint.as_ref().map(Path::new));
+        checkpoint::rotate(&output_dir, self.args.save_total_limit, &keep);
         Ok(())
     }
 
     fn write_checkpoint(&self, folder: &Path) -> Result<()> {
-        self.save_model(folder)?;
+        self.write_model(folder)?;
         write_json(&folder.join(ARGUMENTS), &self.args.to_json())?;
         if let (false, Some(optimizer), Some(schedule)) =
             (self.args.save_only_model, &self.optimizer, &self.schedule)
@@ -81,10 +89,33 @@ impl Trainer {
                 place: self.progress.place,
                 grad_norm: text(norm).into(),
                 learning_rate: text(rate).into(),
+                world_size: self.world_size(),
             };
             write_json(&folder.join(RNG_STATE), &state)?;
         }
         write_json(&folder.join(TRAINER_STATE), &self.state)
+    }
+
+    fn world_size(&self) -> usize {
+        self.devices.len().max(1)
+    }
+
+    /// A step of so many devices is not one of others: neither its batches nor its losses would go on.
+    fn check_world_size(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(RNG_STATE);
+        if !path.exists() {
+            // What is missing is told below.
+            return Ok(());
+        }
+        let (rng, now): (RngState, usize) = (read_json(&path)?, self.world_size());
+        match rng.world_size == now {
+            true => Ok(()),
+            false => Err(TrainerError::WorldSize {
+                checkpoint: folder.to_owned(),
+                then: rng.world_size,
+                now,
+            }),
+        }
     }
 
     /// Takes over everything of a checkpoint.
@@ -97,6 +128,7 @@ impl Trainer {
             return Err(invalid("there is no such checkpoint".to_owned()));
         }
         let state: TrainerState = read_json(&folder.join(TRAINER_STATE))?;
+        self.check_world_size(folder)?;
         let batch = self.args.per_device_train_batch_size;
         if state.train_batch_size.is_some_and(|size| size != batch) {
             log::warn!(
@@ -104,7 +136,14 @@ impl Trainer {
                 state.train_batch_size
             );
         }
-        let model = self.model().with_weights_of(folder)?;
+        let model = match self.whole()? {
+            None => self.model().with_weights_of(folder)?,
+            Some(model) => {
+                let (model, masters) = Self::halved(model.with_weights_of(folder)?)?;
+                self.masters = Some(masters);
+                model
+            }
+        };
         let model = match self.args.activation_checkpointing {
             true => model.with_gradient_checkpointing(),
             false => model,

@@ -100,9 +100,15 @@ impl Trainer {
             self.model = Some(init()?);
             self.progress = Progress::default();
         }
+        if self.args.auto_find_batch_size {
+            self.find_batch_size(folder)?;
+        }
         let source = self.source()?;
         let plan = self.plan(&source)?;
         self.check_output_dir()?;
+        if self.args.push_to_hub {
+            self.open_hub()?;
+        }
         let mut work = self.begin(&plan)?;
         let [mut first_epoch, mut skip] = [0; 2];
         if let Some(folder) = folder {
@@ -158,8 +164,9 @@ impl Trainer {
         }
     }
 
-    /// Optimizer, schedule and state of a fresh training.
-    fn begin(&mut self, plan: &Plan) -> Result<Work> {
+    /// Lets the model follow gradients.
+    pub(super) fn prepare_model(&mut self) -> Result<()> {
+        self.end_halves()?;
         let mut model = self
             .model
             .take()
@@ -168,15 +175,25 @@ impl Trainer {
         if !Trainable::of(model.as_ref()).tracked {
             model = model.train();
         }
+        if self.args.bf16 {
+            let (halved, masters) = Self::halved(model)?;
+            (model, self.masters) = (halved, Some(masters));
+        }
         if self.args.activation_checkpointing {
             model = model.with_gradient_checkpointing();
         }
-        let trainable = Trainable::of(model.as_ref());
-        let parameters = model.num_parameters(CountOptions {
+        self.model = Some(model);
+        Ok(())
+    }
+
+    /// Optimizer, schedule and state of a fresh training.
+    fn begin(&mut self, plan: &Plan) -> Result<Work> {
+        self.prepare_model()?;
+        let trainable = Trainable::of(self.model());
+        let parameters = self.model().num_parameters(CountOptions {
             exclude_embeddings: true,
             ..CountOptions::default()
         });
-        self.model = Some(model);
         self.progress = Progress::default();
         if trainable.shapes.is_empty() {
             return Err(missing("model", "no parameter of it is trained"));
@@ -394,6 +411,7 @@ impl Trainer {
         metrics.insert("total_flos".to_owned(), json!(self.state.total_flos));
         metrics.insert("train_loss".to_owned(), json!(loss));
         self.log(metrics.clone())?;
+        self.end_halves()?;
         let best = self.state.best_model_checkpoint.clone();
         if let Some(best) = best.filter(|_| self.args.load_best_model_at_end && !cancelled) {
             let model = self.model().with_weights_of(best.as_ref())?;
@@ -403,6 +421,7 @@ impl Trainer {
             self.swap_weights(true);
         }
         self.call(|callback, event, control| callback.on_train_end(event, control))?;
+        self.finish_uploads();
         Ok(TrainOutput {
             global_step: self.state.global_step,
             training_loss: loss,

@@ -104,7 +104,7 @@ impl Trainer {
         Ok(Source::Map(dataset, sampler?))
     }
 
-    fn length(&self, dataset: &dyn Dataset, index: usize) -> Result<usize> {
+    pub(super) fn length(&self, dataset: &dyn Dataset, index: usize) -> Result<usize> {
         let example = dataset.get(index)?;
         let column = &self.args.length_column_name;
         let given = example.get(column).and_then(|value| value.as_integer());

@@ -136,10 +136,15 @@ impl Trainer {
         let (gradients, decays) = (&mut work.gradients, &work.trainable.decays);
         let decay = self.args.weight_decay;
         let halves = &work.trainable.halves;
+        let masters = &mut self.masters;
         self.model = Some(parameters::change(model, |name, shape, weight| {
             let Some(grad) = gradients.remove(name) else {
                 return false;
             };
+            let mut master = masters.as_mut().and_then(|masters| masters.get_mut(name));
+            if let Some(master) = &master {
+                weight.copy_from_slice(master);
+            }
             optimizer.update(Update {
                 name,
                 shape,
@@ -148,7 +153,10 @@ impl Trainer {
                 learning_rate,
                 weight_decay: if decays.contains(name) { decay } else { 0.0 },
             });
-            // What is saved is what trains on.
+            if let Some(master) = &mut master {
+                master.copy_from_slice(weight);
+            }
+            // What passes run with. Without masters it is saved, so that it is what trains on.
             match halves.get(name) {
                 Some(DType::BF16) => weight
                     .iter_mut()
