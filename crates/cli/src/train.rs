@@ -24,6 +24,7 @@ A recipe is a YAML or JSON file:
   data: {train: mails.csv, test_size: 0.1, text: body, label: kind, max_length: 128}
   training: {output_dir: spam, num_train_epochs: 2, learning_rate: 1.0e-4, report_to: [tensorboard]}
 
+A dataset of the hub goes in the place of a file: data: {dataset: org/name, split: train, validation_split: test}.
 `training` has the names of the reference's TrainingArguments. The model and its tokenizer are in the output folder when it
 ends, checkpoints before; Ctrl-C saves one and stops, and --resume goes on from there as if nothing had happened.
 

@@ -9,26 +9,62 @@ pub(crate) fn available() -> Option<u64> {
     Some(of_groups().map_or(machine, |group| group.min(machine)))
 }
 
+/// Where a version of control groups has its files: limit, use, and files that were read and can be dropped.
+struct Groups {
+    root: &'static str,
+    limit: &'static str,
+    used: &'static str,
+    files: &'static str,
+}
+
+const V1: Groups = Groups {
+    root: "/sys/fs/cgroup/memory",
+    limit: "memory.limit_in_bytes",
+    used: "memory.usage_in_bytes",
+    files: "total_inactive_file",
+};
+const V2: Groups = Groups {
+    root: "/sys/fs/cgroup",
+    limit: "memory.max",
+    used: "memory.current",
+    files: "inactive_file",
+};
+
 /// What the control groups of the process, one inside the other, have left.
 fn of_groups() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let root = Path::new("/sys/fs/cgroup");
-    let inner = root.join(path);
-    let groups = inner
-        .ancestors()
-        .take_while(|group| group.starts_with(root));
-    groups.filter_map(left).min()
+    let lines = groups.lines().filter_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let version = match controllers {
+            "" => V2,
+            _ if controllers.split(',').any(|name| name == "memory") => V1,
+            _ => return None,
+        };
+        version.left_inside(path.trim_start_matches('/'))
+    });
+    lines.min()
 }
 
-/// What a control group has left, if it is limited.
-fn left(group: &Path) -> Option<u64> {
-    let read = |name: &str| fs::read_to_string(group.join(name)).ok();
-    let limit: u64 = read("memory.max")?.trim().parse().ok()?;
-    let current: u64 = read("memory.current")?.trim().parse().ok()?;
-    // Files that were read and can be dropped.
-    let files = read("memory.stat").and_then(|stat| number(&stat, "inactive_file"));
-    Some(limit.saturating_sub(current.saturating_sub(files.unwrap_or_default())))
+impl Groups {
+    /// What is left for a group and those around it.
+    fn left_inside(&self, path: &str) -> Option<u64> {
+        let root = Path::new(self.root);
+        let inner = root.join(path);
+        let groups = inner
+            .ancestors()
+            .take_while(|group| group.starts_with(root));
+        groups.filter_map(|group| self.left(group)).min()
+    }
+
+    /// What a group has left, if it is limited.
+    fn left(&self, group: &Path) -> Option<u64> {
+        let read = |name: &str| fs::read_to_string(group.join(name)).ok();
+        let limit: u64 = read(self.limit)?.trim().parse().ok()?;
+        let used: u64 = read(self.used)?.trim().parse().ok()?;
+        let files = read("memory.stat").and_then(|stat| number(&stat, self.files));
+        Some(limit.saturating_sub(used.saturating_sub(files.unwrap_or_default())))
+    }
 }
 
 /// The number after a name at the beginning of a line.
@@ -103,10 +139,10 @@ mod tests {
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         write("memory.max", "max\n");
         write("memory.current", "60\n");
-        assert_eq!(left(folder.path()), None);
+        assert_eq!(V2.left(folder.path()), None);
         write("memory.max", "100\n");
-        assert_eq!(left(folder.path()), Some(40));
+        assert_eq!(V2.left(folder.path()), Some(40));
         write("memory.stat", "file 9\ninactive_file 20\n");
-        assert_eq!(left(folder.path()), Some(60));
+        assert_eq!(V2.left(folder.path()), Some(60));
     }
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use transformers_config::AutoConfig;
 use transformers_hub::HubOptions;
 use transformers_modeling::{AutoModelForCausalLM, DeviceSpec, LoadOptions};
-use transformers_trainer::data::{Example, Value, load_hub_dataset};
+use transformers_trainer::data::{Dataset, Example, Value, load_hub_dataset};
 use transformers_trainer::recipe::Recipe;
 use transformers_trainer::reporting::{JsonlReporter, ModelCard, ModelCardReporter};
 use transformers_trainer::{
@@ -55,8 +55,8 @@ fn options(hub: &Hub, cache: &Path) -> HubOptions {
 }
 
 fn texts(examples: &[Example]) -> Vec<&str> {
-    let text = |example: &'_ Example| example.get("text").unwrap().as_text().unwrap();
-    examples.iter().map(text).collect()
+    let columns = examples.iter().map(|example| example.get("text").unwrap());
+    columns.map(|text| text.as_text().unwrap()).collect()
 }
 
 const README: &str = "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: data/train-*\n  - \
@@ -184,7 +184,6 @@ fn a_recipe_names_a_dataset() {
         };
         let tokenizer = recipe.tokenizer(&HubOptions::default()).unwrap();
         let data = recipe.prepare(&tokenizer, &options, 0).unwrap();
-        use transformers_trainer::data::Dataset;
         assert_eq!((data.train.len(), data.validation.unwrap().len()), (2, 1));
     });
 }

@@ -454,7 +454,7 @@ fn take(state: &mut State, request: &Request) -> Reply {
         Some(("preupload", _)) => {
             let body: Value = serde_json::from_str(&text).unwrap();
             let mode = |file: &Value| {
-                let large = file["size"].as_u64().unwrap() > 1000;
+                let large = file["path"].as_str().unwrap().ends_with(".safetensors");
                 json!({"path": file["path"], "uploadMode": if large { "lfs" } else { "regular" }})
             };
             let files: Vec<Value> = body["files"].as_array().unwrap().iter().map(mode).collect();

@@ -182,7 +182,8 @@ pub fn known_here(
         match refused.iter().find(|(refused, ..)| refused == name) {
             Some((_, only, _)) if same(only, value) => {}
             // Which of PyTorch's two ways is taken changes nothing in what comes out.
-            Some((name, ..)) if name.ends_with("checkpointing_kwargs") && only_reentrant(value) => {}
+            Some((name, ..)) if name.ends_with("checkpointing_kwargs") && only_reentrant(value) => {
+            }
             Some((_, _, reason)) => {
                 return Err(TrainerError::Argument {
                     name: name.clone(),

@@ -73,11 +73,16 @@ fn default_name() -> String {
 }
 
 /// The files of the config `name`, or of the default one, among those called `names`. A README without configs, or none,
-/// leaves it to [`infer_splits`].
+/// leaves it to [`infer_splits`]. Where one `split` is asked for, others may be without files.
 ///
 /// # Errors
 /// The README's head cannot be read, there is no such config or none that is the default, or its files are not there.
-pub fn select(names: &[String], readme: Option<&str>, name: Option<&str>) -> Result<Selected> {
+pub fn select(
+    names: &[String],
+    readme: Option<&str>,
+    name: Option<&str>,
+    split: Option<&str>,
+) -> Result<Selected> {
     let configs = readme.map(configs).transpose()?.unwrap_or_default();
     if configs.is_empty() {
         return match name {
@@ -96,7 +101,7 @@ pub fn select(names: &[String], readme: Option<&str>, name: Option<&str>) -> Res
             .ok_or_else(|| missing(name, known()))?,
         None => default(&configs).ok_or_else(|| missing("default", known()))?,
     };
-    config.select(names)
+    config.select(names, split)
 }
 
 fn missing<'a>(config: &str, known: impl Iterator<Item = &'a str>) -> TrainerError {
@@ -144,7 +149,7 @@ fn invalid(reason: &str) -> TrainerError {
 }
 
 impl Config {
-    fn select(&self, names: &[String]) -> Result<Selected> {
+    fn select(&self, names: &[String], wanted: Option<&str>) -> Result<Selected> {
         let wrong = |reason: String| invalid(&format!("config `{}`: {reason}", self.config_name));
         if let Some(key) = self
             .others
@@ -171,8 +176,10 @@ impl Config {
             Some(patterns) => {
                 let mut splits = Splits::new();
                 for (split, pattern) in patterns {
-                    let found = matching(&inside, pattern).map_err(|reason| wrong(reason))?;
-                    splits.entry(split.to_owned()).or_default().extend(found);
+                    let files = splits.entry(split.to_owned()).or_default();
+                    if wanted.is_none_or(|wanted| wanted == split) {
+                        files.extend(matching(&inside, pattern).map_err(wrong)?);
+                    }
                 }
                 splits.into_iter().map(of_one_format).collect()
             }
@@ -188,23 +195,26 @@ impl Config {
             DataFiles::Pattern(pattern) => return Some(vec![("train", pattern)]),
             DataFiles::List(entries) => entries,
         };
-        let of_entry = |entry: &'_ Entry| -> Vec<(&str, &str)> {
-            match entry {
-                Entry::Pattern(pattern) => vec![("train", pattern)],
-                Entry::Split {
-                    split,
-                    path: Patterns::One(pattern),
-                } => vec![(split, pattern)],
-                Entry::Split {
-                    split,
-                    path: Patterns::Many(patterns),
-                } => patterns
-                    .iter()
-                    .map(|pattern| (split.as_str(), pattern.as_str()))
-                    .collect(),
-            }
-        };
-        Some(entries.iter().flat_map(of_entry).collect())
+        Some(entries.iter().flat_map(Entry::patterns).collect())
+    }
+}
+
+impl Entry {
+    fn patterns(&self) -> Vec<(&str, &str)> {
+        match self {
+            Self::Pattern(pattern) => vec![("train", pattern)],
+            Self::Split {
+                split,
+                path: Patterns::One(pattern),
+            } => vec![(split, pattern)],
+            Self::Split {
+                split,
+                path: Patterns::Many(patterns),
+            } => patterns
+                .iter()
+                .map(|pattern| (split.as_str(), pattern.as_str()))
+                .collect(),
+        }
     }
 }
 
@@ -310,7 +320,8 @@ mod tests {
     fn of(head: &str, name: Option<&str>) -> Result<Vec<(String, Vec<String>)>, String> {
         let names = NAMES.map(str::to_owned);
         let readme = format!("---\nlicense: mit\n{head}\n---\n\n# A dataset\n");
-        let selected = select(&names, Some(&readme), name).map_err(|error| error.to_string())?;
+        let selected =
+            select(&names, Some(&readme), name, None).map_err(|error| error.to_string())?;
         Ok(selected.splits.into_iter().collect())
     }
 
@@ -369,15 +380,27 @@ mod tests {
             assert_eq!(names, ["test", "train"], "{head}");
         }
         let names = NAMES.map(str::to_owned);
-        assert_eq!(select(&names, None, None).unwrap().splits.len(), 2);
+        assert_eq!(select(&names, None, None, None).unwrap().splits.len(), 2);
     }
 
     #[test]
     fn columns_have_something_between_them() {
         let names = NAMES.map(str::to_owned);
         let readme = "---\nconfigs:\n- data_files: extra/a.csv\n  sep: \"\\t\"\n---";
-        let selected = select(&names, Some(readme), None).unwrap();
+        let selected = select(&names, Some(readme), None, None).unwrap();
         assert_eq!(selected.delimiter, Some(b'\t'));
+    }
+
+    #[test]
+    fn a_split_needs_no_files_of_another() {
+        let names = NAMES.map(str::to_owned);
+        let readme = "---\nconfigs:\n- data_files:\n  - split: train\n    path: extra/a.csv\n  - split: test\n    path: \
+                      gone.csv\n---";
+        let of = |split| select(&names, Some(readme), None, split);
+        let splits = of(Some("train")).unwrap().splits;
+        assert_eq!(splits["train"], ["extra/a.csv"]);
+        assert!(splits["test"].is_empty());
+        assert!(of(Some("test")).is_err() && of(None).is_err());
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub fn hub_files(
     let Selected {
         mut splits,
         delimiter,
-    } = select(&names, readme.as_deref(), name)?;
+    } = select(&names, readme.as_deref(), name, Some(split))?;
     if splits.is_empty() {
         return Err(TrainerError::NoDataFiles {
             origin: files.to_string(),

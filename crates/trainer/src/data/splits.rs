@@ -94,7 +94,7 @@ pub fn local_splits(path: impl AsRef<Path>) -> Result<BTreeMap<String, Files>> {
     walk(path, "", &mut names)?;
     names.sort();
     let readme = std::fs::read_to_string(path.join("README.md")).ok();
-    let Selected { splits, delimiter } = select(&names, readme.as_deref(), None)?;
+    let Selected { splits, delimiter } = select(&names, readme.as_deref(), None, None)?;
     if splits.is_empty() {
         return Err(TrainerError::InvalidFile {
             path: path.to_owned(),

@@ -8,13 +8,13 @@ use std::path::Path;
 
 use transformers_modeling::{CountOptions, DeviceSpec};
 
+use super::step::Work;
 use super::{TrainData, Trainer, missing};
 use crate::checkpoint::{TRAINER_STATE, read_json};
 use crate::data::Example;
 use crate::inputs::model_inputs;
 use crate::memory::{Growth, available, state_bytes};
 use crate::parameters::Trainable;
-use crate::trainer::step::Work;
 use crate::{Result, TrainerError, TrainerState};
 
 /// The share of the free memory that a step may take.
