@@ -181,7 +181,7 @@ fn a_loss_that_is_no_number_is_told_with_its_place() {
             4 => f64::NAN,
             _ => 1.0,
         };
-        Ok(output.loss()?.mul_scalar(scale))
+        Ok(output.clone().loss()?.mul_scalar(scale))
     };
     let args = json!({"gradient_accumulation_steps": 2, "save_strategy": "no", "max_grad_norm": 0});
     let mut trainer = trainer(folder.path(), args).with_compute_loss(Box::new(loss));
