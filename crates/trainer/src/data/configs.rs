@@ -129,7 +129,9 @@ fn configs(readme: &str) -> Result<Vec<Config>> {
     let Some(head) = head.filter(|head| head.contains("configs:")) else {
         return Ok(Vec::new());
     };
-    let head: Value = serde_saphyr::from_str(head).map_err(|error| {
+    // `no` may be the name of a split, and is no truth value since YAML 1.2.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let head: Value = serde_saphyr::from_str_with_options(head, options).map_err(|error| {
         // What follows shows the place.
         let error = error.to_string();
         invalid(error.lines().next().unwrap_or_default())
