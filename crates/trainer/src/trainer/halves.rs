@@ -8,16 +8,18 @@ use crate::Result;
 use crate::parameters::{self, Named};
 
 impl Trainer {
-    /// The model in bfloat16, and the values that its parameters had.
-    pub(super) fn halved(
+    /// The model in bfloat16; the values that its parameters had become the masters.
+    pub(super) fn halve(
+        &mut self,
         model: Box<dyn PreTrainedModel>,
-    ) -> Result<(Box<dyn PreTrainedModel>, Named<Vec<f32>>)> {
+    ) -> Result<Box<dyn PreTrainedModel>> {
         let mut masters = Named::new();
         let model = parameters::change(model, |name, _, weight| {
             masters.insert(name.to_owned(), weight.to_vec());
             false
         });
-        Ok((model.with_dtype(Dtype::BFloat16)?, masters))
+        self.masters = Some(masters);
+        Ok(model.with_dtype(Dtype::BFloat16)?)
     }
 
     /// The model with its masters as weights; `None` where it has none.

@@ -138,11 +138,7 @@ impl Trainer {
         }
         let model = match self.whole()? {
             None => self.model().with_weights_of(folder)?,
-            Some(model) => {
-                let (model, masters) = Self::halved(model.with_weights_of(folder)?)?;
-                self.masters = Some(masters);
-                model
-            }
+            Some(model) => self.halve(model.with_weights_of(folder)?)?,
         };
         let model = match self.args.activation_checkpointing {
             true => model.with_gradient_checkpointing(),

@@ -176,8 +176,7 @@ impl Trainer {
             model = model.train();
         }
         if self.args.bf16 {
-            let (halved, masters) = Self::halved(model)?;
-            (model, self.masters) = (halved, Some(masters));
+            model = self.halve(model)?;
         }
         if self.args.activation_checkpointing {
             model = model.with_gradient_checkpointing();
