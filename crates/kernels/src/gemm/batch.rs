@@ -121,7 +121,7 @@ fn pack(isa: Isa, x: &[f32], cols: usize, words: Words, tiles: Tiles, packed: &m
         let to = &mut packed[start * vectors..][..height * vectors];
         for r in 0..height {
             let x = x[(start + r) * cols..][..cols].as_chunks().0;
-            for (x, to) in x.iter().zip(to[r..].iter_mut().step_by(height)) {
+            for (x, to) in x.iter().zip(to.iter_mut().skip(r).step_by(height)) {
                 to.lanes = *x;
             }
         }
