@@ -531,9 +531,9 @@ fn masters_in_f32_keep_small_changes() {
     let saved = |folder: &Path| std::fs::read(folder.join("model.safetensors")).unwrap();
     trained
         .into_model()
-        .save_pretrained(&folder.join("end"))
+        .save_pretrained(folder.join("end"))
         .unwrap();
-    decoder().save_pretrained(&folder.join("start")).unwrap();
+    decoder().save_pretrained(folder.join("start")).unwrap();
     assert!(saved(&folder.join("end")) != saved(&folder.join("start")));
 }
 
