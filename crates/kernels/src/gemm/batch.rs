@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-use super::{Multiply, Output, Tiles, Words, to_bf16, to_pairs};
+use super::{Multiply, Output, Tiles, Words, to_pairs};
 use crate::{
     Element, Isa, Weight,
     pool::Phase,
@@ -209,7 +209,7 @@ impl Vectors<crate::simd::Avx512> for super::pairs::Pairs {
 
     #[inline(always)]
     fn rounded(self, x: f32) -> f32 {
-        f32::from_bits(to_bf16(x) << 16)
+        f32::from_bits(super::to_bf16(x) << 16)
     }
 }
 
