@@ -243,14 +243,7 @@ fn checkpointing_gives_the_same_gradients() {
     let model = model.train();
     let plain = gradients(&model);
     let checkpointed = gradients(&model.gradient_checkpointing_enable());
-    assert!(plain.len() > 5 && plain.len() == checkpointed.len());
-    // What is computed again goes by burn's primitives, the rest by kernels.
-    for (plain, checkpointed) in plain.iter().zip(&checkpointed) {
-        let largest = plain.iter().fold(0f32, |largest, x| largest.max(x.abs()));
-        let apart = plain.iter().zip(checkpointed).map(|(a, b)| (a - b).abs());
-        let apart = apart.fold(0f32, f32::max);
-        assert!(apart <= 1e-5 * largest, "{apart} of {largest}");
-    }
+    assert!(plain.len() > 5 && plain == checkpointed);
 }
 
 #[test]

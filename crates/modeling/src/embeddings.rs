@@ -88,11 +88,15 @@ impl dyn PreTrainedModel + '_ {
         Ok(model.map_parameters(&mut Restore(&mut cast)))
     }
 
-    /// The same model, of which a backward pass computes again what is cheap to compute instead of keeping it: the same
-    /// gradients with less memory. To be called after `train`; a model that follows no gradients stays as it is.
+    /// The same model, of which a backward pass keeps less and computes it again: the same gradients with less memory. In
+    /// host memory, of every layer of a decoder the input is kept and all else computed again, unless its adapters have
+    /// dropout; of other models and elsewhere, what is cheap to compute. To be called after `train`; a model that follows
+    /// no gradients stays as it is.
     pub fn with_gradient_checkpointing(&self) -> Box<dyn PreTrainedModel> {
-        self.boxed_clone()
-            .map_parameters(&mut Restore(&mut Checkpointing))
+        let mut model = self.boxed_clone();
+        model.info_mut().gradient_checkpointing = true;
+        let layers = model.recomputes_layers();
+        model.map_parameters(&mut Restore(&mut Checkpointing { layers }))
     }
 
     /// The first table that has a row for every token.
@@ -204,15 +208,20 @@ impl<F: Fn(&str) -> bool> ModuleMapper for Replace<F> {
     }
 }
 
-struct Checkpointing;
+/// burn's own checkpointing, where `layers` do not do it.
+struct Checkpointing {
+    layers: bool,
+}
 
 impl ModuleMapper for Checkpointing {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|value| match value.is_autodiff() {
-            true => {
-                value.with_gradient_checkpointing_strategy(GradientCheckpointingStrategy::Balanced)
+        const AGAIN: GradientCheckpointingStrategy = GradientCheckpointingStrategy::Balanced;
+        param.map(|value| {
+            let by_layers = self.layers && value.device() == Device::flex();
+            match value.is_autodiff() && !by_layers {
+                true => value.with_gradient_checkpointing_strategy(AGAIN),
+                false => value,
             }
-            false => value,
         })
     }
 }

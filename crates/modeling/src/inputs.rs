@@ -53,6 +53,9 @@ pub struct ModelInputs {
     pub logits_to_keep: Option<usize>,
     /// Leave a decoder after so many layers, as drafts do. `None`: after all.
     pub early_exit: Option<usize>,
+    /// Keep of each layer the input alone, and run it again in the backward pass: see
+    /// [`gradient_checkpointing_enable`](crate::AutoModel::gradient_checkpointing_enable). Decoders in host memory read it.
+    pub gradient_checkpointing: bool,
     /// Noise on the vectors of tokens, while a model trains.
     pub embedding_noise: Option<EmbeddingNoise>,
     /// Compute logits at these positions of every row only, in this order; the reference's `logits_to_keep` as a tensor.

@@ -51,6 +51,11 @@ pub trait Forward {
         None
     }
 
+    /// Whether a pass with [`gradient_checkpointing`](ModelInputs::gradient_checkpointing) runs layers again.
+    fn recomputes_layers(&self) -> bool {
+        false
+    }
+
     /// The states of the encoder of an encoder–decoder, `[batch, seq, hidden]`, for
     /// [`encoder_outputs`](ModelInputs::encoder_outputs); `None` for other models.
     ///
@@ -111,8 +116,21 @@ pub struct ModelInfo {
     pub(crate) origin: Origin,
     /// How attention is computed; `None`: by what is fastest.
     pub(crate) attention: Option<AttentionInterface>,
+    /// Whether layers run again in backward passes.
+    pub(crate) gradient_checkpointing: bool,
     /// Its adapters.
     pub(crate) adapters: AdapterState,
+}
+
+impl ModelInfo {
+    /// What adapters drop at random would be dropped otherwise in another run.
+    fn recomputes(&self) -> bool {
+        let adapters = &self.adapters.adapters;
+        self.gradient_checkpointing
+            && adapters
+                .iter()
+                .all(|adapter| adapter.config.lora_dropout == 0.0)
+    }
 }
 
 /// A model of any family: what auto classes, `generate` and the layers above hold.
@@ -138,6 +156,9 @@ pub trait PreTrainedModel: Debug + Send + Sync {
 
     /// See [`Forward::paged_layout`].
     fn paged_layout(&self) -> Option<PagedLayout>;
+
+    /// See [`Forward::recomputes_layers`].
+    fn recomputes_layers(&self) -> bool;
 
     /// See [`Forward::encode`].
     ///
@@ -223,6 +244,7 @@ impl<M: Module + Forward + Sync + 'static> Pretrained<M> {
             loading_info: LoadReport::default(),
             origin: Origin::default(),
             attention: None,
+            gradient_checkpointing: false,
             adapters: AdapterState::default(),
         };
         Box::new(Self {
@@ -232,15 +254,20 @@ impl<M: Module + Forward + Sync + 'static> Pretrained<M> {
         })
     }
 
-    /// The inputs with the model's attention, unless they choose their own.
-    fn with_attention<'a>(&self, inputs: &'a ModelInputs) -> Cow<'a, ModelInputs> {
-        match (&self.info.attention, &inputs.attention) {
-            (Some(attention), None) => Cow::Owned(ModelInputs {
-                attention: Some(attention.clone()),
-                ..inputs.clone()
-            }),
-            _ => Cow::Borrowed(inputs),
+    /// The inputs with the model's attention, unless they choose their own, and its gradient checkpointing.
+    fn with_settings<'a>(&self, inputs: &'a ModelInputs) -> Cow<'a, ModelInputs> {
+        let attention = inputs.attention.as_ref().or(self.info.attention.as_ref());
+        let recomputes = inputs.gradient_checkpointing || self.info.recomputes();
+        if attention.is_some() == inputs.attention.is_some()
+            && recomputes == inputs.gradient_checkpointing
+        {
+            return Cow::Borrowed(inputs);
         }
+        Cow::Owned(ModelInputs {
+            attention: attention.cloned(),
+            gradient_checkpointing: recomputes,
+            ..inputs.clone()
+        })
     }
 
     fn part(&self, part: Part) -> Box<dyn PreTrainedModel> {
@@ -263,7 +290,7 @@ impl<M: Module + Forward + Sync + 'static> PreTrainedModel for Pretrained<M> {
         inputs: &ModelInputs,
         cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
-        self.module.forward(&self.with_attention(inputs), cache)
+        self.module.forward(&self.with_settings(inputs), cache)
     }
 
     fn cache_layout(&self) -> Option<CacheLayout> {
@@ -285,8 +312,12 @@ impl<M: Module + Forward + Sync + 'static> PreTrainedModel for Pretrained<M> {
         self.module.paged_layout().filter(|_| knows_blocks)
     }
 
+    fn recomputes_layers(&self) -> bool {
+        self.module.recomputes_layers()
+    }
+
     fn encode(&self, inputs: &ModelInputs) -> Result<Option<Tensor<3>>, ModelError> {
-        self.module.encode(&self.with_attention(inputs))
+        self.module.encode(&self.with_settings(inputs))
     }
 
     fn get_decoder(&self) -> Box<dyn PreTrainedModel> {

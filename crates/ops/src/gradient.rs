@@ -7,10 +7,11 @@ use std::cell::Cell;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
@@ -18,7 +19,7 @@ use burn::tensor::{DType, Device, GradientCheckpointingStrategy, Tensor};
 
 use crate::host::{flex, flex_of};
 
-type Followed = FloatTensor<Autodiff<Flex>>;
+pub(crate) type Followed = FloatTensor<Autodiff<Flex>>;
 
 thread_local! {
     static IN_PRIMITIVES: Cell<bool> = const { Cell::new(false) };
@@ -83,6 +84,24 @@ impl Operand {
     /// Whether its gradient is wanted.
     pub(crate) fn is_followed(&self) -> bool {
         self.0.is_tracked()
+    }
+
+    /// The same as one whose gradient is wanted.
+    pub(crate) fn followed(self) -> Self {
+        match self.is_followed() {
+            true => self,
+            false => Self(Followed::new(self.value()).require_grad()),
+        }
+    }
+
+    /// Its place among what autodiff follows.
+    pub(crate) fn node(&self) -> NodeGuard {
+        self.0.node()
+    }
+
+    /// The same by its number.
+    pub(crate) fn id(&self) -> NodeId {
+        self.0.id()
     }
 
     /// Its elements.

@@ -168,6 +168,14 @@ impl AttentionPass {
         }
     }
 
+    /// The same implementation, without a place for weights.
+    pub(super) fn without_weights(interface: Option<AttentionInterface>) -> Self {
+        Self {
+            interface,
+            weights: None,
+        }
+    }
+
     /// Attention of a layer: the arguments and the result are those of [`ops::attention`].
     pub fn attend(
         &self,

@@ -13,11 +13,12 @@ use transformers_config::{LayerType, ModelConfig, RopeParameters, RopeType};
 use transformers_ops as ops;
 
 use super::{
-    Alibi, AttentionPass, BaseFamily, Cache, CacheLayout, Embedding, Init, Linear, Mask,
-    MaskFunction, MultimodalRotary, Norm, NormOptions, OutputLayer, PackedBatch, PagedLayout,
-    QueryScale, RecurrentState, RotaryEmbedding, RotaryLayout, RotaryTables, States, with_noise,
+    Alibi, AttentionInterface, AttentionPass, BaseFamily, Cache, CacheLayout, Embedding, Init,
+    Linear, Mask, MaskFunction, MultimodalRotary, Norm, NormOptions, OutputLayer, PackedBatch,
+    PagedLayout, QueryScale, RecurrentState, RotaryEmbedding, RotaryLayout, RotaryTables, States,
+    with_noise,
 };
-use super::{check_room, heads::kept};
+use super::{check_room, checkpointing::checkpointed, heads::kept};
 use crate::loss::{LoadBalancing, causal_lm_loss};
 use crate::{
     Forward, ModelError, ModelInputs, ModelOutput, Names, Part, PreTrainedModel, Rows, Whole,
@@ -319,6 +320,42 @@ struct Shared {
     mask: Mask,
 }
 
+impl Shared {
+    /// A layer of which a backward pass keeps the input alone.
+    fn recomputed<L: DecoderLayer>(
+        &self,
+        block: &L,
+        layer: usize,
+        hidden: Tensor<3>,
+        bias: Option<Tensor<4>>,
+        interface: Option<AttentionInterface>,
+    ) -> Tensor<3> {
+        let (rotary, mask) = (self.rotary.clone(), self.mask.clone());
+        checkpointed(block, hidden, move |block, x| {
+            let plain = !x.is_autodiff();
+            let rotary = rotary.clone().map(|tables| match plain {
+                true => tables.without_autodiff(),
+                false => tables,
+            });
+            let bias = bias.clone().map(|bias| match plain {
+                true => bias.without_autodiff(),
+                false => bias,
+            });
+            let attention = AttentionPass::without_weights(interface.clone());
+            let mut context = LayerContext {
+                layer,
+                rotary: rotary.as_ref(),
+                mask: &mask.clone(),
+                attention: &attention,
+                bias: bias.as_ref(),
+                cache: None,
+                router_logits: None,
+            };
+            block.forward(x, &mut context)
+        })
+    }
+}
+
 /// What a pass through the stack gives.
 struct DecoderStates {
     states: States,
@@ -442,6 +479,17 @@ impl<L: DecoderLayer> Decoder<L> {
         let attention = AttentionPass::new(inputs);
         let mut record = inputs.output_hidden_states.then(Vec::new);
         let mut router_logits = self.options.routers(inputs).map(|_| Vec::new());
+        // What a layer leaves beside its output is not there after another run.
+        let recomputes = inputs.gradient_checkpointing
+            && cache.is_none()
+            && router_logits.is_none()
+            && !inputs.output_attentions;
+        let after = self.options.states_after_layers;
+        let record_after = |record: &mut Option<Vec<_>>, hidden: &Tensor<3>| {
+            if let Some(record) = record.as_mut().filter(|_| after) {
+                record.push(hidden.clone());
+            }
+        };
         for (layer, (block, kind)) in self
             .layers
             .iter()
@@ -449,11 +497,16 @@ impl<L: DecoderLayer> Decoder<L> {
             .take(inputs.early_exit.unwrap_or(usize::MAX))
             .enumerate()
         {
-            let after = self.options.states_after_layers;
             if let Some(record) = record.as_mut().filter(|_| !after) {
                 record.push(hidden.clone());
             }
             let kind = &kinds[kind];
+            if recomputes {
+                let interface = inputs.attention.clone();
+                hidden = kind.recomputed(block, layer, hidden, bias.clone(), interface);
+                record_after(&mut record, &hidden);
+                continue;
+            }
             let mut context = LayerContext {
                 layer,
                 rotary: kind.rotary.as_ref(),
@@ -464,9 +517,7 @@ impl<L: DecoderLayer> Decoder<L> {
                 router_logits: router_logits.as_mut(),
             };
             hidden = block.forward(hidden, &mut context);
-            if let Some(record) = record.as_mut().filter(|_| after) {
-                record.push(hidden.clone());
-            }
+            record_after(&mut record, &hidden);
         }
         if let Some(norm) = &self.norm {
             hidden = norm.forward(hidden);
@@ -597,6 +648,10 @@ impl<L: DecoderLayer> Forward for Decoder<L> {
     fn paged_layout(&self) -> Option<PagedLayout> {
         self.options.paged_layout()
     }
+
+    fn recomputes_layers(&self) -> bool {
+        true
+    }
 }
 
 /// The headless decoder of family `F`, for heads.
@@ -713,6 +768,10 @@ impl<L: DecoderLayer> Forward for CausalLM<L> {
 
     fn paged_layout(&self) -> Option<PagedLayout> {
         self.model.options.paged_layout()
+    }
+
+    fn recomputes_layers(&self) -> bool {
+        true
     }
 
     fn part(&self, _part: Part, of: &Whole<'_>) -> Option<Box<dyn PreTrainedModel>> {

@@ -194,6 +194,10 @@ impl<F: BaseFamily, H: TaskHead<F>> Forward for Headed<F, H> {
         self.base.context_length()
     }
 
+    fn recomputes_layers(&self) -> bool {
+        self.base.recomputes_layers()
+    }
+
     fn part(&self, part: Part, of: &Whole<'_>) -> Option<Box<dyn PreTrainedModel>> {
         let base = || Some(of.part(self.base.clone()));
         self.base.part(part, of).or_else(base)

@@ -8,6 +8,7 @@ mod block;
 mod buffer;
 mod cache;
 mod cache_state;
+mod checkpointing;
 mod decoder;
 mod draws;
 mod embedding;

@@ -210,6 +210,16 @@ pub struct RotaryTables {
 }
 
 impl RotaryTables {
+    /// The same tables for tensors without autodiff.
+    pub(super) fn without_autodiff(self) -> Self {
+        Self {
+            cos: self.cos.without_autodiff(),
+            sin: self.sin.without_autodiff(),
+            layout: self.layout,
+            query_scale: self.query_scale.map(Tensor::without_autodiff),
+        }
+    }
+
     /// Rotates queries or keys `[batch, heads, seq, head_dim]`.
     pub fn apply(&self, x: Tensor<4>) -> Tensor<4> {
         ops::rotary(x, self.cos.clone(), self.sin.clone(), self.layout)

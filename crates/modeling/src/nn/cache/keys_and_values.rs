@@ -69,11 +69,15 @@ impl KeysAndValues {
         let len = all[0].dims()[2];
         let kept = self.window.map_or(rows, |window| window.saturating_sub(1));
         let kept = kept.min(len).min(rows);
+        (self.start, self.len) = (0, kept);
+        if kept == 0 {
+            self.buffer = None;
+            return all.into();
+        }
         let last = all.clone().map(|all| all.narrow(2, len - kept, kept));
         let mut buffer = Buffer::empty(rows, &last);
         buffer.write(0, last);
         self.buffer = Some(buffer);
-        (self.start, self.len) = (0, kept);
         all.into()
     }
 }
@@ -94,6 +98,8 @@ impl CacheLayer for KeysAndValues {
             let old = self
                 .buffer
                 .take()
+                // A window of one keeps nothing, and burn has no tensors without rows.
+                .filter(|_| kept > 0)
                 .map(|buffer| buffer.view(self.start, kept));
             self.buffer = Some(match self.rows {
                 // A prompt alone is kept as it is; room to grow is made when decoding begins.
