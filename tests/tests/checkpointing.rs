@@ -79,7 +79,8 @@ fn layers_run_again_for_the_same_gradients_in_less_memory() {
         let (plain, most) = step(&model);
         let (again, least) = step(&model.gradient_checkpointing_enable());
         assert!(plain.len() > 9 * LAYERS && plain.len() == again.len());
-        let largest = |values: &mut dyn Iterator<Item = f32>| values.fold(0f32, |a, b| a.max(b.abs()));
+        let largest =
+            |values: &mut dyn Iterator<Item = f32>| values.fold(0f32, |a, b| a.max(b.abs()));
         let limit = 1e-6 * largest(&mut plain.iter().flatten().copied());
         let pairs = plain.iter().flatten().zip(again.iter().flatten());
         let apart = largest(&mut pairs.map(|(a, b)| a - b));

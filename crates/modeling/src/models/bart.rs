@@ -260,7 +260,7 @@ impl BartOptions {
                     Sinusoids::Paper.rows(rows, features, device).cast(dtype)
                 });
                 let weight = Weight::dense(table, init);
-                Some(Embedding { weight })
+                Some(Embedding::from(weight))
             }
             Positions::Computed | Positions::Counted { .. } => None,
         }

@@ -342,7 +342,8 @@ impl ModernBertModel {
         Ok(Self {
             embeddings: ModernBertEmbeddings {
                 // The reference draws the padding token's vector like any other.
-                tok_embeddings: Embedding::new(vocab, hidden, &options.inward(init)),
+                tok_embeddings: Embedding::new(vocab, hidden, &options.inward(init))
+                    .with_padding(options.pad_token_id),
                 norm: options.norm(init),
             },
             layers: layers.collect(),

@@ -11,6 +11,18 @@ use super::{Init, Weight};
 pub struct Embedding {
     /// `[vocab, hidden]`.
     pub weight: Weight,
+    /// The id whose vector is not trained here.
+    #[module(skip)]
+    padding: Option<u32>,
+}
+
+impl From<Weight> for Embedding {
+    fn from(weight: Weight) -> Self {
+        Self {
+            weight,
+            padding: None,
+        }
+    }
 }
 
 impl Embedding {
@@ -18,19 +30,36 @@ impl Embedding {
     pub fn new(vocab: usize, hidden: usize, init: &Init) -> Self {
         Self {
             weight: Weight::new([vocab, hidden], init),
+            padding: None,
         }
     }
 
-    /// The same; a fresh vector of the `padding` token is zero.
+    /// The same; a fresh vector of the `padding` token is zero, and no gradient comes to it through this table (torch's
+    /// `padding_idx`). As a tied head it is trained.
     pub fn padded(vocab: usize, hidden: usize, padding: Option<u32>, init: &Init) -> Self {
         Self {
             weight: Weight::vectors([vocab, hidden], padding, init),
+            padding,
         }
+    }
+
+    /// The table, to whose vector of the `padding` token no gradient comes, whatever it begins as.
+    #[must_use]
+    pub fn with_padding(self, padding: Option<u32>) -> Self {
+        Self { padding, ..self }
     }
 
     /// Ids `[batch, seq]`, each below `vocab`, to vectors `[batch, seq, hidden]`.
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let y = ops::embedding(self.weight.base(), ids.clone());
+        let y = match self.padding {
+            Some(padding) if y.is_autodiff() => {
+                let padded = ids.clone().equal_elem(padding).unsqueeze_dim(2);
+                let padded = padded.expand(y.dims());
+                y.clone().mask_where(padded, y.detach())
+            }
+            _ => y,
+        };
         match self.weight.adapters() {
             Some(adapters) => adapters.embedding(&ids, y, &self.weight),
             None => y,
