@@ -235,7 +235,11 @@ fn the_examples_of_the_documentation_are_recipes() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples");
     let mut count = 0;
     for entry in fs::read_dir(folder).unwrap() {
-        let recipe = entry.unwrap().path().join("train.yaml");
+        let folder = entry.unwrap().path();
+        if !folder.is_dir() {
+            continue;
+        }
+        let recipe = folder.join("train.yaml");
         Recipe::from_file(&recipe, &[])
             .unwrap()
             .arguments()
