@@ -54,6 +54,7 @@ fn of<C: ModernBertLike>() -> Family {
 #[derive(Debug, Clone)]
 pub(crate) struct ModernBertOptions {
     vocab_size: usize,
+    pad_token_id: Option<u32>,
     hidden_size: usize,
     intermediate_size: usize,
     num_attention_heads: usize,
@@ -99,6 +100,7 @@ macro_rules! modernbert_like {
             fn options(&$self) -> Result<ModernBertOptions, ModelError> {
                 Ok(ModernBertOptions {
                     vocab_size: $self.vocab_size,
+                    pad_token_id: $self.pad_token_id,
                     hidden_size: $self.hidden_size,
                     intermediate_size: $self.intermediate_size,
                     num_attention_heads: $self.num_attention_heads,

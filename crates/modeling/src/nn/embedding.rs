@@ -54,7 +54,7 @@ impl Embedding {
         let y = ops::embedding(self.weight.base(), ids.clone());
         let y = match self.padding {
             Some(padding) if y.is_autodiff() => {
-                let padded = ids.clone().equal_elem(padding).unsqueeze_dim(2);
+                let padded = ids.clone().equal_elem(padding).unsqueeze_dim::<3>(2);
                 let padded = padded.expand(y.dims());
                 y.clone().mask_where(padded, y.detach())
             }
