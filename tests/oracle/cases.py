@@ -243,6 +243,7 @@ CASES = {
     # decoders: the heads that they share; the last token is found from either side
     "llama_classes": Case("llama", dict(HEAD, num_labels=3), kind="seqcls", hidden_states=False, gradients=True),
     "llama_regression": Case("llama", dict(HEAD, num_labels=1), kind="seqcls", hidden_states=False, pad_left=True),
+    "llama_padding_gradients": Case("llama", HEAD, kind="qa", hidden_states=False, gradients=True),
     "llama_multi_label": Case(
         "llama", dict(HEAD, num_labels=5, problem_type="multi_label_classification"), kind="seqcls", hidden_states=False
     ),
@@ -619,6 +620,7 @@ CASES = {
     # roberta: positions after the padding's id
     "roberta": Case("roberta", ROBERTA, kind="mlm"),
     "roberta_left": Case("roberta", dict(ROBERTA_HEAD, pad_token_id=3), kind="textenc", pad_left=True),
+    "roberta_padding_gradients": Case("roberta", dict(ROBERTA_HEAD, pad_token_id=3), kind="qa", hidden_states=False, pad_left=True, gradients=True),
     "roberta_untied": Case("roberta", dict(ROBERTA_HEAD, tie_word_embeddings=False), kind="mlm", hidden_states=False),
     "roberta_pretraining": Case("roberta", ROBERTA_HEAD, kind="pretraining", hidden_states=False),
     **heads("roberta", ROBERTA_HEAD),

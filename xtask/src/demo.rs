@@ -23,7 +23,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let binary = release_binary("transformers")?;
     if !binary.exists() {
         eprintln!(
-            "Building in release. The first build takes about ten minutes on two cores; later ones take seconds."
+            "Building in release. The first build takes a quarter of an hour on two cores; later ones take seconds."
         );
     }
     project::run(cargo().current_dir(root()).args([
@@ -53,7 +53,7 @@ pub fn run_real_checks() -> Result<ExitCode> {
     let smollm2 = SMOLLM2.fetch()?;
     let minilm = MINILM.fetch()?;
     eprintln!(
-        "Building the real checks in release; the first build takes about ten minutes on two cores."
+        "Building the real checks in release; the first build takes a quarter of an hour on two cores."
     );
     // Together with the binary: with one set of features, one build of the dependencies serves both.
     let packages = ["--package=transformers-cli", "--package=transformers-tests"];
