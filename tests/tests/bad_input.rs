@@ -323,7 +323,7 @@ fn prompt_with_a_mask_of_another_shape() {
 fn prompt_longer_than_the_context() {
     let model = llama();
     let max = model.context_length().unwrap();
-    let result = model.generate(vec![3; max], &GenerationConfig::default());
+    let result = model.generate(vec![3; max + 1], &GenerationConfig::default());
     assert!(matches!(result, Err(GenerateError::PromptTooLong { .. })));
     check(result, &[&max.to_string(), "shorten"]);
 }

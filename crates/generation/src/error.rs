@@ -23,10 +23,7 @@ pub enum GenerateError {
     Tokenization(#[from] TokenizationError),
     #[error("the prompt is empty: give at least one token")]
     EmptyPrompt,
-    #[error(
-        "the prompt has {len} tokens and the model's context holds {max}: shorten the prompt, one place must be left \
-         for an answer"
-    )]
+    #[error("the prompt has {len} tokens and the model's context holds {max}: shorten the prompt")]
     PromptTooLong { len: usize, max: usize },
     #[error(
         "`max_length` is {max} and the prompt alone has {prompt_len} tokens: raise it, or set `max_new_tokens`"

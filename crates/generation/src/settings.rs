@@ -159,24 +159,25 @@ fn max_new_tokens(
     context: Option<usize>,
     prompt_len: usize,
 ) -> Result<usize, GenerateError> {
-    let context = context.unwrap_or(usize::MAX);
-    if prompt_len >= context {
-        let (len, max) = (prompt_len, context);
+    if let Some(max) = context.filter(|max| prompt_len > *max) {
+        let len = prompt_len;
         return Err(GenerateError::PromptTooLong { len, max });
     }
+    // The last token needs no place in the context: nothing is computed of it.
+    let places = context.map_or(usize::MAX, |context| context.saturating_add(1));
     // A limit that the call sets outranks any that the model's file sets.
     for level in [call, model] {
         if let Some(new) = level.max_new_tokens {
-            return Ok(new.min(context - prompt_len));
+            return Ok(new.min(places - prompt_len));
         }
         if let Some(max) = level.max_length {
-            return match max.min(context).checked_sub(prompt_len) {
+            return match max.min(places).checked_sub(prompt_len) {
                 None | Some(0) => Err(GenerateError::NoRoom { prompt_len, max }),
                 Some(new) => Ok(new),
             };
         }
     }
-    Ok(DEFAULT_NEW_TOKENS.min(context - prompt_len))
+    Ok(DEFAULT_NEW_TOKENS.min(places - prompt_len))
 }
 
 /// A field that would change the result and that nothing here reads is refused, never ignored.

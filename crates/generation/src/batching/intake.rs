@@ -61,9 +61,7 @@ impl Intake {
             let max = self.capacity;
             return Err(GenerateError::CacheTooSmall { len, max });
         }
-        // The last token needs no place: nothing is computed of it.
-        let places = self.capacity.saturating_add(1);
-        let context = self.context.map_or(places, |context| context.min(places));
+        let context = self.context.unwrap_or(usize::MAX).min(self.capacity);
         let prompt = Prompt {
             attention_mask: Some(Rows::row_of(vec![1; len])),
             input_ids: request.prompt.clone().into(),

@@ -68,8 +68,10 @@ impl<'m, M: PreTrainedModel + ?Sized> AssistantModel<'m, M> {
 
     /// How many tokens may follow `len` others.
     fn room(&self, len: usize) -> usize {
-        let room = self.steps.model.context_length().unwrap_or(usize::MAX);
-        self.count.min(room.saturating_sub(len))
+        let context = self.steps.model.context_length().unwrap_or(usize::MAX);
+        // The last of them needs no place.
+        self.count
+            .min(context.saturating_add(1).saturating_sub(len))
     }
 
     /// What the model's own processors and draws make of the assistant's scores.
