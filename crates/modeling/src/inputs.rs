@@ -267,6 +267,16 @@ impl ModelInputs {
         }
     }
 
+    /// What layers rotate by, which reads distances alone: where states of padding are read, columns, as the reference has
+    /// it; else `positions`.
+    pub(crate) fn rotated_positions(&self, positions: Rows<u32>, past: usize) -> Rows<u32> {
+        if self.position_ids.is_some() || !self.reads_padding() {
+            return positions;
+        }
+        let seq = self.input_ids.dims()[1];
+        Rows::row_of((past..past + seq).map(|p| p as u32).collect())
+    }
+
     /// The same counted over the tokens that the mask lets count, where none are given.
     pub(crate) fn counted_positions(&self, past: usize) -> Result<Rows<u32>, ModelError> {
         match &self.position_ids {

@@ -166,6 +166,7 @@ pub(crate) fn in_primitives(
     let folded = [batch, kv_heads, group * q_len, kv_len];
     let by_head = [batch, heads, q_len, kv_len];
     let q = q.reshape([batch, kv_heads, group * q_len, head_dim]);
+    let kept = mask.kept(q_len, kv_len, &q.device());
     let mask = mask.additive(q_len, kv_len, &q.device());
     let mut scores = q.matmul(k.swap_dims(2, 3)).cast(DType::F32) * options.scale;
     if let Some(cap) = options.softcap {
@@ -178,6 +179,9 @@ pub(crate) fn in_primitives(
         (Some(mask), Some(bias)) => Some((mask + bias).clamp_min(f32::MIN)),
         (mask, bias) => mask.or(bias),
     };
+    if let Some(kept) = kept {
+        scores = (scores.reshape(by_head) * kept).reshape(folded);
+    }
     if let Some(added) = added {
         scores = (scores.reshape(by_head) + added).reshape(folded);
     }

@@ -35,7 +35,7 @@ pub use delta::{GatedDelta, gated_delta_rule};
 pub use experts::{Experts, Gate, experts};
 pub use gradient::gradients_in_primitives;
 pub use linear::{embedding, linear, linears};
-pub use mask::Mask;
+pub use mask::{Hiding, Mask};
 pub use mask_function::{MaskFunction, MaskIndex};
 pub use norm::{NormForm, add_layer_norm, add_rms_norm, layer_norm, rms_norm};
 pub use packed::{PageTable, copy_page, empty_pages, write_pages};

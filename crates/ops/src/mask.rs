@@ -1,11 +1,25 @@
 //! Attention masks: which keys each query sees.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::{MaskFunction, MaskIndex, PageTable};
+
+/// What hides a key, which shows only in what a query gets that sees none: see [`Mask::with_means`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Hiding {
+    /// The smallest number is added to the score.
+    #[default]
+    Added,
+    /// It takes the place of the score (MPT).
+    Replaced,
+    /// It takes the place of the score where the rule hides the key, and is added where padding or causality does: what
+    /// both hide has no part in the mean (GPT-Neo).
+    ReplacedAndAdded,
+}
 
 /// Who sees whom in one forward pass, as a rule and not as a matrix: kernels skip what is hidden. The matrix is made only
 /// where an operation is computed in burn primitives, once for all layers that share the mask.
@@ -22,6 +36,7 @@ pub struct Mask {
     pages: Option<Arc<PageTable>>,
     blind_padding: bool,
     means: bool,
+    hiding: Hiding,
     additive: OnceLock<Option<Tensor<4>>>,
 }
 
@@ -128,13 +143,16 @@ impl Mask {
         Self { means, ..self }
     }
 
+    /// How keys are hidden in the mean of a query that sees none.
+    #[must_use]
+    pub fn with_hiding(self, hiding: Hiding) -> Self {
+        Self { hiding, ..self }
+    }
+
     /// Whether query number `query` of a batch entry sees key number `key`.
     pub fn sees(&self, entry: usize, query: usize, key: usize) -> bool {
         let column = self.query_offset + query;
-        let token = self.padding.as_ref().is_none_or(|padding| {
-            let tokens = &padding.tokens[entry];
-            tokens[key] && (tokens[column] || !self.blind_padding)
-        });
+        let token = self.token(entry, column, key);
         let [first, own] = [column, key].map(|column| self.segment_start(column));
         let at = MaskIndex {
             entry,
@@ -144,6 +162,69 @@ impl Mask {
         let call = |function: &MaskFunction| function.call(at);
         let seen = self.rule(at) || self.or.as_ref().is_some_and(call);
         token && first == own && seen && self.and.as_ref().is_none_or(call)
+    }
+
+    fn token(&self, entry: usize, column: usize, key: usize) -> bool {
+        self.padding.as_ref().is_none_or(|padding| {
+            let tokens = &padding.tokens[entry];
+            tokens[key] && (tokens[column] || !self.blind_padding)
+        })
+    }
+
+    /// What is added to the score of a key, in a mask that [hides](Hiding) so.
+    fn added(&self, entry: usize, query: usize, key: usize) -> f32 {
+        let column = self.query_offset + query;
+        let by_mask = || !self.token(entry, column, key) || self.causal && key > column;
+        match self.hiding {
+            _ if self.sees(entry, query, key) => 0.0,
+            Hiding::ReplacedAndAdded if self.replaces(entry, query, key) && by_mask() => {
+                f32::NEG_INFINITY
+            }
+            _ => f32::MIN,
+        }
+    }
+
+    /// Whether the smallest number takes the place of a key's score.
+    fn replaces(&self, entry: usize, query: usize, key: usize) -> bool {
+        match self.hiding {
+            Hiding::Added => false,
+            Hiding::Replaced => !self.sees(entry, query, key),
+            Hiding::ReplacedAndAdded => !self.rule(MaskIndex {
+                entry,
+                query: self.query_offset + query,
+                key,
+            }),
+        }
+    }
+
+    /// Zero where a score is replaced, and one elsewhere, `[batch or 1, 1, q_len, kv_len]`; `None` where that makes no
+    /// difference.
+    pub(crate) fn kept(&self, q_len: usize, kv_len: usize, device: &Device) -> Option<Tensor<4>> {
+        if self.hiding == Hiding::Added || !self.means || self.padding.is_none() {
+            return None;
+        }
+        let replaces = |entry, query, key| match self.replaces(entry, query, key) {
+            true => 0.0,
+            false => 1.0,
+        };
+        Some(self.matrix(replaces, [q_len, kv_len], device))
+    }
+
+    fn matrix(
+        &self,
+        value: impl Fn(usize, usize, usize) -> f32,
+        [q_len, kv_len]: [usize; 2],
+        device: &Device,
+    ) -> Tensor<4> {
+        let batch = self.entries();
+        let mut values = Vec::with_capacity(batch * q_len * kv_len);
+        for entry in 0..batch {
+            for query in 0..q_len {
+                values.extend((0..kv_len).map(|key| value(entry, query, key)));
+            }
+        }
+        let data = TensorData::new(values, [batch, 1, q_len, kv_len]);
+        Tensor::from_data(data, device)
     }
 
     /// Where the packed sequence of a column begins.
@@ -179,19 +260,14 @@ impl Mask {
     /// and the smallest finite number elsewhere. `None` where every query sees every key.
     pub fn additive(&self, q_len: usize, kv_len: usize, device: &Device) -> Option<Tensor<4>> {
         let matrix = self.additive.get_or_init(|| {
-            let batch = self.entries();
-            let mut values = Vec::with_capacity(batch * q_len * kv_len);
-            for entry in 0..batch {
-                for query in 0..q_len {
-                    values.extend((0..kv_len).map(|key| match self.sees(entry, query, key) {
-                        true => 0.0,
-                        false => f32::MIN,
-                    }));
-                }
-            }
-            let hides = values.contains(&f32::MIN);
-            let data = TensorData::new(values, [batch, 1, q_len, kv_len]);
-            hides.then(|| Tensor::from_data(data, device))
+            let hides = Cell::new(false);
+            let added = |entry, query, key| {
+                let added = self.added(entry, query, key);
+                hides.set(hides.get() || added != 0.0);
+                added
+            };
+            let matrix = self.matrix(added, [q_len, kv_len], device);
+            hides.get().then_some(matrix)
         });
         matrix.clone()
     }
@@ -345,6 +421,37 @@ mod tests {
             ..blind
         };
         check(&blind, 3, 3, &["xx.", "xx.", "..."]);
+    }
+
+    #[test]
+    fn what_hides_a_key_shows_where_all_are_hidden() {
+        let tokens = Some(vec![vec![true, false, false, false]]);
+        let mask = Mask::causal().with_window(Some(2)).with_padding(tokens);
+        let mask = mask.with_means(true);
+        let values = |tensor: Option<Tensor<4>>| {
+            let data = tensor.expect("something is hidden").into_data();
+            data.iter::<f32>().skip(8).collect::<Vec<_>>()
+        };
+        let device = Device::flex();
+        assert!(mask.kept(4, 4, &device).is_none());
+        let (all, none) = (f32::MIN, f32::NEG_INFINITY);
+        assert_eq!(values(mask.additive(4, 4, &device)), [all; 8]);
+        let with = |hiding| Mask {
+            additive: OnceLock::new(),
+            ..mask.clone().with_hiding(hiding)
+        };
+        let replaced = with(Hiding::Replaced);
+        assert_eq!(values(replaced.additive(4, 4, &device)), [all; 8]);
+        assert_eq!(values(replaced.kept(4, 4, &device)), [0.0; 8]);
+        let both = with(Hiding::ReplacedAndAdded);
+        assert_eq!(
+            values(both.additive(4, 4, &device)),
+            [all, all, all, none, all, none, all, all]
+        );
+        assert_eq!(
+            values(both.kept(4, 4, &device)),
+            [0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0]
+        );
     }
 
     #[test]

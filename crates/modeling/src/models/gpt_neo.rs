@@ -4,8 +4,8 @@
 use transformers_config::GptNeoConfig;
 
 use crate::nn::{
-    AttentionOptions, BlockOptions, DecoderFamily, DecoderOptions, Init, MlpOptions, NormOptions,
-    PreNormBlock, activation,
+    AttentionOptions, BlockOptions, DecoderFamily, DecoderOptions, Hiding, Init, MlpOptions,
+    NormOptions, PreNormBlock, activation,
 };
 use crate::{ModelError, Names};
 
@@ -39,6 +39,7 @@ impl DecoderFamily for GptNeo {
             norm: Some(NormOptions::layer(config.layer_norm_epsilon)),
             max_position_embeddings: Some(config.max_position_embeddings),
             position_offset: Some(0),
+            hiding: Hiding::ReplacedAndAdded,
             sliding_window: Some(config.window_size),
             tie_word_embeddings: config.tie_word_embeddings,
             initializer_range: config.initializer_range,

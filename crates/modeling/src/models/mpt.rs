@@ -3,7 +3,7 @@
 use transformers_config::MptConfig;
 
 use crate::nn::{
-    Activation, Alibi, AttentionOptions, BlockOptions, DecoderFamily, DecoderOptions, Init,
+    Activation, Alibi, AttentionOptions, BlockOptions, DecoderFamily, DecoderOptions, Hiding, Init,
     MlpOptions, NormOptions, PreNormBlock, QkvOrder,
 };
 use crate::{ModelError, Names};
@@ -39,6 +39,7 @@ impl DecoderFamily for Mpt {
                 by_columns: true,
                 ..Alibi::new(config.n_heads)
             }),
+            hiding: Hiding::Replaced,
             max_position_embeddings: Some(config.max_seq_len),
             tie_word_embeddings: config.tie_word_embeddings,
             initializer_range: config.initializer_range,

@@ -13,10 +13,10 @@ use transformers_config::{LayerType, ModelConfig, RopeParameters, RopeType};
 use transformers_ops as ops;
 
 use super::{
-    Alibi, AttentionInterface, AttentionPass, BaseFamily, Cache, CacheLayout, Embedding, Init,
-    Linear, Mask, MaskFunction, MultimodalRotary, Norm, NormOptions, OutputLayer, PackedBatch,
-    PagedLayout, QueryScale, RecurrentState, RotaryEmbedding, RotaryLayout, RotaryTables, States,
-    with_noise,
+    Alibi, AttentionInterface, AttentionPass, BaseFamily, Cache, CacheLayout, Embedding, Hiding,
+    Init, Linear, Mask, MaskFunction, MultimodalRotary, Norm, NormOptions, OutputLayer,
+    PackedBatch, PagedLayout, QueryScale, RecurrentState, RotaryEmbedding, RotaryLayout,
+    RotaryTables, States, with_noise,
 };
 use super::{check_room, checkpointing::checkpointed, heads::kept};
 use crate::loss::{LoadBalancing, causal_lm_loss};
@@ -126,6 +126,8 @@ pub struct DecoderOptions {
     pub position_offset: Option<usize>,
     /// Linear biases by distance.
     pub alibi: Option<Alibi>,
+    /// What hides a key from queries that see none.
+    pub hiding: Hiding,
     /// The window of sliding layers.
     pub sliding_window: Option<usize>,
     /// The tokens of a chunk of chunked layers, which see no others (Llama 4).
@@ -198,6 +200,7 @@ impl DecoderOptions {
             max_position_embeddings: None,
             position_offset: None,
             alibi: None,
+            hiding: Hiding::Added,
             sliding_window: None,
             attention_chunk_size: None,
             bidirectional: false,
@@ -243,7 +246,8 @@ impl DecoderOptions {
             .after(past - dropped)
             .with_window(self.window(kind))
             .with_padding(inputs.tokens(dropped))
-            .with_means(inputs.reads_padding());
+            .with_means(inputs.reads_padding())
+            .with_hiding(self.hiding);
         match self.chunk(kind) {
             Some(size) => mask.and(MaskFunction::chunked(
                 size,
@@ -475,7 +479,8 @@ impl<L: DecoderLayer> Decoder<L> {
             }
             None => None,
         };
-        let kinds = self.kinds(&positions, inputs, cache.as_deref(), &hidden)?;
+        let rotated = inputs.rotated_positions(positions, past);
+        let kinds = self.kinds(&rotated, inputs, cache.as_deref(), &hidden)?;
         let attention = AttentionPass::new(inputs);
         let mut record = inputs.output_hidden_states.then(Vec::new);
         let mut router_logits = self.options.routers(inputs).map(|_| Vec::new());

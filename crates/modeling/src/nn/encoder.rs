@@ -21,6 +21,8 @@ pub struct Tokens<'a> {
     device: Device,
     /// In a decoder, how many tokens were before these.
     past: Option<usize>,
+    /// Whether something may be made of the states of padding.
+    means: bool,
 }
 
 /// What the layers of a stack give.
@@ -61,6 +63,7 @@ impl<'a> Tokens<'a> {
             attention: AttentionPass::new(inputs),
             device: words.weight.device(),
             past: None,
+            means: inputs.reads_padding(),
         })
     }
 
@@ -76,12 +79,16 @@ impl<'a> Tokens<'a> {
         let past = cache.map_or(0, |cache| cache.seq_len());
         inputs.check(rows(&words.weight), past)?;
         check_room(cache, inputs.input_ids.dims()[1])?;
+        // Heads may read the first state.
+        let begins = |mask: &Rows<u32>| mask.iter().any(|row| row.first() == Some(&0));
+        let begins = inputs.attention_mask.as_ref().is_some_and(begins);
         Ok(Self {
             inputs,
             packing: None,
             attention: AttentionPass::new(inputs),
             device: words.weight.device(),
             past: Some(past),
+            means: cache.is_none() && (begins || inputs.reads_padding()),
         })
     }
 
@@ -147,8 +154,7 @@ impl<'a> Tokens<'a> {
             (None, Some(packing)) => packing.mask(),
             (None, None) => Mask::bidirectional().with_padding(tokens()),
         };
-        let means = self.past.is_none() && self.inputs.reads_padding();
-        mask.with_window(window).with_means(means)
+        mask.with_window(window).with_means(self.means)
     }
 
     /// How attention is computed in this pass.

@@ -92,7 +92,7 @@ pub use relative_bias::RelativeBuckets;
 pub use rope::{MultimodalRotary, QueryScale, RotaryEmbedding, RotaryLayout, RotaryTables};
 pub use sinusoids::Sinusoids;
 pub use stack::{EncoderStates, Projections, Stack, StackPass, encoder_states};
-pub use transformers_ops::{Mask, MaskFunction, MaskIndex};
+pub use transformers_ops::{Hiding, Mask, MaskFunction, MaskIndex};
 pub(crate) use weight::CONTAINER as WEIGHT_CONTAINER;
 pub use weight::Weight;
 pub(crate) use weight_edit::{Edit, edit_weights, edit_weights_by};
