@@ -252,6 +252,10 @@ CASES = {
     "llama_hole": Case("llama", dict(HEAD, vocab_size=40), kind="textenc", hidden_states=False, hole=True),
     "llama_token_classes": Case("llama", dict(HEAD, num_labels=5), kind="tokcls", hidden_states=False),
     "llama_answers": Case("llama", HEAD, kind="qa", hidden_states=False),
+    # queries of padding on the left see nothing, and are scored as all others
+    "llama_left_gradients": Case(
+        "llama", dict(HEAD, vocab_size=40, num_hidden_layers=1), kind="qa", hidden_states=False, pad_left=True, gradients=True
+    ),
     "mistral_answers": Case("mistral", dict(HEAD, sliding_window=6), kind="qa", hidden_states=False),
     # a config.json of transformers 4.3x: rope keys at the top and `type`, `torch_dtype`, generation parameters inside
     "llama_v4": Case(
@@ -605,6 +609,10 @@ CASES = {
         "bert", dict(ENCODER | AS_DECODER, tie_word_embeddings=False), labels=True, gradients=True, hidden_states=False
     ),
     "bert_causal_classes": Case("bert", dict(ENCODER | AS_DECODER, num_labels=3), kind="seqcls", hidden_states=False),
+    # the first token is padding that sees nothing
+    "bert_causal_left": Case(
+        "bert", dict(ENCODER | AS_DECODER, num_labels=3), kind="seqcls", hidden_states=False, pad_left=True
+    ),
     "bert_pretraining": Case("bert", ENCODER, kind="pretraining", hidden_states=False, gradients=True),
     "bert_next_sentence": Case("bert", ENCODER, kind="nsp", hidden_states=False),
     "bert_multi_label": Case(
@@ -629,7 +637,7 @@ CASES = {
         "roberta", dict(ROBERTA_HEAD | AS_DECODER, tie_word_embeddings=False), labels=True, hidden_states=False
     ),
     "xlm_roberta_decoder": Case("xlm-roberta", ROBERTA_HEAD | AS_DECODER, hidden_states=False),
-    "camembert_decoder": Case("camembert", ROBERTA_HEAD | AS_DECODER, hidden_states=False),
+    "camembert_decoder": Case("camembert", ROBERTA_HEAD | AS_DECODER, hidden_states=False, gradients=True),
     "xlm_roberta": Case("xlm-roberta", dict(ROBERTA, type_vocab_size=1), kind="mlm"),
     "xlm_roberta_encoder": Case("xlm-roberta", dict(ROBERTA_HEAD, type_vocab_size=1), kind="textenc", hidden_states=False),
     **heads("xlm-roberta", ROBERTA_HEAD),

@@ -160,6 +160,21 @@ DENSE = {
     "gpt_neox_sequential": Case(
         "gpt_neox", dict(NEOX, use_parallel_residual=False, attention_bias=False, rotary_pct=1.0, rotary_emb_base=500.0)
     ),
+    # as 4.5x wrote it: what other families read is there too, and not read
+    "gpt_neox_v4": Case(
+        "gpt_neox",
+        dict(
+            NEOX,
+            architectures=["GPTNeoXForCausalLM"],
+            model_type="gpt_neox",
+            torch_dtype="float32",
+            rotary_pct=0.5,
+            rotary_emb_base=500,
+            rope_theta=700.0,
+            partial_rotary_factor=0.25,
+        ),
+        verbatim=True,
+    ),
     "gpt_neox_tied": Case("gpt_neox", dict(NEOX, tie_word_embeddings=True, hidden_act="gelu_new")),
     # falcon: one key head, groups, a key for each query; rotary or linear biases
     "falcon": Case("falcon", FALCON),
@@ -189,6 +204,10 @@ DENSE = {
     "gpt_neo": Case("gpt_neo", GPT_NEO),
     "gpt_neo_global": Case(
         "gpt_neo", dict(GPT_NEO, attention_types=[[["global"], 2]], intermediate_size=20, tie_word_embeddings=False)
+    ),
+    # padding farther than the window from every token
+    "gpt_neo_gradients": Case(
+        "gpt_neo", dict(GPT_NEO, vocab_size=40, window_size=2), kind="qa", gradients=True, hole=True
     ),
     # bloom: linear biases, a norm of the embeddings
     "bloom": Case("bloom", dict(BLOOM, n_head=4)),
@@ -224,6 +243,10 @@ DENSE = {
             tie_word_embeddings=False,
             attn_config=dict(clip_qkv=0.7, softmax_scale=0.9),
         ),
+    ),
+    # what is hidden is replaced, so that no gradient comes to the scores of a query that sees nothing
+    "mpt_left_gradients": Case(
+        "mpt", dict(MPT, n_heads=2, vocab_size=40), kind="pretraining", dtype="float16", pad_left=True, gradients=True
     ),
     # starcoder2: layer norms and biases
     "starcoder2": Case("starcoder2", SMALL),

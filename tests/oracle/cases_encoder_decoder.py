@@ -112,3 +112,22 @@ for family in ("bart", "mbart", "marian", "pegasus", "blenderbot"):
         hidden_states=family == "bart",
         fewest_ids=2,
     )
+# As long as its positions reach: the last token needs none.
+ENCODER_DECODER["pegasus_decoder_full"] = Case(
+    "pegasus", dict(BART_HEAD, max_position_embeddings=26), hidden_states=False, fewest_ids=2
+)
+# Configs that say nothing of what the class makes of them.
+ENCODER_DECODER["bart_decoder_v4"] = Case(
+    "bart",
+    dict(BART_HEAD, max_position_embeddings=32, model_type="bart", architectures=["BartForCausalLM"], torch_dtype="float32"),
+    verbatim=True,
+    hidden_states=False,
+    fewest_ids=2,
+)
+ENCODER_DECODER["mt5_token_classes_v4"] = Case(
+    "mt5",
+    dict(T5_HEAD, model_type="mt5", architectures=["MT5ForTokenClassification"], tie_word_embeddings=False),
+    kind="tokcls",
+    verbatim=True,
+    hidden_states=False,
+)

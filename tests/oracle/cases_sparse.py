@@ -141,6 +141,14 @@ CASES_SPARSE = {
         ),
         hidden_states=False,
     ),
+    # the correction is rounded as well
+    "minimax_m2_half": Case(
+        "minimax_m2",
+        dict(SPARSE, num_local_experts=4, num_experts_per_tok=4, num_hidden_layers=1),
+        kind="textenc",
+        dtype="bfloat16",
+        hidden_states=False,
+    ),
     "minimax_m2_balanced": Case(
         "minimax_m2",
         dict(SPARSE, **BALANCED, num_local_experts=4, num_hidden_layers=1),

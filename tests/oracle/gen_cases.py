@@ -217,17 +217,18 @@ def forward(case, model, inputs):
 
 
 def gradients(case, folder, inputs):
-    """The gradient of the loss for every parameter, by its name."""
+    """The gradient of the loss for every parameter, by its name: of a tied one, by that which is on disk."""
     model = load(case, folder, "eager")
     model(**inputs).loss.backward()
     none = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     if none:
         print(f"  no gradient: {', '.join(none)}")
-    return {
-        f"grad.{name}": parameter.grad
-        for name, parameter in model.named_parameters()
-        if parameter.grad is not None
-    }
+    on_disk = checkpoint(folder).keys()
+    found = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if parameter.grad is not None and (id(parameter) not in found or name in on_disk):
+            found[id(parameter)] = (name, parameter.grad)
+    return {f"grad.{name}": gradient for name, gradient in found.values()}
 
 
 @torch.no_grad()

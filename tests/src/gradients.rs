@@ -18,6 +18,10 @@ const RELATIVE: f64 = 1e-4;
 /// And at least this far, relative to the largest of all: some are zero but for rounding, as that of a key's bias.
 const OF_ALL: f64 = 1e-6;
 
+/// Of two parameters that are tied, the reference may know the output layer's, where we have the embedding.
+const OUTPUT: &str = "lm_head.decoder.weight";
+const WORDS: &str = "word_embeddings.weight";
+
 /// Of the parameters `names`, the distance of the gradient that is farthest beyond, or nearest to, its limit.
 pub(crate) fn farthest(
     case: &Case,
@@ -41,7 +45,10 @@ pub(crate) fn farthest(
         let ours = match on_disk.has(name) {
             true => on_disk.values(name)?,
             false => {
-                let ours = ours.found.remove(name);
+                let tied = name.ends_with(OUTPUT);
+                let mut found = ours.found.iter();
+                let found = found.find(|(it, _)| *it == name || tied && it.ends_with(WORDS));
+                let ours = found.map(|(_, gradient)| gradient.clone());
                 ours.ok_or_else(|| CaseError::NoParameter(name.clone()))?
             }
         };

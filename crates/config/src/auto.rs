@@ -180,6 +180,15 @@ impl AutoConfig {
         self.tree.insert(key.into(), value.into());
     }
 
+    /// Sets the dtype of the weights, here and in the configurations that are part of this one.
+    pub fn set_dtype(&mut self, name: &str) {
+        self.set("dtype", name);
+        let parts = self.tree.values_mut().filter_map(Value::as_object_mut);
+        for part in parts.filter(|part| part.contains_key("model_type")) {
+            part.insert("dtype".into(), name.into());
+        }
+    }
+
     /// Whether the output layer shares the input embedding's weights.
     pub fn tie_word_embeddings(&self) -> bool {
         let text = self.tree.get(TEXT_CONFIG).and_then(Value::as_object);

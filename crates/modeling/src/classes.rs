@@ -19,6 +19,8 @@ pub(crate) struct ClassFacts {
     f32_in_f16: &'static str,
     /// The same for any half type (`_keep_in_fp32_modules_strict`).
     f32_in_half: &'static str,
+    /// Whether this is a class of the reference's.
+    pub known: bool,
 }
 
 #[derive(Default)]
@@ -94,7 +96,11 @@ impl ClassFacts {
 
 /// What is known of a class.
 pub(crate) fn facts(class: &str) -> ClassFacts {
-    TABLE.facts.get(class).copied().unwrap_or_default()
+    let found = TABLE.facts.get(class).copied().unwrap_or_default();
+    ClassFacts {
+        known: true,
+        ..found
+    }
 }
 
 #[cfg(test)]

@@ -234,17 +234,22 @@ struct Cast {
 impl ModuleMapper for Cast {
     follow_path!();
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if self.path.is_buffer() || self.path.adapter().is_some() {
+        if self.path.adapter().is_some() {
             return param;
         }
-        let dtype = match self.dtypes.of_parameter(&self.path.name()) {
+        let (name, buffer) = (self.path.name(), self.path.is_buffer());
+        let dtype = match buffer {
+            true => self.dtypes.of_buffer(&name),
+            false => self.dtypes.of_parameter(&name),
+        };
+        let dtype = match dtype {
             DType::F16 => BurnDType::F16,
             DType::BF16 => BurnDType::BF16,
             _ => BurnDType::F32,
         };
         let weight = self.path.is_weight();
         param.map(|value| {
-            let in_f32 = !weight && value.device() == Device::flex();
+            let in_f32 = buffer || !weight && value.device() == Device::flex();
             let require_grad = value.is_require_grad();
             let value = match in_f32 {
                 true => value.cast(dtype).cast(BurnDType::F32),

@@ -88,7 +88,7 @@ impl LoadDtype {
             ..
         } = parameter;
         if buffer {
-            return [DType::F32; 2];
+            return [stored, DType::F32];
         }
         let half = matches!(found, DType::F16 | DType::BF16);
         let as_found = weight && self.on_cpu && self.auto && half && stored == DType::F32;
@@ -168,7 +168,7 @@ struct Parameter {
     stored: DType,
     /// Whether it may have a dtype of its own, or be in blocks.
     weight: bool,
-    /// Whether it stays in f32.
+    /// Whether it stays in f32 in memory.
     buffer: bool,
 }
 
@@ -180,7 +180,10 @@ fn parameters(model: &dyn PreTrainedModel, dtypes: &Dtypes) -> HashMap<String, P
     let parameter = |((name, shape), (weight, buffer)): ((String, Vec<usize>), (bool, bool))| {
         let parameter = Parameter {
             elements: shape.iter().product(),
-            stored: dtypes.of_parameter(&name),
+            stored: match buffer {
+                true => dtypes.of_buffer(&name),
+                false => dtypes.of_parameter(&name),
+            },
             weight,
             buffer,
         };

@@ -324,9 +324,11 @@ pub(crate) fn from_config(
 ) -> Result<Box<dyn PreTrainedModel>, ModelError> {
     let part = TextPart::of(config, head)?;
     let config = part.as_ref().map_or(config, |part| &part.config);
-    let builder = family(config)?.builder(head)?;
+    let family = family(config)?;
+    let mut settled = config.clone();
+    family.settle(head, &mut settled);
     let init = init(config, options, device);
-    let mut model = builder(config, &init)?;
+    let mut model = family.builder(head)?(&settled, &init)?;
     if let Some(rules) = &options.init_weights {
         model = rules.apply(model, &init.draws, device);
     }
@@ -364,6 +366,7 @@ fn build(
     options: &LoadOptions,
     part: Option<&TextPart>,
 ) -> Result<(Box<dyn PreTrainedModel>, LoadPlan), ModelError> {
+    family.settle(head, &mut config);
     let prefix = family.base_model_prefix(head);
     let mut transforms = part.map_or(Vec::new(), |part| part.transforms.clone());
     transforms.extend(conversion_mapping::of_model(

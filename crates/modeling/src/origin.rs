@@ -41,6 +41,8 @@ pub(crate) struct Dtypes {
     pub main: DType,
     /// Parts of the names of parameters that are f32 all the same.
     pub keep_in_f32: Vec<&'static str>,
+    /// Whether buffers are rounded like parameters; those of families of a user's own are f32.
+    pub rounds_buffers: bool,
 }
 
 impl Default for Dtypes {
@@ -53,7 +55,11 @@ impl Dtypes {
     /// Those of a model of a class that is loaded in `main`.
     pub fn of(main: DType, class: &ClassFacts) -> Self {
         let keep_in_f32 = class.keep_in_f32(main).collect();
-        Self { main, keep_in_f32 }
+        Self {
+            main,
+            keep_in_f32,
+            rounds_buffers: class.known,
+        }
     }
 
     /// That of a parameter.
@@ -61,6 +67,14 @@ impl Dtypes {
         match self.keep_in_f32.iter().any(|part| name.contains(part)) {
             true => DType::F32,
             false => self.main,
+        }
+    }
+
+    /// That of a [`Buffer`](crate::nn::Buffer).
+    pub fn of_buffer(&self, name: &str) -> DType {
+        match self.rounds_buffers {
+            true => self.of_parameter(name),
+            false => DType::F32,
         }
     }
 }

@@ -74,7 +74,7 @@ impl ParameterPath {
         self.is_in(WEIGHT_CONTAINER)
     }
 
-    /// Whether this is a [`Buffer`](crate::nn::Buffer), which stays in f32.
+    /// Whether this is a [`Buffer`](crate::nn::Buffer), which is f32 in memory.
     pub(crate) fn is_buffer(&self) -> bool {
         self.is_in(BUFFER_CONTAINER)
     }

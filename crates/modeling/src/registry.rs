@@ -63,6 +63,7 @@ pub struct Family {
     names: Names,
     tied: &'static [(&'static str, &'static str)],
     aliases: &'static [(&'static str, &'static str)],
+    settings: Vec<(Option<Head>, &'static [(&'static str, bool)])>,
     builders: BTreeMap<Head, Builder>,
 }
 
@@ -76,6 +77,7 @@ impl Family {
             names: &[],
             tied: &[],
             aliases: &[],
+            settings: Vec::new(),
             builders: BTreeMap::new(),
         }
     }
@@ -135,6 +137,16 @@ impl Family {
         self
     }
 
+    /// Config values that the class of `head` sets, or where it is `None` every class, whatever the file says.
+    pub fn sets(
+        mut self,
+        head: impl Into<Option<Head>>,
+        values: &'static [(&'static str, bool)],
+    ) -> Self {
+        self.settings.push((head.into(), values));
+        self
+    }
+
     /// A decoder-only family: headless, as a language model, and with those of the heads that all decoders share which
     /// the reference has for its type; for a type that it does not know, with all of them.
     pub fn decoder<F: DecoderFamily>() -> Self {
@@ -184,6 +196,16 @@ impl Family {
     ) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
         let conditional = if tied { self.tied } else { &[] };
         conditional.iter().chain(self.aliases)
+    }
+
+    /// Gives `config` what the class of `head` sets.
+    pub(crate) fn settle(&self, head: Head, config: &mut AutoConfig) {
+        let of_head = |(of, _): &&(Option<Head>, _)| of.is_none_or(|of| of == head);
+        for (_, values) in self.settings.iter().filter(of_head) {
+            for (key, value) in *values {
+                config.set(*key, *value);
+            }
+        }
     }
 
     pub(crate) fn builder(&self, head: Head) -> Result<Builder, ModelError> {

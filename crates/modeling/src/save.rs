@@ -97,7 +97,7 @@ impl dyn PreTrainedModel + '_ {
         }
     }
 
-    /// The dtype that a parameter of this name is saved in; it may be wider in memory. Buffers are f32.
+    /// The dtype that a parameter of this name is saved in; it may be wider in memory.
     pub fn saved_dtype(&self, name: &str) -> DType {
         self.info().origin.dtypes.of_parameter(name)
     }
@@ -108,14 +108,18 @@ impl dyn PreTrainedModel + '_ {
     }
 
     fn config_to_save(&self) -> Result<AutoConfig, ModelError> {
-        let mut config = self.info().config.completed()?;
-        config.set("dtype", self.info().origin.dtypes.main.name());
+        let info = self.info();
+        let mut config = info.config.completed()?;
+        if let (Some(head), Ok(family)) = (info.origin.head, family(&config)) {
+            family.settle(head, &mut config);
+        }
+        config.set_dtype(info.origin.dtypes.main.name());
         if let Some(class) = self.class_name() {
             config.set("architectures", vec![class]);
         }
         // Start and end of an answer are two labels, however many the family has by default.
-        let answers = self.info().origin.head == Some(Head::QuestionAnswering);
-        if answers && self.info().config.get("id2label").is_none() {
+        let answers = info.origin.head == Some(Head::QuestionAnswering);
+        if answers && info.config.get("id2label").is_none() {
             config.set("id2label", serde_json::Value::Null);
             config.set("label2id", serde_json::Value::Null);
         }
@@ -193,7 +197,7 @@ impl Collect {
     fn push(&mut self, shape: Vec<usize>, read: impl FnOnce() -> TensorData + Send + 'static) {
         let name = self.path.name();
         let dtype = match self.path.is_buffer() {
-            true => DType::F32,
+            true => self.dtypes.of_buffer(&name),
             false => self.dtypes.of_parameter(&name),
         };
         let read = move || host_tensor(read())?.cast(dtype);

@@ -41,9 +41,15 @@ rotary_decoder! {
         eps: layer_norm_eps,
         rope: validate_partial,
         standardize: |raw| {
+            // Not read under the names of other families, and kept.
+            let unread = ["rope_theta", "partial_rotary_factor"].map(|key| (key, raw.remove(key)));
             let names = [("rotary_emb_base", "rope_theta"), ("rotary_pct", "partial_rotary_factor")];
             json::rename(raw, &names);
-            rope::standardize_partial(raw, DEFAULT_THETA, PARTIAL)
+            rope::standardize_partial(raw, DEFAULT_THETA, PARTIAL)?;
+            for (key, value) in unread {
+                value.map(|value| raw.insert(key.to_owned(), value));
+            }
+            Ok(())
         },
         check: |config| checks::heads_divide(config.hidden_size, config.num_attention_heads),
     }

@@ -57,10 +57,13 @@ fn family<C: BartLike>() -> Family {
         }
     }
     if has(Head::CausalLM) {
-        family = family.head(Head::CausalLM, |config, init| {
-            let model = BartForCausalLM::new(&of::<C>(config)?, init);
-            Ok(Pretrained::boxed(model, config))
-        });
+        let decoder = &[("is_decoder", true), ("is_encoder_decoder", false)];
+        family = family
+            .sets(Head::CausalLM, decoder)
+            .head(Head::CausalLM, |config, init| {
+                let model = BartForCausalLM::new(&of::<C>(config)?, init);
+                Ok(Pretrained::boxed(model, config))
+            });
     }
     if has(Head::SequenceClassification) {
         family = family.with::<OnBart<C>, EndTokenClassifier>(Head::SequenceClassification);

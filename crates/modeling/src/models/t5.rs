@@ -34,6 +34,7 @@ pub(crate) fn families() -> [Family; 3] {
 fn family<C: T5Like>() -> Family {
     let mut family = Family::new(C::MODEL_TYPE, "transformer")
         .tied(&[("lm_head.weight", "shared.weight")])
+        .sets(None, &[("tie_word_embeddings", true)])
         .aliases(&[
             ("encoder.embed_tokens.weight", "shared.weight"),
             ("decoder.embed_tokens.weight", "shared.weight"),
@@ -51,6 +52,12 @@ fn family<C: T5Like>() -> Family {
         });
     if class_name(C::MODEL_TYPE, Head::PreTraining).is_some() {
         family = family.head(Head::PreTraining, language_model::<C>);
+    }
+    if C::ENCODER_SAYS_SO {
+        let encoder = &[("is_encoder_decoder", false), ("use_cache", false)];
+        for head in [Head::TextEncoding, Head::TokenClassification] {
+            family = family.sets(head, encoder);
+        }
     }
     family
         .with::<OnT5<C>, EndTokenClassifier>(Head::SequenceClassification)
@@ -138,14 +145,19 @@ pub struct T5Options {
 
 /// A config of this kind.
 trait T5Like: ModelConfig {
+    /// Whether the encoder alone is no encoder–decoder by its config.
+    const ENCODER_SAYS_SO: bool;
+
     fn hidden_size(&self) -> usize;
 
     fn options(&self) -> Result<T5Options, ModelError>;
 }
 
 macro_rules! t5_like {
-    ($config:ident, $self:ident, scale_outputs: $scale:expr, table_in_every_layer: $every:expr) => {
+    ($config:ident, $self:ident, encoder_says_so: $says:expr, scale_outputs: $scale:expr, table_in_every_layer: $every:expr) => {
         impl T5Like for $config {
+            const ENCODER_SAYS_SO: bool = $says;
+
             fn hidden_size(&$self) -> usize {
                 $self.d_model
             }
@@ -177,9 +189,9 @@ macro_rules! t5_like {
     };
 }
 
-t5_like!(T5Config, self, scale_outputs: self.scale_decoder_outputs != Some(false), table_in_every_layer: false);
-t5_like!(MT5Config, self, scale_outputs: false, table_in_every_layer: false);
-t5_like!(UMT5Config, self, scale_outputs: true, table_in_every_layer: true);
+t5_like!(T5Config, self, encoder_says_so: true, scale_outputs: self.scale_decoder_outputs != Some(false), table_in_every_layer: false);
+t5_like!(MT5Config, self, encoder_says_so: true, scale_outputs: false, table_in_every_layer: false);
+t5_like!(UMT5Config, self, encoder_says_so: false, scale_outputs: true, table_in_every_layer: true);
 
 impl T5Options {
     fn norm(&self, init: &Init) -> RmsNorm {

@@ -5,7 +5,8 @@ use burn::tensor::{DType, Tensor};
 
 use super::Init;
 
-/// A tensor of a checkpoint that is not trained, and stays in f32 whatever dtype the model is loaded in.
+/// A tensor of a checkpoint that is not trained, and is f32 in memory whatever dtype the model is loaded in. Its values are
+/// rounded to that dtype where the reference's class rounds them.
 #[derive(Module, Debug)]
 pub enum Buffer<const D: usize> {
     /// Its values.
