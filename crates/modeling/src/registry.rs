@@ -53,6 +53,9 @@ heads! {
 pub type Builder =
     Arc<dyn Fn(&AutoConfig, &Init) -> Result<Box<dyn PreTrainedModel>, ModelError> + Send + Sync>;
 
+/// Config keys and their values.
+type Settings = &'static [(&'static str, bool)];
+
 /// A family of models: its type, its heads, and how its checkpoints are named.
 #[derive(Clone)]
 pub struct Family {
@@ -63,7 +66,7 @@ pub struct Family {
     names: Names,
     tied: &'static [(&'static str, &'static str)],
     aliases: &'static [(&'static str, &'static str)],
-    settings: Vec<(Option<Head>, &'static [(&'static str, bool)])>,
+    settings: Vec<(Option<Head>, Settings)>,
     builders: BTreeMap<Head, Builder>,
 }
 
@@ -138,11 +141,7 @@ impl Family {
     }
 
     /// Config values that the class of `head` sets, or where it is `None` every class, whatever the file says.
-    pub fn sets(
-        mut self,
-        head: impl Into<Option<Head>>,
-        values: &'static [(&'static str, bool)],
-    ) -> Self {
+    pub fn sets(mut self, head: impl Into<Option<Head>>, values: Settings) -> Self {
         self.settings.push((head.into(), values));
         self
     }
