@@ -3,7 +3,7 @@
 
     golden_optimizers.py OUT
 
-`OUT/arguments.json`: the defaults of `TrainingArguments`. `OUT/schedules.json`: for each case the learning rates of the
+`OUT/arguments.json`: the fields and defaults of `TrainingArguments`, and the names of its optimizers and schedules. `OUT/schedules.json`: for each case the learning rates of the
 reference, step by step. `OUT/optimizers.json`: parameters, random gradients, and the parameters after 1, 2 and 20 steps of
 each optimizer: of torch, of the reference, of the package schedulefree; Lion and AdEMAMix, which the reference takes from a
 package that needs a GPU, by the formulas of their papers; Muon as torch, but orthogonalised in f32 instead of bf16.
@@ -12,6 +12,7 @@ package that needs a GPU, by the formulas of their papers; Muon as torch, but or
 import json
 import math
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from tiny import VERSIONS, torch  # first: it sets the environment of the reference
@@ -19,6 +20,8 @@ from tiny import VERSIONS, torch  # first: it sets the environment of the refere
 import schedulefree
 from transformers import Adafactor, Seq2SeqTrainingArguments, TrainingArguments
 from transformers.optimization import get_scheduler
+from transformers.trainer_utils import SchedulerType
+from transformers.training_args import OptimizerNames
 
 STEPS = 20
 LR = 1e-2
@@ -29,7 +32,9 @@ def arguments():
     seq2seq = Seq2SeqTrainingArguments(disable_tqdm=False).to_dict()
     plain = TrainingArguments(disable_tqdm=False).to_dict()
     extra = {name: value for name, value in seq2seq.items() if name not in plain}
-    return dict(**VERSIONS, defaults=plain, seq2seq=extra)
+    names = lambda kind: [name.value for name in kind]
+    lists = dict(optim=names(OptimizerNames), lr_scheduler_type=names(SchedulerType))
+    return dict(**VERSIONS, fields=[field.name for field in fields(TrainingArguments)], **lists, defaults=plain, seq2seq=extra)
 
 
 SCHEDULES = [

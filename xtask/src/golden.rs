@@ -68,6 +68,14 @@ const SCRIPTS: &[(&str, &[&str])] = &[
     ),
     ("golden_trainer_data.py", &["crates/trainer/tests/golden"]),
     ("golden_trainer_files.py", &["crates/trainer/tests/golden"]),
+    (
+        "golden_read_instruction.py",
+        &["crates/trainer/tests/golden/read_instruction.json"],
+    ),
+    (
+        "golden_trainer_events.py",
+        &["crates/trainer/tests/golden/events.json"],
+    ),
     ("parity.py", &["crates/tokenization/tests/golden/parity"]),
     ("tiny_chat.py", &["crates/transformers/tests/tiny"]),
     (

@@ -126,9 +126,10 @@ pub struct TrainingArguments {
     /// No progress bar.
     #[serde(deserialize_with = "null_is_default")]
     pub disable_tqdm: bool,
-    /// Names of reporters.
+    /// `tensorboard` (event files in `runs/` of the folder) and `jsonl` (its `log.jsonl`); `all` are both.
     #[serde(deserialize_with = "one_or_many")]
     pub report_to: Vec<String>,
+    /// Read by callbacks: what a tracker calls the training.
     pub run_name: Option<String>,
     pub eval_strategy: IntervalStrategy,
     /// Steps between evaluations; `None`: `logging_steps`.
@@ -347,6 +348,12 @@ impl TrainingArguments {
     /// Examples of a step of the optimizer.
     pub fn total_train_batch_size(&self) -> usize {
         self.per_device_train_batch_size * self.gradient_accumulation_steps
+    }
+
+    /// Whether `report_to` names this reporter.
+    pub(crate) fn reports_to(&self, name: &str) -> bool {
+        let mut names = self.report_to.iter();
+        names.any(|wanted| wanted == name || wanted == "all")
     }
 
     /// The metric that says what is best, with `eval_` before it.

@@ -63,6 +63,8 @@ pub trait TrainerCallback: Send {
         on_save,
         /// A batch of an evaluation is done.
         on_prediction_step,
+        /// An upload to the hub begins.
+        on_push_begin,
     );
 
     /// An evaluation is done.

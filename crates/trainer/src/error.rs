@@ -43,6 +43,8 @@ pub enum TrainerError {
     MissingColumn { column: String, available: String },
     #[error("there is no split `{split}`; there are: {available}")]
     MissingSplit { split: String, available: String },
+    #[error("split `{split}`: {reason}")]
+    InvalidSplit { split: String, reason: String },
     #[error("there is no config `{config}`; there are: {available}; `name` chooses one")]
     MissingConfig { config: String, available: String },
     #[error(
@@ -97,6 +99,16 @@ pub enum TrainerError {
         checkpoint: PathBuf,
         then: usize,
         now: usize,
+    },
+    #[error(
+        "{}: a checkpoint takes about {checkpoint} MB, and {free} MB are free: free some of the disk, or set `output_dir` to \
+         another",
+        path.display()
+    )]
+    DiskFull {
+        path: PathBuf,
+        checkpoint: u64,
+        free: u64,
     },
     #[error("the state of {what} cannot be restored: {reason}")]
     InvalidState { what: &'static str, reason: String },

@@ -5,6 +5,7 @@ mod arguments;
 mod callbacks;
 mod checkpoint;
 pub mod data;
+mod disk;
 mod error;
 mod inputs;
 mod loss;

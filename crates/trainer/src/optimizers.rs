@@ -5,6 +5,7 @@
 mod adafactor;
 mod adamw;
 mod muon;
+mod names;
 mod rules;
 mod schedule_free;
 
@@ -17,6 +18,8 @@ use serde_json::{Map, Value};
 pub use adafactor::Adafactor;
 pub use adamw::AdamW;
 pub use muon::Muon;
+pub use names::NAMES;
+pub(crate) use names::check_name;
 pub use rules::{AdEMAMix, Adagrad, Lion, RmsProp, Sgd};
 pub use schedule_free::ScheduleFreeAdamW;
 
@@ -152,14 +155,19 @@ impl Optimizer {
         let betas = [args.adam_beta1, args.adam_beta2];
         let epsilon = args.adam_epsilon;
         let name = args.optim.as_str();
+        check_name(name).map_err(|reason| unsupported(&reason))?;
         let rule: Box<dyn Rule> = match name {
-            "adamw_torch" | "adamw_torch_fused" => Box::new(AdamW { betas, epsilon }),
+            "adamw_torch" | "adamw_torch_fused" | "paged_adamw_32bit" => {
+                Box::new(AdamW { betas, epsilon })
+            }
             "adafactor" => Box::new(Adafactor::default()),
             "sgd" => Box::new(Sgd::new(&mut options)?),
             "adagrad" => Box::new(Adagrad::new(&mut options)?),
             "rmsprop" => Box::new(RmsProp::new(&mut options)?),
-            "lion_32bit" => Box::new(Lion { betas }),
-            "ademamix" => Box::new(AdEMAMix::new(betas, epsilon, &mut options)?),
+            "lion_32bit" | "paged_lion_32bit" => Box::new(Lion { betas }),
+            "ademamix" | "paged_ademamix_32bit" => {
+                Box::new(AdEMAMix::new(betas, epsilon, &mut options)?)
+            }
             "schedule_free_adamw" => Box::new(ScheduleFreeAdamW::new(
                 betas,
                 epsilon,
@@ -167,15 +175,7 @@ impl Optimizer {
                 &mut options,
             )?),
             "muon" => Box::new(Muon::new(AdamW { betas, epsilon }, &mut options)?),
-            other => {
-                return Err(TrainerError::InvalidOption {
-                    name: "optim",
-                    reason: format!(
-                        "`{other}` is not known here; known are {}",
-                        NAMES.join(", ")
-                    ),
-                });
-            }
+            other => return Err(unsupported(&format!("`{other}` has no rule"))),
         };
         options.finish()?;
         Ok(Self {
@@ -306,19 +306,12 @@ impl Optimizer {
     }
 }
 
-/// The values of `optim` that work here.
-pub const NAMES: &[&str] = &[
-    "adamw_torch",
-    "adamw_torch_fused",
-    "adafactor",
-    "sgd",
-    "adagrad",
-    "rmsprop",
-    "lion_32bit",
-    "ademamix",
-    "schedule_free_adamw",
-    "muon",
-];
+fn unsupported(reason: &str) -> TrainerError {
+    TrainerError::InvalidOption {
+        name: "optim",
+        reason: reason.to_owned(),
+    }
+}
 
 fn invalid(reason: impl ToString) -> TrainerError {
     TrainerError::InvalidState {

@@ -6,6 +6,7 @@ mod events;
 mod halves;
 mod push;
 mod resume;
+mod room;
 mod run;
 mod source;
 mod step;
@@ -26,6 +27,7 @@ use crate::data::{Array, Collator, Dataset, DefaultDataCollator, IterableDataset
 use crate::loss::StepLoss;
 use crate::optimizers::Optimizer;
 use crate::parameters::Named;
+use crate::reporting::{JsonlReporter, TensorBoardReporter};
 use crate::state::Logs;
 use crate::{Result, Schedule, TrainerControl, TrainerError, TrainerState, TrainingArguments};
 
@@ -97,6 +99,8 @@ pub struct Trainer {
     pub(crate) masters: Option<Named<Vec<f32>>>,
     pub(crate) hub: HubOptions,
     pub(crate) uploads: Option<push::Uploads>,
+    /// Bytes that are free where a folder is.
+    free_disk: fn(&std::path::Path) -> Option<u64>,
     trial: Option<(usize, Logs)>,
 }
 
@@ -111,12 +115,12 @@ impl Trainer {
         Ok(Self {
             loss: StepLoss::of(model.as_ref(), args.label_smoothing_factor),
             model: Some(model),
-            args,
             collator: Box::new(DefaultDataCollator),
             train_data: None,
             eval_data: Vec::new(),
             processing_class: None,
-            callbacks: vec![Box::new(DefaultFlowCallback)],
+            callbacks: callbacks(&args),
+            args,
             compute_loss: None,
             compute_metrics: None,
             preprocess_logits: None,
@@ -132,6 +136,7 @@ impl Trainer {
             masters: None,
             hub: HubOptions::default(),
             uploads: None,
+            free_disk: crate::disk::free,
             trial: None,
         })
     }
@@ -296,6 +301,20 @@ impl Trainer {
             None => Ok(()),
         }
     }
+}
+
+/// Those that every Trainer has: the flow of events, and the reporters of `report_to`.
+fn callbacks(args: &TrainingArguments) -> Vec<Box<dyn TrainerCallback>> {
+    let mut callbacks: Vec<Box<dyn TrainerCallback>> = vec![Box::new(DefaultFlowCallback)];
+    if args.reports_to("tensorboard") {
+        callbacks.push(Box::new(TensorBoardReporter::new()));
+    }
+    if args.reports_to("jsonl") {
+        callbacks.push(Box::new(JsonlReporter::new(
+            args.output_dir.join("log.jsonl"),
+        )));
+    }
+    callbacks
 }
 
 /// An argument of the Trainer that is missing.

@@ -1,6 +1,7 @@
 //! Datasets from files, and what is made of them.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,9 +12,10 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use tempfile::TempDir;
+use transformers_trainer::TrainerError;
 use transformers_trainer::data::{
-    Dataset, Example, Files, IterableDataset, Table, Value, infer_splits, load_dataset,
-    local_splits, read_text_folder,
+    Dataset, Example, Files, IterableDataset, ReadInstruction, Table, Value, infer_splits,
+    load_dataset, local_splits, read_text_folder,
 };
 
 fn folder(files: &[(&str, &str)]) -> TempDir {
@@ -380,4 +382,78 @@ fn what_a_function_made_is_kept() {
         )
     };
     assert_eq!((kept(&table), kept(&table)), (vec![2, 3], vec![2, 3]));
+}
+
+#[test]
+fn parts_of_splits_are_those_of_the_reference() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/read_instruction.json");
+    let golden: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let lengths: Vec<BTreeMap<String, usize>> =
+        serde_json::from_value(golden["lengths"].clone()).unwrap();
+    for case in golden["cases"].as_array().unwrap() {
+        let split = case["split"].as_str().unwrap();
+        let parts: Vec<Option<Vec<(String, usize, usize)>>> =
+            serde_json::from_value(case["parts"].clone()).unwrap();
+        for (lengths, expect) in lengths.iter().zip(parts) {
+            let found = split.parse::<ReadInstruction>();
+            let found = found.and_then(|read| read.to_absolute(lengths)).ok();
+            let expect = expect.map(|parts| {
+                let range = |(split, from, to): (String, usize, usize)| (split, from..to.max(from));
+                parts.into_iter().map(range).collect::<Vec<_>>()
+            });
+            assert_eq!(found, expect, "{split}: {lengths:?}");
+        }
+    }
+}
+
+#[test]
+fn parts_of_splits_are_read() {
+    let lines = |range: std::ops::Range<i64>| -> String {
+        range.map(|n| format!("{{\"n\": {n}}}\n")).collect()
+    };
+    // What is behind the end of a slice that is counted is not read.
+    let more = lines(10..13) + "broken\n";
+    let folder = folder(&[
+        ("train.jsonl", &lines(0..10)),
+        ("test.jsonl", &more),
+        ("dev.jsonl", "{\"m\": 1}\n"),
+    ]);
+    let load = |split: &str| {
+        let rows = load_dataset(folder.path(), split)?;
+        Ok::<_, TrainerError>(values(&Table::new(rows)))
+    };
+    assert_eq!(load("train").unwrap(), (0..10).collect::<Vec<_>>());
+    assert_eq!(load("train[:25%]").unwrap(), [0, 1]);
+    assert_eq!(load("train[-2:]+train[1:2]").unwrap(), [8, 9, 1]);
+    assert_eq!(load("train[8:]+test[1:3]").unwrap(), [8, 9, 11, 12]);
+    assert_eq!(load("train[3:3]").unwrap(), [] as [i64; 0]);
+    assert!(matches!(
+        load("test"),
+        Err(TrainerError::InvalidFile { .. })
+    ));
+    for (split, expect) in [
+        (
+            "train[:200%]",
+            "split `train[:200%]`: shares are from -100% to 100%",
+        ),
+        (
+            "train[a:]",
+            "split `train[a:]`: `train[a:]` is not of the form split[from:to]",
+        ),
+        (
+            "train[:10%](pct1_dropremainder)",
+            "split `train`: it has 10 examples: below 100 every whole percent of a split is empty",
+        ),
+        (
+            "train[:1]+odd",
+            "there is no split `odd`; there are: test, train, validation",
+        ),
+        (
+            "train[:1]+validation",
+            "the columns of the datasets differ: m instead of n",
+        ),
+    ] {
+        assert_eq!(load(split).unwrap_err().to_string(), expect);
+    }
 }

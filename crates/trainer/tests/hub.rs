@@ -7,7 +7,7 @@ mod server;
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
@@ -225,17 +225,34 @@ fn trainer(hub: &Hub, folder: &Path, args: Json) -> Trainer {
     .with_callback(ModelCardReporter::new(ModelCard::default()))
 }
 
+/// The steps at which uploads began.
+#[derive(Clone, Default)]
+struct Pushes(Arc<Mutex<Vec<u64>>>);
+
+impl TrainerCallback for Pushes {
+    fn name(&self) -> &str {
+        "Pushes"
+    }
+
+    fn on_push_begin(&mut self, event: Event<'_>, _: &mut TrainerControl) -> Result<()> {
+        self.0.lock().unwrap().push(event.state.global_step);
+        Ok(())
+    }
+}
+
 #[test]
 fn a_training_is_uploaded_as_it_goes_on() {
     alone("a_training_is_uploaded_as_it_goes_on", || {
         let (hub, folder) = (Hub::start(), TempDir::new().unwrap());
         let args = json!({"hub_strategy": "all_checkpoints", "hub_always_push": true, "hub_private_repo": true});
-        let mut trainer = trainer(&hub, folder.path(), args);
+        let pushes = Pushes::default();
+        let mut trainer = trainer(&hub, folder.path(), args).with_callback(pushes.clone());
         std::fs::write(folder.path().join("_notes"), "mine").unwrap();
         trainer.train().unwrap();
         trainer.evaluate().unwrap();
         let url = trainer.push_to_hub("End of training").unwrap();
         assert_eq!(url, format!("{}/{REPO}", hub.endpoint));
+        assert_eq!(*pushes.0.lock().unwrap(), [2, 4, 4]);
         assert!(
             hub.made()[0].contains("\"private\": true"),
             "{:?}",

@@ -1,8 +1,11 @@
 //! Values that go together, and those that follow from others.
 
 use super::{IntervalStrategy, SaveStrategy, TrainingArguments};
-use crate::optimizers::NAMES;
+use crate::optimizers::check_name;
 use crate::{Result, TrainerError};
+
+/// What `report_to` may name.
+const REPORTERS: [&str; 4] = ["none", "all", "tensorboard", "jsonl"];
 
 impl TrainingArguments {
     /// The same with what follows from others filled in.
@@ -15,16 +18,8 @@ impl TrainingArguments {
         self.check_intervals()?;
         self.check_best()?;
         self.check_halves()?;
-        if !NAMES.contains(&self.optim.as_str()) {
-            return Err(wrong(
-                "optim",
-                format!(
-                    "`{}` is not supported; there are {}",
-                    self.optim,
-                    NAMES.join(", ")
-                ),
-            ));
-        }
+        self.check_reporters()?;
+        check_name(&self.optim).map_err(|reason| wrong("optim", reason))?;
         Ok(self)
     }
 
@@ -120,6 +115,19 @@ impl TrainingArguments {
             ));
         }
         Ok(())
+    }
+
+    fn check_reporters(&self) -> Result<()> {
+        let unknown = |name: &&String| !REPORTERS.contains(&name.as_str());
+        match self.report_to.iter().find(unknown) {
+            None => Ok(()),
+            Some(name) => Err(wrong(
+                "report_to",
+                format!(
+                    "`{name}` is no reporter; there are tensorboard and jsonl, and others are callbacks of the Trainer"
+                ),
+            )),
+        }
     }
 
     fn check_best(&self) -> Result<()> {

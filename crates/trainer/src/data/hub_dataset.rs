@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use transformers_hub::{HubOptions, ModelFiles, ModelSource, RepoType};
 
 use super::configs::{Selected, select};
-use super::{Example, FileFormat, Files};
+use super::read_instruction::missing;
+use super::{Example, FileFormat, Files, ReadInstruction};
 use crate::{Result, TrainerError};
 
 /// The files of one split of a dataset of the hub, `org/name` or `org/name@revision`, or of a folder in the form of one.
@@ -56,10 +57,7 @@ pub fn hub_files(
         });
     }
     let Some(names) = splits.remove(split) else {
-        return Err(TrainerError::MissingSplit {
-            split: split.to_owned(),
-            available: splits.into_keys().collect::<Vec<_>>().join(", "),
-        });
+        return Err(missing(split, splits.keys()));
     };
     if files.commit().is_some() && !files.is_online() {
         check_shards(split, &names)?;
@@ -69,17 +67,18 @@ pub fn hub_files(
     files_of(paths, delimiter)
 }
 
-/// The examples of [`hub_files`], in memory.
+/// The examples of [`hub_files`], in memory; `split` may be a [`ReadInstruction`] too: `train[:10%]`, `train+test`.
 ///
 /// # Errors
-/// As there, and a file does not hold what it should.
+/// As there, a slice is not of the known form, and a file does not hold what it should.
 pub fn load_hub_dataset(
     source: impl Into<ModelSource>,
     name: Option<&str>,
     split: &str,
     options: &HubOptions,
 ) -> Result<Vec<Example>> {
-    hub_files(source, name, split, options)?.load()
+    let (source, instruction) = (source.into(), split.parse::<ReadInstruction>()?);
+    instruction.load(|split| hub_files(source.clone(), name, split, options))
 }
 
 /// Files of a split, with what is between the columns of CSV.

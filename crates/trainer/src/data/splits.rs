@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::configs::{Selected, of_one_format, select};
 use super::hub_dataset::files_of;
-use super::{Example, FileFormat, Files};
+use super::read_instruction::missing;
+use super::{Example, FileFormat, Files, ReadInstruction};
 use crate::{Result, TrainerError};
 
 /// Splits by what people call them, in the order in which they are shown.
@@ -108,19 +109,19 @@ pub fn local_splits(path: impl AsRef<Path>) -> Result<BTreeMap<String, Files>> {
     files.collect()
 }
 
-/// The examples of one split of a file or a folder.
+/// The examples of one split of a file or a folder, or of a [`ReadInstruction`]: `train`, `train[:10%]`, `train+test`.
 ///
 /// # Errors
-/// As [`local_splits`]; and there is no such split, or a file does not hold what it should.
+/// As [`local_splits`]; and there is no such split, a slice is not of the known form, or a file does not hold what it should.
 pub fn load_dataset(path: impl AsRef<Path>, split: &str) -> Result<Vec<Example>> {
-    let mut splits = local_splits(path)?;
-    match splits.remove(split) {
-        Some(files) => files.load(),
-        None => Err(TrainerError::MissingSplit {
-            split: split.to_owned(),
-            available: splits.into_keys().collect::<Vec<_>>().join(", "),
-        }),
+    let splits = local_splits(path)?;
+    // A README may give its splits any name.
+    if let Some(files) = splits.get(split) {
+        return files.load();
     }
+    let instruction: ReadInstruction = split.parse()?;
+    let files = |split: &str| splits.get(split).cloned();
+    instruction.load(|split| files(split).ok_or_else(|| missing(split, splits.keys())))
 }
 
 fn walk(root: &Path, prefix: &str, names: &mut Vec<String>) -> Result<()> {

@@ -8,8 +8,8 @@ use transformers_tokenization::Tokenizer;
 
 use super::{PreparedData, Recipe, Task};
 use crate::data::{Array, Column};
-use crate::reporting::{JsonlReporter, ModelCard, ModelCardReporter, TensorBoardReporter};
-use crate::{EvalPrediction, Logs, Result, Trainer, TrainerError, TrainingArguments};
+use crate::reporting::{ModelCard, ModelCardReporter};
+use crate::{EvalPrediction, Logs, Result, Trainer, TrainingArguments};
 
 impl Recipe {
     /// The arguments, where the recipe says nothing by their defaults.
@@ -22,19 +22,10 @@ impl Recipe {
         training
             .entry(tokens)
             .or_insert_with(|| "non_padding".into());
-        let args = TrainingArguments::from_json(&Value::Object(training))?;
-        for name in &args.report_to {
-            if !["none", "all", "tensorboard", "jsonl"].contains(&name.as_str()) {
-                return Err(TrainerError::InvalidOption {
-                    name: "report_to",
-                    reason: format!("`{name}` is no reporter; there are tensorboard and jsonl"),
-                });
-            }
-        }
-        Ok(args)
+        TrainingArguments::from_json(&Value::Object(training))
     }
 
-    /// A Trainer of a model on the data: with the reporters that the arguments name, a model card in the end, and the accuracy
+    /// A Trainer of a model on the data: with a model card in the end, and the accuracy
     /// of classifiers.
     ///
     /// # Errors
@@ -46,12 +37,6 @@ impl Recipe {
         data: PreparedData,
         args: TrainingArguments,
     ) -> Result<Trainer> {
-        let reports = |name: &str| {
-            let mut names = args.report_to.iter();
-            names.any(|wanted| wanted == name || wanted == "all")
-        };
-        let (tensorboard, jsonl) = (reports("tensorboard"), reports("jsonl"));
-        let log = args.output_dir.join("log.jsonl");
         let card = ModelCardReporter::new(self.card(&args));
         let mut trainer = Trainer::new(model, args)?
             .with_train_dataset(Arc::new(data.train))
@@ -60,12 +45,6 @@ impl Recipe {
             .with_callback(card);
         if let Some(validation) = data.validation {
             trainer = trainer.with_eval_dataset(Arc::new(validation));
-        }
-        if tensorboard {
-            trainer = trainer.with_callback(TensorBoardReporter::new());
-        }
-        if jsonl {
-            trainer = trainer.with_callback(JsonlReporter::new(log));
         }
         Ok(match self.task {
             Task::TextClassification | Task::TokenClassification => trainer

@@ -107,6 +107,7 @@ impl Trainer {
     /// # Errors
     /// A file cannot be written, there is no token or it may not write there, or the hub cannot be reached.
     pub fn push_to_hub(&mut self, commit_message: &str) -> Result<String> {
+        self.call(|callback, event, control| callback.on_push_begin(event, control))?;
         self.open_hub()?;
         self.finish_uploads();
         let folder = self.args.output_dir.clone();
@@ -130,13 +131,13 @@ impl Trainer {
 
     /// Begins to upload a checkpoint, as `hub_strategy` has it.
     pub(super) fn push_checkpoint(&mut self, folder: &Path) -> Result<()> {
-        let (args, state) = (&self.args, &self.state);
-        let Some(uploads) = self.uploads.as_mut().filter(|_| args.push_to_hub) else {
-            return Ok(());
-        };
-        if args.hub_strategy == HubStrategy::End || uploads.is_busy() && !args.hub_always_push {
+        let busy = |uploads: &Uploads| uploads.is_busy() && !self.args.hub_always_push;
+        let wanted = self.args.push_to_hub && self.args.hub_strategy != HubStrategy::End;
+        if !wanted || self.uploads.as_ref().is_none_or(busy) {
             return Ok(());
         }
+        self.call(|callback, event, control| callback.on_push_begin(event, control))?;
+        let (args, state) = (&self.args, &self.state);
         let message = match args.save_strategy {
             SaveStrategy::Steps => format!("Training in progress, step {}", state.global_step),
             _ => {
@@ -169,7 +170,9 @@ impl Trainer {
                 files,
             });
         }
-        uploads.start(folder, commits);
+        if let Some(uploads) = &mut self.uploads {
+            uploads.start(folder, commits);
+        }
         Ok(())
     }
 

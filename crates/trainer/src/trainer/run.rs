@@ -105,11 +105,11 @@ impl Trainer {
         }
         let source = self.source()?;
         let plan = self.plan(&source)?;
-        self.check_output_dir()?;
         if self.args.push_to_hub {
             self.open_hub()?;
         }
         let mut work = self.begin(&plan)?;
+        self.check_output_dir(&plan)?;
         let [mut first_epoch, mut skip] = [0; 2];
         if let Some(folder) = folder {
             self.restore(folder, &plan, &work)?;
@@ -436,18 +436,6 @@ impl Trainer {
             }
             _ => (self.args.total_train_batch_size() * self.devices.len().max(1)) as f64,
         }
-    }
-
-    /// A folder that cannot be written is an error now and not at the first checkpoint.
-    fn check_output_dir(&self) -> Result<()> {
-        if self.args.save_strategy == SaveStrategy::No {
-            return Ok(());
-        }
-        let folder = &self.args.output_dir;
-        std::fs::create_dir_all(folder).map_err(TrainerError::io("creating", folder))?;
-        let probe = folder.join(format!(".writable-{}", std::process::id()));
-        std::fs::write(&probe, b"").map_err(TrainerError::io("writing", &probe))?;
-        std::fs::remove_file(&probe).map_err(TrainerError::io("removing", &probe))
     }
 }
 
