@@ -186,6 +186,8 @@ OPTIMIZERS = {
     "ademamix beta3=0.99,alpha=4,t_alpha=15,t_beta3=12": lambda p: AdEMAMix(p, LR, (0.9, 0.95, 0.99), 4.0, 1e-8, 0.1, 15, 12),
     "ademamix": lambda p: AdEMAMix(p, LR, (0.9, 0.95, 0.9999), 5.0, 1e-8, 0.1),
     "schedule_free_adamw": lambda p: schedulefree.AdamWScheduleFree(p, lr=LR, eps=1e-8, weight_decay=0.1, warmup_steps=4, **BETAS),
+    "schedule_free_radam": lambda p: schedulefree.RAdamScheduleFree(p, lr=LR, eps=1e-8, weight_decay=0.1, **BETAS),
+    "schedule_free_sgd": lambda p: schedulefree.SGDScheduleFree(p, lr=LR, weight_decay=0.1, warmup_steps=4),
     "muon": lambda p: Muon(p, LR, 0.1),
 }
 

@@ -106,7 +106,8 @@ fn status(name: &str) -> Option<u64> {
 pub(crate) fn state_bytes(optim: &str) -> usize {
     match optim {
         "adafactor" | "sgd" => 0,
-        "lion_32bit" | "paged_lion_32bit" | "adagrad" | "rmsprop" | "muon" => 4,
+        "schedule_free_sgd" | "lion_32bit" | "paged_lion_32bit" | "adagrad" | "rmsprop"
+        | "muon" => 4,
         "ademamix" | "paged_ademamix_32bit" => 12,
         _ => 8,
     }

@@ -21,7 +21,7 @@ pub use muon::Muon;
 pub use names::NAMES;
 pub(crate) use names::check_name;
 pub use rules::{AdEMAMix, Adagrad, Lion, RmsProp, Sgd};
-pub use schedule_free::ScheduleFreeAdamW;
+pub use schedule_free::ScheduleFree;
 
 use crate::options::Options;
 use crate::{Result, TrainerError, TrainingArguments};
@@ -168,12 +168,14 @@ impl Optimizer {
             "ademamix" | "paged_ademamix_32bit" => {
                 Box::new(AdEMAMix::new(betas, epsilon, &mut options)?)
             }
-            "schedule_free_adamw" => Box::new(ScheduleFreeAdamW::new(
-                betas,
-                epsilon,
-                args.warmup(total_steps),
-                &mut options,
-            )?),
+            "schedule_free_adamw" => {
+                let warmup = args.warmup(total_steps);
+                Box::new(ScheduleFree::adamw(betas, epsilon, warmup, &mut options)?)
+            }
+            "schedule_free_radam" => Box::new(ScheduleFree::radam(betas, epsilon, &mut options)?),
+            "schedule_free_sgd" => {
+                Box::new(ScheduleFree::sgd(args.warmup(total_steps), &mut options)?)
+            }
             "muon" => Box::new(Muon::new(AdamW { betas, epsilon }, &mut options)?),
             other => return Err(unsupported(&format!("`{other}` has no rule"))),
         };

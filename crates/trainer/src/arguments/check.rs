@@ -107,7 +107,7 @@ impl TrainingArguments {
         if self.bf16_full_eval && self.fp16_full_eval {
             return Err(wrong("bf16_full_eval", "it excludes `fp16_full_eval`"));
         }
-        if self.bf16 && self.optim == "schedule_free_adamw" {
+        if self.bf16 && self.optim.starts_with("schedule_free") {
             return Err(wrong(
                 "bf16",
                 "this optimizer evaluates other weights than it trains, of which no masters are kept: load the model in \

@@ -14,6 +14,8 @@ pub const NAMES: &[&str] = &[
     "ademamix",
     "paged_ademamix_32bit",
     "schedule_free_adamw",
+    "schedule_free_radam",
+    "schedule_free_sgd",
     "muon",
 ];
 
@@ -24,7 +26,6 @@ const FUSED_BACKWARD: &str =
     "gradients are gathered before weights change here: take `adafactor`, which keeps as little";
 const ADAMW: &str = "it is AdamW for a device or a dtype that is not here: take `adamw_torch`";
 const RMSPROP: &str = "it is RMSprop of a package for GPUs: take `rmsprop`";
-const SCHEDULE_FREE: &str = "of the schedule-free optimizers there is `schedule_free_adamw`";
 const RARE: &str = "take `adamw_torch`, of which it is a variant";
 
 /// The reference's other names.
@@ -59,8 +60,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("adalomo", FUSED_BACKWARD),
     ("grokadamw", RARE),
     ("stable_adamw", RARE),
-    ("schedule_free_radam", SCHEDULE_FREE),
-    ("schedule_free_sgd", SCHEDULE_FREE),
 ];
 
 /// Whether an optimizer has this name; or else why not.
