@@ -92,12 +92,12 @@ pub struct DataRecipe {
     pub revision: Option<String>,
     /// The folder of it that has the files. `None`: what its README says.
     pub data_dir: Option<String>,
-    /// The split to train on.
+    /// The split to train on, or parts of splits: `train[:90%]`, `train+test` ([`ReadInstruction`](crate::data::ReadInstruction)).
     #[serde(default = "train")]
     pub split: String,
     /// Another file or folder to evaluate on.
     pub validation: Option<String>,
-    /// The split to evaluate on, of `validation`, or else of what is trained on.
+    /// The split to evaluate on, or parts of splits, of `validation`, or else of what is trained on.
     pub validation_split: Option<String>,
     /// Or the share of the training data, or from 1 on the number of examples, that is kept for evaluation.
     pub test_size: Option<f64>,

@@ -160,8 +160,10 @@ fn a_dataset_is_fetched_split_by_split() {
         );
         let error = load(None, "train", &online).unwrap_err();
         assert!(error.contains("has no .jsonl"), "{error}");
-        let old = load_hub_dataset(format!("{REPO}@{COMMIT}"), None, "test", &online).unwrap();
-        assert_eq!(texts(&old), ["three"]);
+        let source = format!("{REPO}@{COMMIT}");
+        let old = |split: &str| load_hub_dataset(&source, None, split, &online).unwrap();
+        assert_eq!(texts(&old("test")), ["three"]);
+        assert_eq!(texts(&old("train[50%:]+test[:1]")), ["two", "three"]);
     });
 }
 

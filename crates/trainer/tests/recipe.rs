@@ -72,6 +72,28 @@ fn classes_have_numbers_by_their_names() {
 }
 
 #[test]
+fn a_part_of_a_split_is_kept_for_evaluation() {
+    let with = |split: &str, validation: &str| {
+        let data = json!({"text": "body", "label": "kind", "split": split, "validation_split": validation});
+        prepare("text-classification", data, ("a.csv", MAILS))
+    };
+    let data = with("train[:75%]", "train[75%:]").unwrap();
+    let all = with("train", "train[:1]+train[-1:]").unwrap();
+    let (train, validation) = (rows(&data.train), rows(&data.validation.unwrap()));
+    assert_eq!((train.len(), validation.len()), (3, 1));
+    assert_eq!([train, validation].concat(), rows(&all.train));
+    let ends = rows(&all.validation.unwrap());
+    assert_eq!(ends, [0, 3].map(|index| all.train.get(index).unwrap()));
+    let error = with("train", "train[4:]").err().unwrap();
+    assert_eq!(error, "the dataset has no examples");
+    let error = with("train[:five]", "train").err().unwrap();
+    assert!(
+        error.contains("is not of the form split[from:to]"),
+        "{error}"
+    );
+}
+
+#[test]
 fn labels_that_are_no_class_are_named() {
     for (data, file, expect) in [
         (

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use regex::Regex;
 
@@ -108,15 +109,16 @@ impl ReadInstruction {
     }
 }
 
+static FORM: LazyLock<Regex> = LazyLock::new(|| {
+    let form = r"(?x) ^ (?<split> \w+ (\.\w+)* )
+        (\[ ((?<from> -?[\d_]+) (?<from_pct> %)?)? : ((?<to> -?[\d_]+) (?<to_pct> %)?)? \])?
+        (\( (?<rounding> [^)]*) \))? $";
+    Regex::new(form).expect("the form is written here")
+});
+
 impl Part {
     fn new(text: &str) -> Result<Self, String> {
-        let form = Regex::new(
-            r"(?x) ^ (?<split> \w+ (\.\w+)* )
-            (\[ ((?<from> -?[\d_]+) (?<from_pct> %)?)? : ((?<to> -?[\d_]+) (?<to_pct> %)?)? \])?
-            (\( (?<rounding> [^)]*) \))? $",
-        )
-        .map_err(|error| error.to_string())?;
-        let found = form
+        let found = FORM
             .captures(text)
             .ok_or_else(|| format!("`{text}` is not of the form split[from:to]"))?;
         let number = |name| {
