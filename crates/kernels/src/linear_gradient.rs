@@ -1,5 +1,7 @@
 //! The gradients of [`linear`](crate::linear): of its input, its weight and its bias.
 
+use std::borrow::Cow;
+
 use crate::{
     Isa, Weight,
     gemm::{Matrix, Output, Right, matmul},
@@ -8,6 +10,66 @@ use crate::{
     shared::SharedMut,
     simd::simd_fn,
 };
+
+/// Rows of a gradient.
+///
+/// Where a row is zero, nothing comes back: so it is of padding, of labels that are ignored, and in a classifier's last
+/// layer of all tokens but the first. The others alone are multiplied.
+#[derive(Debug)]
+pub struct Rows {
+    count: usize,
+    /// The numbers of those that are not zero, where they are clearly fewer.
+    busy: Option<Vec<usize>>,
+}
+
+impl Rows {
+    /// Of `grad`, `[rows, cols]`, those that are not zero; all of them where few are.
+    ///
+    /// # Panics
+    /// When `grad` has other lengths.
+    pub fn busy(grad: &[f32], cols: usize) -> Self {
+        let count = count_rows(grad, cols);
+        let is_busy = |row: &usize| grad[row * cols..][..cols].iter().any(|&x| x != 0.0);
+        let busy: Vec<usize> = (0..count).filter(is_busy).collect();
+        let fewer = busy.len() <= count - count.div_ceil(8);
+        Self {
+            count,
+            busy: fewer.then_some(busy),
+        }
+    }
+
+    /// These rows of `x`, which has `[rows, cols]`.
+    ///
+    /// # Panics
+    /// When `x` has other lengths.
+    pub fn gather<'a>(&self, x: &'a [f32], cols: usize) -> Cow<'a, [f32]> {
+        assert_eq!(x.len(), self.count * cols, "x is [{}, {cols}]", self.count);
+        let Some(busy) = &self.busy else {
+            return Cow::Borrowed(x);
+        };
+        let mut out = Vec::with_capacity(busy.len() * cols);
+        for row in busy {
+            out.extend_from_slice(&x[row * cols..][..cols]);
+        }
+        Cow::Owned(out)
+    }
+
+    /// All rows, of which `x` has these, `cols` elements each; the others are zero.
+    ///
+    /// # Panics
+    /// When `x` has other lengths.
+    pub fn scatter(&self, x: Vec<f32>, cols: usize) -> Vec<f32> {
+        let Some(busy) = &self.busy else {
+            return x;
+        };
+        assert_eq!(x.len(), busy.len() * cols, "x is [{}, {cols}]", busy.len());
+        let mut out = vec![0.0; self.count * cols];
+        for (row, x) in busy.iter().zip(x.chunks_exact(cols)) {
+            out[row * cols..][..cols].copy_from_slice(x);
+        }
+        out
+    }
+}
 
 /// Elements of quantised weights that are decoded at a time.
 const DECODED: usize = 1 << 20;
@@ -151,6 +213,35 @@ mod tests {
     fn sum(terms: impl Iterator<Item = (f32, f32)>) -> (f64, f64) {
         let products = terms.map(|(a, b)| f64::from(a) * f64::from(b));
         products.fold((0.0, 1e-30), |(sum, size), x| (sum + x, size + x.abs()))
+    }
+
+    #[test]
+    fn rows_of_zeros_are_left_out_and_come_back() {
+        let (count, cols) = (9, 3);
+        let x: Vec<f32> = (1..=count * cols).map(|x| x as f32).collect();
+        for busy in [
+            vec![],
+            vec![8],
+            vec![0, 2, 5],
+            (0..8).collect(),
+            (0..9).collect(),
+        ] {
+            let mut grad = vec![0.0; count * cols];
+            busy.iter().for_each(|row| grad[row * cols + 2] = f32::NAN);
+            let rows = Rows::busy(&grad, cols);
+            let found = rows.gather(&x, cols).into_owned();
+            if busy.len() < 8 {
+                let expect = busy.iter().flat_map(|row| &x[row * cols..][..cols]);
+                assert!(found.iter().eq(expect), "{busy:?}");
+            } else {
+                assert_eq!(found, x, "nothing is copied for one row");
+            }
+            let all = rows.scatter(found, cols);
+            for (at, &y) in all.iter().enumerate() {
+                let kept = busy.len() >= 8 || busy.contains(&(at / cols));
+                assert_eq!(y, if kept { x[at] } else { 0.0 }, "{busy:?}, {at}");
+            }
+        }
     }
 
     #[test]

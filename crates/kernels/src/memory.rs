@@ -1,4 +1,28 @@
-//! The process's heap, for programs that run models.
+//! The process's memory, for programs that run models.
+
+use crate::{
+    pool::{self, Phase},
+    shared::SharedMut,
+};
+
+/// Elements that a task writes.
+const TASK: usize = 1 << 18;
+
+/// Zeros whose memory is there, written by all threads.
+///
+/// That of `vec![0.0; len]` comes when it is touched. A page that is read first, as of an optimizer's state, is at first a
+/// common one of zeros and is exchanged when it is written, of which the system has to tell every thread.
+pub fn zeros(len: usize) -> Vec<f32> {
+    let mut out: Vec<f32> = Vec::with_capacity(len);
+    let room = SharedMut::room(&mut out);
+    pool::run_ranges(Phase::Prefill, len, TASK, |range| {
+        // SAFETY: ranges are disjoint, and inside the vector's room.
+        unsafe { room.at(range.start).write_bytes(0, range.len()) };
+    });
+    // SAFETY: all elements have been written.
+    unsafe { out.set_len(len) };
+    out
+}
 
 /// Asks the allocator to keep freed memory for the next allocation instead of giving it back to the system, where it
 /// can be asked (glibc).
@@ -22,6 +46,18 @@ pub fn keep_freed_memory() {
         unsafe {
             mallopt(M_MMAP_THRESHOLD, LARGEST_FROM_HEAP);
             mallopt(M_TRIM_THRESHOLD, c_int::MAX);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_zero_and_as_many_as_asked_for() {
+        for len in [0, 1, TASK - 1, TASK + 1, 3 * TASK] {
+            assert!(zeros(len).iter().eq(std::iter::repeat_n(&0.0, len)));
         }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn is_followed<const D: usize>(x: &Tensor<D>) -> bool {
 }
 
 /// An operand, as autodiff knows it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Operand(Followed);
 
 impl Operand {
@@ -132,6 +132,46 @@ pub(crate) fn record<const D: usize, const N: usize>(
         OpsKind::UnTracked(step) => step.finish(result),
     };
     Tensor::from_primitive::<Autodiff<Flex>>(followed)
+}
+
+/// What takes a gradient back into that of the one operand, which is far larger than it.
+pub(crate) trait Addition: Clone + Debug + Send + 'static {
+    /// `sum`, what has come to the operand so far, and its gradient by that of the result.
+    fn add(self, grad: FlexTensor, sum: Option<FlexTensor>) -> FlexTensor;
+}
+
+/// The same as [`record`] where the gradient goes back by `addition`.
+pub(crate) fn record_addition<const D: usize, T: Addition>(
+    operand: Operand,
+    result: FlexTensor,
+    addition: T,
+) -> Tensor<D> {
+    if !operand.is_followed() {
+        return Tensor::from_primitive::<Flex>(result);
+    }
+    let step = Step::<Adding<T>>(PhantomData);
+    let step = step.prepare::<NoCheckpointing>([operand.0.node()]);
+    let followed: Followed = match step.compute_bound().stateful() {
+        OpsKind::Tracked(step) => step.finish(Adding(addition, operand), result),
+        OpsKind::UnTracked(step) => step.finish(result),
+    };
+    Tensor::from_primitive::<Autodiff<Flex>>(followed)
+}
+
+/// An addition to the gradient of this operand.
+#[derive(Debug, Clone)]
+struct Adding<T>(T, Operand);
+
+impl<T: Addition> Backward<Flex, 1> for Step<Adding<T>> {
+    type State = Adding<T>;
+
+    fn backward(self, ops: Ops<Adding<T>, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<Flex>(&ops.node);
+        let Adding(addition, operand) = ops.state;
+        // Taken out of the container it is nobody else's, and changes in place.
+        let sum = grads.remove::<Flex>(&operand.0);
+        grads.register::<Flex>(operand.id(), addition.add(grad, sum));
+    }
 }
 
 #[derive(Debug)]

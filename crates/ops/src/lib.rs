@@ -45,7 +45,7 @@ pub use routing::{ExpertGroups, RouterOptions, Routing, Score, route};
 pub use scan::{Scan, causal_conv1d, selective_scan};
 pub use softmax::softmax;
 pub use transformers_kernels::{
-    AdamW, accumulate, deterministic, is_deterministic, scale, square_sum,
+    AdamW, accumulate, deterministic, is_deterministic, memory::zeros, scale, square_sum,
 };
 pub use weight::{Precision, Weight};
 pub use write::write_rows;

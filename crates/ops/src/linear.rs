@@ -5,8 +5,8 @@ use burn::tensor::{DType, Int, Shape, Tensor};
 use transformers_kernels as kernels;
 
 use crate::Weight;
-use crate::gradient::{Derivative, Operand, record, takes};
-use crate::host::{flex, flex_ints, flex_of, floats, ints_in_memory, on_host, tensor};
+use crate::gradient::{Addition, Derivative, Operand, record, record_addition, takes};
+use crate::host::{changed, flex, flex_ints, flex_of, floats, ints_in_memory, on_host, tensor};
 use crate::weight::HostWeight;
 
 /// `x Wᵀ + b`: `x` is `[.., in]`, `weight` is `[out, in]` as checkpoints store it, `bias` is `[out]`; gives `[.., out]`.
@@ -133,12 +133,16 @@ impl Derivative<3> for Projected {
         let outputs = *grad.layout().shape().last().expect("a matrix at least");
         let cols = *self.x_shape.last().expect("a matrix at least");
         let grad = floats(&grad);
+        let rows = kernels::Rows::busy(&grad, outputs);
+        let grad = rows.gather(&grad, outputs);
         let of_x = self.weight.map(|weight| {
             let out = kernels::linear_input_gradient(&grad, weight.view(), cols);
-            flex_of(out, self.x_shape)
+            flex_of(rows.scatter(out, cols), self.x_shape)
         });
         let of_weight = self.x.map(|x| {
-            let out = kernels::linear_weight_gradient(&grad, &floats(&x), [outputs, cols]);
+            let x = floats(&x);
+            let x = rows.gather(&x, cols);
+            let out = kernels::linear_weight_gradient(&grad, &x, [outputs, cols]);
             flex_of(out, [outputs, cols])
         });
         let of_bias = wanted[2].then(|| {
@@ -165,9 +169,8 @@ pub fn embedding(weight: impl Into<Weight>, ids: Tensor<2, Int>) -> Tensor<3> {
     let dims = ids.dims();
     let ids = flex_ints(ids.cast(DType::I32)).to_contiguous();
     let y = look_up(weight.clone().exact(), &ids, dims);
-    let table = weight.operand();
     let rows = weight.dims()[0];
-    record([&table], flex(y), LookedUp { ids, rows })
+    record_addition(weight.operand(), flex(y), LookedUp { ids, rows })
 }
 
 fn look_up(weight: Weight, ids: &FlexTensor, [batch, seq]: [usize; 2]) -> Tensor<3> {
@@ -186,12 +189,13 @@ struct LookedUp {
     rows: usize,
 }
 
-impl Derivative<1> for LookedUp {
-    fn gradients(self, grad: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+impl Addition for LookedUp {
+    fn add(self, grad: FlexTensor, sum: Option<FlexTensor>) -> FlexTensor {
         let cols = *grad.layout().shape().last().expect("rows");
         let ids = self.ids.as_slice::<i32>().expect("contiguous");
-        let mut out = vec![0.0; self.rows * cols];
-        kernels::embedding_gradient(&floats(&grad), cols, ids, &mut out);
-        [Some(flex_of(out, [self.rows, cols]))]
+        let none = || flex_of(vec![0.0; self.rows * cols], [self.rows, cols]);
+        changed(sum.unwrap_or_else(none), |sum| {
+            kernels::embedding_gradient(&floats(&grad), cols, ids, sum);
+        })
     }
 }

@@ -14,6 +14,7 @@ use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use transformers_ops as ops;
 
 pub use adafactor::Adafactor;
 pub use adamw::AdamW;
@@ -49,7 +50,7 @@ impl ParameterState {
     pub fn buffer(&mut self, name: &str, shape: &[usize]) -> &mut Vec<f32> {
         let buffer = self.buffers.entry(name.to_owned()).or_default();
         if buffer.values.is_empty() {
-            buffer.values = vec![0.0; shape.iter().product()];
+            buffer.values = ops::zeros(shape.iter().product());
             buffer.shape = shape.to_vec();
         }
         &mut buffer.values
