@@ -114,6 +114,19 @@ fn of_products() {
 }
 
 #[test]
+fn of_products_whose_rows_are_not_all_read() {
+    let [rows, input, out] = [40, 33, 18];
+    for read in [0, 1, 20, 39] {
+        let lens = [rows * input, out * input, out];
+        check(&format!("{read} rows are read"), lens, |[x, w, b]| {
+            let (x, w) = (x.reshape([rows, input]), w.reshape([out, input]));
+            let which = (0..rows).map(|row| f32::from(row < read)).collect();
+            row(linear(x, w, Some(b)) * tensor(which, [rows, 1]))
+        });
+    }
+}
+
+#[test]
 fn of_products_with_half_weights() {
     for dtype in [DType::BF16, DType::F16] {
         let mut random = Random::new(2);
