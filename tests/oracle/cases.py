@@ -703,6 +703,11 @@ CASES = {
         hidden_states=False,
     ),
     "deberta_v2_absolute": Case("deberta-v2", dict(DEBERTA, num_hidden_layers=1), kind="textenc", hidden_states=False),
+    # the first token is padding, which sees nothing
+    "deberta_v2_left": Case(
+        "deberta-v2", dict(DEBERTA_HEAD, num_labels=3), kind="seqcls", hidden_states=False, pad_left=True, gradients=True
+    ),
+    "deberta_v2_padding_gradients": Case("deberta-v2", DEBERTA_HEAD, kind="qa", hidden_states=False, gradients=True),
     "deberta_v2_convolution": Case(
         "deberta-v2", dict(DEBERTA_HEAD, num_hidden_layers=2, conv_kernel_size=3, conv_act="gelu"), kind="textenc"
     ),

@@ -141,6 +141,12 @@ impl ModelInputs {
             || self.labels.as_ref().is_some_and(labelled)
     }
 
+    /// Whether the first state of a row, which heads may read, is that of padding.
+    pub(crate) fn begins_with_padding(&self) -> bool {
+        let begins = |mask: &Rows<u32>| mask.iter().any(|row| row.first() == Some(&0));
+        self.attention_mask.as_ref().is_some_and(begins)
+    }
+
     /// For each row, which keys are tokens and not padding; the first `dropped` columns of the mask have no key.
     pub(crate) fn tokens(&self, dropped: usize) -> Option<Vec<Vec<bool>>> {
         let mask = self.attention_mask.as_ref()?;

@@ -174,14 +174,15 @@ pub(crate) fn in_primitives(
     }
     // What a bias hides stays above what the mask hides, and what both hide stays finite: of a row that is hidden as a
     // whole the softmax would be NaN.
-    let bias = options.bias.clone();
+    let mut bias = options.bias.clone();
+    if let Some(kept) = kept {
+        bias = bias.map(|bias| bias * kept.clone());
+        scores = (scores.reshape(by_head) * kept).reshape(folded);
+    }
     let added = match (mask, bias.map(|bias| bias.clamp_min(f32::MIN / 2.0))) {
         (Some(mask), Some(bias)) => Some((mask + bias).clamp_min(f32::MIN)),
         (mask, bias) => mask.or(bias),
     };
-    if let Some(kept) = kept {
-        scores = (scores.reshape(by_head) * kept).reshape(folded);
-    }
     if let Some(added) = added {
         scores = (scores.reshape(by_head) + added).reshape(folded);
     }

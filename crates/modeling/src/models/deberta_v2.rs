@@ -13,7 +13,7 @@ use super::bert::{BertIntermediate, BertOutput};
 use crate::loss::soft_cross_entropy;
 use crate::nn::heads::{SpanHead, TokenClassifier, by_row, by_token, first, states, to_vocabulary};
 use crate::nn::{
-    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear,
+    Activation, BaseFamily, Cache, Embedding, HeadOptions, Hiding, Init, LayerNorm, Linear,
     MaskedAttention, PositionCount, RowScores, TaskHead, TextEmbeddings, TextEmbeddingsOptions,
     Tokens, activation, linears,
 };
@@ -389,7 +389,9 @@ impl Forward for DebertaV2Model {
         if let Some(counts) = &counts {
             embedded = embedded * counts.clone();
         }
-        let mask = tokens.mask(None).with_blind_padding(inputs.reads_padding());
+        let reads = inputs.reads_padding() || inputs.begins_with_padding();
+        let mask = tokens.mask(None).with_blind_padding(reads);
+        let mask = mask.with_means(reads).with_hiding(Hiding::Replaced);
         let attention = MaskedAttention::new(tokens.attention_pass(), mask);
         let positions = self.encoder.positions(seq);
         let layer = |(index, layer): (usize, &DebertaV2Layer), hidden: Tensor<3>| {

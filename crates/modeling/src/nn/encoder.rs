@@ -79,16 +79,13 @@ impl<'a> Tokens<'a> {
         let past = cache.map_or(0, |cache| cache.seq_len());
         inputs.check(rows(&words.weight), past)?;
         check_room(cache, inputs.input_ids.dims()[1])?;
-        // Heads may read the first state.
-        let begins = |mask: &Rows<u32>| mask.iter().any(|row| row.first() == Some(&0));
-        let begins = inputs.attention_mask.as_ref().is_some_and(begins);
         Ok(Self {
             inputs,
             packing: None,
             attention: AttentionPass::new(inputs),
             device: words.weight.device(),
             past: Some(past),
-            means: cache.is_none() && (begins || inputs.reads_padding()),
+            means: cache.is_none() && (inputs.begins_with_padding() || inputs.reads_padding()),
         })
     }
 
