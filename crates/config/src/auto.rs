@@ -9,6 +9,7 @@ use crate::base::{PRIVATE_KEYS, dtype_name};
 use crate::generation::GENERATION_KEYS;
 use crate::gguf::GgufHeader;
 use crate::models::{self, Family};
+use crate::wrappers::{Ties, wrapper};
 use crate::{
     BaseConfig, ConfigError, ModelConfig, ProblemType, REFERENCE_VERSION, Result, checks,
     gguf_config, json, layer_types,
@@ -110,7 +111,10 @@ impl AutoConfig {
         }
         let mut text = self.wrapped_text_config()?;
         text.entry("model_type")
-            .or_insert_with(|| format!("{}_text", self.model_type).into());
+            .or_insert_with(|| match wrapper(&self.model_type) {
+                Some(wrapper) => wrapper.text.into(),
+                None => format!("{}_text", self.model_type).into(),
+            });
         Self::from_object(text).map(Some)
     }
 
@@ -189,19 +193,29 @@ impl AutoConfig {
         }
     }
 
-    /// Whether the output layer shares the input embedding's weights.
+    /// Whether the output layer shares the input embedding's weights. Where the reference's class of a wrapper says which
+    /// of the two configurations counts, that one does.
     pub fn tie_word_embeddings(&self) -> bool {
         let text = self.tree.get(TEXT_CONFIG).and_then(Value::as_object);
-        let stated = |tree: &Map<String, Value>| tree.get("tie_word_embeddings")?.as_bool();
-        let by_default = || {
-            !matches!(
-                models::family(&self.model_type),
-                Some(Family::Plain { tied: false, .. })
-            )
+        let whole = stated_tie(&self.tree, &self.model_type);
+        let Some(wrapper) = wrapper(&self.model_type) else {
+            let stated = whole.or_else(|| stated_tie(text?, ""));
+            return stated.unwrap_or_else(|| tied_by_default(&self.model_type).unwrap_or(true));
         };
-        stated(&self.tree)
-            .or_else(|| text.and_then(stated))
-            .unwrap_or_else(by_default)
+        let by_text = || {
+            let model_type = text.and_then(|text| text.get("model_type")?.as_str());
+            let model_type = model_type.unwrap_or(wrapper.text);
+            text.and_then(|text| stated_tie(text, model_type))
+                .or_else(|| tied_by_default(model_type))
+                .unwrap_or(false)
+        };
+        match wrapper.ties {
+            Ties::Whole(default) => whole.unwrap_or(default),
+            Ties::Either => whole == Some(true) || by_text(),
+            Ties::WholeOrText => whole.unwrap_or_else(by_text),
+            Ties::Text => by_text(),
+            Ties::Never => false,
+        }
     }
 
     /// The method by which the weights are quantised, if they are; `unknown` where it is not named.
@@ -357,6 +371,21 @@ fn standardize(tree: &mut Map<String, Value>) -> Result<()> {
     match tree.get_mut(TEXT_CONFIG) {
         Some(Value::Object(text)) => standardize(text),
         _ => Ok(()),
+    }
+}
+
+/// What a configuration says of its output layer; LFM2's first files have a key of their own for it.
+fn stated_tie(tree: &Map<String, Value>, model_type: &str) -> Option<bool> {
+    let own = tree.get("tie_embedding").and_then(Value::as_bool);
+    let own = own.filter(|_| model_type.starts_with("lfm2"));
+    own.or_else(|| tree.get("tie_word_embeddings")?.as_bool())
+}
+
+/// `tie_word_embeddings` where it is not stated, of a family of this crate.
+fn tied_by_default(model_type: &str) -> Option<bool> {
+    match models::family(model_type)? {
+        Family::Plain { tied, .. } => Some(tied),
+        Family::Wrapper { .. } => None,
     }
 }
 

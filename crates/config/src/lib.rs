@@ -33,6 +33,7 @@ mod json;
 pub mod layer_types;
 mod models;
 pub mod rope;
+mod wrappers;
 
 pub use auto::AutoConfig;
 pub use base::{BaseConfig, ModelConfig, ProblemType, TokenIds, token_id, token_ids};

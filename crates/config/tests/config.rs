@@ -424,8 +424,26 @@ fn facts_are_read_off_the_tree() {
     ));
     assert!(tied(json!({"model_type": "gemma3_text"})));
     assert!(tied(json!({"model_type": "gemma3"})));
+    // which of the two counts depends on the class of the whole
+    let wrapped = |model_type: &str, whole: Option<bool>, text: Option<bool>| {
+        let mut tree = json!({"model_type": model_type, "text_config": {"model_type": "llama"}});
+        whole.map(|tie| tree["tie_word_embeddings"] = json!(tie));
+        text.map(|tie| tree["text_config"]["tie_word_embeddings"] = json!(tie));
+        tied(tree)
+    };
+    assert!(wrapped("gemma3", None, Some(false)) && !wrapped("gemma3", Some(false), Some(true)));
+    assert!(!wrapped("llava_next", None, Some(true)) && wrapped("llava_next", Some(true), None));
+    assert!(wrapped("llava", Some(false), Some(true)) && !wrapped("llava", None, None));
+    assert!(wrapped("perception_lm", None, Some(true)));
+    assert!(!wrapped("perception_lm", Some(false), Some(true)));
+    assert!(!wrapped("blip-2", Some(true), Some(false)) && wrapped("blip-2", None, Some(true)));
+    assert!(!wrapped("voxtral", Some(true), Some(true)));
+    assert!(wrapped("x", None, Some(true)) && !wrapped("x", Some(false), Some(true)));
+    // of another family, the text model's default
+    let inside = json!({"model_type": "llava", "text_config": {"model_type": "gemma"}});
+    assert!(tied(inside));
     assert!(!tied(
-        json!({"model_type": "gemma3", "text_config": {"tie_word_embeddings": false}})
+        json!({"model_type": "lfm2_vl", "tie_embedding": false, "text_config": {}})
     ));
 
     assert_eq!(config(json!({"model_type": "x"})).dtype(), None);

@@ -171,6 +171,7 @@ pub(crate) fn from_pretrained(
         dtype: dtype.compute,
         ..init(&config, options, &device)
     };
+    let says_tied = config.tie_word_embeddings();
     let (model, plan) = build(
         &family,
         head,
@@ -204,6 +205,7 @@ pub(crate) fn from_pretrained(
     }
     choose_attention(model.as_mut(), options)?;
     let info = model.info_mut();
+    let says_tied = says_tied && !info.config.tie_word_embeddings();
     info.generation_config = GenerationConfig::from_files(&files, &info.config)?;
     info.loading_info = plan.report;
     info.origin = Origin {
@@ -214,6 +216,7 @@ pub(crate) fn from_pretrained(
             Some(part) if !part.transforms.is_empty() => None,
             _ => Some(plan.used_transforms),
         },
+        says_tied,
         files: Some(Arc::new(files)),
         precision: options.precision,
     };

@@ -20,6 +20,8 @@ pub(crate) struct Origin {
     pub dtypes: Dtypes,
     /// The conversions that its checkpoint needed, in order; `None` where there was no checkpoint.
     pub transforms: Option<Vec<WeightTransform>>,
+    /// Whether its config says that the weights are tied, which those of the checkpoint were not.
+    pub says_tied: bool,
     /// The repository.
     pub files: Option<Arc<ModelFiles>>,
     /// How products with its weights are computed.

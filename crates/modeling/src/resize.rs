@@ -78,16 +78,20 @@ impl dyn PreTrainedModel + '_ {
     /// A model that no auto class made.
     pub fn with_tied_weights(&self, tied: bool) -> Result<Box<dyn PreTrainedModel>, ModelError> {
         let mut config = self.info().config.clone();
-        if config.tie_word_embeddings() == tied {
-            return Ok(self.boxed_clone());
-        }
-        config.set("tie_word_embeddings", tied);
-        let embedding = self.get_input_embeddings();
-        let new = rebuild(self, config, &mut Rows::default())?;
-        match (tied, embedding) {
-            (false, Some(embedding)) => Ok(new.with_parameter(is_output, embedding)),
-            _ => Ok(new),
-        }
+        let mut new = match config.tie_word_embeddings() == tied {
+            true => self.boxed_clone(),
+            false => {
+                config.set("tie_word_embeddings", tied);
+                let embedding = self.get_input_embeddings();
+                let new = rebuild(self, config, &mut Rows::default())?;
+                match (tied, embedding) {
+                    (false, Some(embedding)) => new.with_parameter(is_output, embedding),
+                    _ => new,
+                }
+            }
+        };
+        new.info_mut().origin.says_tied = false;
+        Ok(new)
     }
 }
 

@@ -114,6 +114,10 @@ impl dyn PreTrainedModel + '_ {
             family.settle(head, &mut config);
         }
         config.set_dtype(info.origin.dtypes.main.name());
+        if info.origin.says_tied && !config.tie_word_embeddings() {
+            // Both are written, and so they are not tied when they are loaded again.
+            config.set("tie_word_embeddings", true);
+        }
         if let Some(class) = self.class_name() {
             config.set("architectures", vec![class]);
         }
