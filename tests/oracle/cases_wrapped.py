@@ -85,3 +85,117 @@ WRAPPED = {
         hidden_states=False,
     ),
 }
+
+ONE_LAYER = dict(TEXT, num_hidden_layers=1)
+CLIP = dict(SIGLIP, model_type="clip_vision_model", projection_dim=8)
+TOWER = dict(SIGLIP, model_type="siglip_vision_model")
+# heads of four by three and a share of the rotation for each of time, height and width
+INTERLEAVED = dict(rope_type="default", mrope_section=[2, 2, 2], mrope_interleaved=True)
+EXPERTS_3 = dict(moe_intermediate_size=8, num_experts=3, num_experts_per_tok=2)
+
+
+def wrapped(model_type, text, hidden_states=False, **config):
+    return Case(model_type, dict(config, text_config=text), wrapper=True, hidden_states=hidden_states)
+
+
+def older(model_type, text, dtype, **config):
+    """As an older version wrote it, with the dtype of the whole beside that of its text model."""
+    text = dict(text, torch_dtype="float32")
+    config = dict(config, text_config=text, model_type=model_type, torch_dtype=dtype)
+    return Case(model_type, config, verbatim=True, dtype=dtype, wrapper=True, hidden_states=False)
+
+
+WRAPPED |= {
+    # the base of the frequencies is not that of the family of texts
+    "qwen3_vl": wrapped(
+        "qwen3_vl",
+        dict(TEXT, head_dim=12, rope_parameters=INTERLEAVED),
+        hidden_states=True,
+        vision_config=dict(QWEN, num_position_embeddings=4, deepstack_visual_indexes=[0]),
+        **IDS,
+    ),
+    "qwen3_vl_moe": wrapped(
+        "qwen3_vl_moe",
+        dict(ONE_LAYER, **EXPERTS_3, head_dim=12, rope_parameters=INTERLEAVED),
+        vision_config=dict(QWEN, num_position_embeddings=4, deepstack_visual_indexes=[0]),
+        **IDS,
+    ),
+    # which of the two says whether the output layer is tied: here either
+    "llava_v4": older(
+        "llava",
+        dict(ONE_LAYER, model_type="llama", tie_word_embeddings=True),
+        "float16",
+        vision_config=CLIP,
+        image_token_index=3,
+        vision_feature_layer=-1,
+    ),
+    # here the whole, where it says so
+    "internvl": wrapped(
+        "internvl",
+        dict(ONE_LAYER, model_type="qwen2", tie_word_embeddings=True),
+        tie_word_embeddings=False,
+        vision_config=dict(SIGLIP, model_type="internvl_vision", image_size=[8, 8], patch_size=[4, 4]),
+        image_token_id=3,
+    ),
+    # and where it does not
+    "lfm2_vl_v4": older(
+        "lfm2_vl",
+        dict(ONE_LAYER, model_type="lfm2", tie_word_embeddings=False, block_auto_adjust_ff_dim=False),
+        "bfloat16",
+        vision_config=dict(
+            model_type="siglip2_vision_model",
+            hidden_size=8,
+            intermediate_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_patches=4,
+            patch_size=4,
+        ),
+        image_token_id=3,
+    ),
+    # the text model is tied by its config and not by its checkpoint, which is that of the whole
+    "qwen3_5_untied": wrapped(
+        "qwen3_5",
+        dict(DENSE_NEXT, tie_word_embeddings=True),
+        tie_word_embeddings=False,
+        vision_config=dict(QWEN, num_position_embeddings=4),
+        **IDS,
+    ),
+    # what the text model would do to its logits, and the whole does not
+    "gemma3_softcap": wrapped(
+        "gemma3",
+        dict(GEMMA, hidden_size=16, num_hidden_layers=1, layer_types=["full_attention"], final_logit_softcapping=0.5),
+        vision_config=SIGLIP,
+        mm_tokens_per_image=1,
+    ),
+    "aya_vision": wrapped("aya_vision", dict(ONE_LAYER, model_type="cohere2"), vision_config=TOWER, image_token_index=3),
+    "cohere2_vision": wrapped(
+        "cohere2_vision", dict(ONE_LAYER, model_type="cohere2"), vision_config=TOWER, image_token_id=3
+    ),
+    # the one that does
+    "paligemma_v4": older(
+        "paligemma",
+        dict(
+            GEMMA,
+            model_type="gemma2",
+            hidden_size=16,
+            num_hidden_layers=1,
+            layer_types=["full_attention"],
+            final_logit_softcapping=0.5,
+        ),
+        "float32",
+        vision_config=TOWER,
+        image_token_index=3,
+        projection_dim=16,
+    ),
+    "idefics2": wrapped(
+        "idefics2",
+        dict(ONE_LAYER, model_type="mistral"),
+        vision_config=SIGLIP,
+        perceiver_config=dict(
+            hidden_size=16, resampler_n_latents=2, resampler_depth=1, resampler_n_heads=2, resampler_head_dim=4, num_key_value_heads=1
+        ),
+        image_token_id=3,
+    ),
+    "idefics3": wrapped("idefics3", dict(ONE_LAYER, model_type="llama"), vision_config=SIGLIP, image_token_id=3),
+}

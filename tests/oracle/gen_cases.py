@@ -21,7 +21,7 @@ from tiny import VERSIONS, randomise, torch  # first: it sets the environment of
 
 from safetensors.torch import load_file, save_file
 import transformers
-from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoModelForTextEncoding, GenerationConfig
+from transformers import AutoConfig, AutoModel, AutoModelForMultimodalLM, AutoModelForTextEncoding, GenerationConfig
 
 from cases import CASES
 
@@ -48,7 +48,13 @@ OTHERS = ("loss", "aux_loss", "pooler_output", "end_logits", "seq_relationship_l
 BY_ROW = ("seqcls", "mc", "nsp")
 
 # text models that differ from a family of texts in how they place images alone
-TEXT_FAMILIES = dict(qwen2_vl_text="qwen2", qwen2_5_vl_text="qwen2")
+TEXT_FAMILIES = dict(
+    qwen2_vl_text="qwen2", qwen2_5_vl_text="qwen2", qwen3_vl_text="qwen3", qwen3_vl_moe_text="qwen3_moe"
+)
+# what holds for them and is an option of their families
+FIXED = dict(qwen3_vl_text=dict(use_sliding_window=False), qwen3_vl_moe_text=dict(norm_topk_prob=True))
+# what text models do to their logits, and how they do not
+ON_LOGITS = dict(final_logit_softcapping=None, logit_scale=1.0, logits_scaling=1.0)
 
 # whose greedy ids are compared
 DECODING = ("lm", "s2s")
@@ -72,7 +78,7 @@ NUM_CHOICES = 3
 def auto_class(case, config):
     """The auto class of the case's kind; of families without one for texts, `AutoModel`."""
     if case.wrapper:
-        return AutoModelForImageTextToText
+        return AutoModelForMultimodalLM
     if case.kind == "textenc" and type(config) not in AutoModelForTextEncoding._model_mapping:
         return AutoModel
     return AUTO_CLASSES[case.kind]
@@ -372,17 +378,21 @@ def write_saved(case, folder):
 def text_model(folder):
     """The text model of a larger one, as the reference loads it, or else as a model of its own."""
     causal_lm = AUTO_CLASSES["lm"]
-    whole = AutoModelForImageTextToText.from_pretrained(folder)
+    whole = AutoModelForMultimodalLM.from_pretrained(folder)
     if type(whole.config) in causal_lm._model_mapping:
         model = causal_lm.from_pretrained(folder)
         if type(model) is not type(whole):
             return model
     config = whole.config.text_config.to_dict()
-    model_type = TEXT_FAMILIES.get(config["model_type"], config["model_type"])
-    config = {key: value for key, value in config.items() if key != "model_type"}
-    config["tie_word_embeddings"] = whole.config.tie_word_embeddings
-    model = causal_lm.from_config(AutoConfig.for_model(model_type, **config))
-    model.model.load_state_dict(whole.model.language_model.state_dict())
+    own_type = config.pop("model_type")
+    config |= FIXED.get(own_type, {}) | dict(tie_word_embeddings=whole.config.tie_word_embeddings)
+    if whole.config.model_type != "paligemma":
+        # the output layer is that of the whole, which leaves it at that
+        config |= {key: plain for key, plain in ON_LOGITS.items() if key in config}
+    model = causal_lm.from_config(AutoConfig.for_model(TEXT_FAMILIES.get(own_type, own_type), **config))
+    parts = whole.model
+    text = parts.text_model if hasattr(parts, "text_model") else parts.language_model
+    model.model.load_state_dict(text.state_dict())
     model.lm_head.load_state_dict(whole.lm_head.state_dict())
     model.generation_config = whole.generation_config
     return model

@@ -75,9 +75,9 @@ pub(crate) fn class_name(model_type: &str, head: Head) -> Option<&'static str> {
     class_of(model_type, head.strip_prefix("For").unwrap_or("-"))
 }
 
-/// The class that answers texts with images in them; `None` where there is none.
-pub(crate) fn image_text_class(model_type: &str) -> Option<&'static str> {
-    class_of(model_type, "ImageTextToText")
+/// The class that answers texts with images or sounds in them; `None` where there is none.
+pub(crate) fn multimodal_class(model_type: &str) -> Option<&'static str> {
+    class_of(model_type, "MultimodalLM")
 }
 
 fn class_of(model_type: &str, head: &str) -> Option<&'static str> {

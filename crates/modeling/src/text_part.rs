@@ -6,7 +6,7 @@ use transformers_weights::conversion_mapping::{self, SubModel};
 use transformers_weights::{PrefixChange, WeightTransform};
 
 use crate::ModelError;
-use crate::classes::{class_name, image_text_class};
+use crate::classes::{class_name, multimodal_class};
 use crate::registry::{Head, is_registered};
 
 /// Text models that differ from a family of texts in how they place images, and in what holds where nothing is stated:
@@ -147,7 +147,9 @@ fn qwen2_vl(text: &mut Map<String, Value>) {
     fill(text, defaults);
 }
 
+/// No layer has a window.
 fn qwen3_vl(text: &mut Map<String, Value>) {
+    text.insert("use_sliding_window".into(), false.into());
     fill(text, json!({"max_position_embeddings": 128_000, "rope_theta": 500_000.0}));
 }
 
@@ -190,7 +192,7 @@ fn flatten_rotation(rope: &mut Map<String, Value>) {
 
 /// What the tables say of the whole; and then the level of the text model is left out.
 fn transforms(whole: &str) -> Result<Vec<WeightTransform>, ModelError> {
-    let headed = class_name(whole, Head::CausalLM).or_else(|| image_text_class(whole));
+    let headed = class_name(whole, Head::CausalLM).or_else(|| multimodal_class(whole));
     let model = |path, class: Option<&'static str>| SubModel {
         path,
         class: class.unwrap_or_default(),
