@@ -152,6 +152,7 @@ WRAPPED |= {
             patch_size=4,
         ),
         image_token_id=3,
+        projector_hidden_size=8,
     ),
     # the text model is tied by its config and not by its checkpoint, which is that of the whole
     "qwen3_5_untied": wrapped(
@@ -170,7 +171,11 @@ WRAPPED |= {
     ),
     "aya_vision": wrapped("aya_vision", dict(ONE_LAYER, model_type="cohere2"), vision_config=TOWER, image_token_index=3),
     "cohere2_vision": wrapped(
-        "cohere2_vision", dict(ONE_LAYER, model_type="cohere2"), vision_config=TOWER, image_token_id=3
+        "cohere2_vision",
+        dict(ONE_LAYER, model_type="cohere2"),
+        vision_config=TOWER,
+        image_token_id=3,
+        alignment_intermediate_size=8,
     ),
     # the one that does
     "paligemma_v4": older(
@@ -181,7 +186,7 @@ WRAPPED |= {
             hidden_size=16,
             num_hidden_layers=1,
             layer_types=["full_attention"],
-            final_logit_softcapping=0.5,
+            final_logit_softcapping=1.5,
         ),
         "float32",
         vision_config=TOWER,

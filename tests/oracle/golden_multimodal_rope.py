@@ -13,7 +13,7 @@ from tiny import torch  # first: it sets the environment of the reference
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
-NAMES = ("qwen2_vl", "qwen2_5_vl", "qwen3_5_rotary")
+NAMES = ("qwen2_vl", "qwen2_5_vl", "qwen3_5_rotary", "qwen3_vl")
 
 # Three tokens of text, an image of two rows of three, two more tokens.
 TIME = [0, 1, 2] + [3] * 6 + [6, 7]

@@ -13,7 +13,7 @@ use transformers_modeling::{
 };
 use transformers_tests::ReferenceTensors;
 
-const CASES: [&str; 7] = [
+const CASES: [&str; 9] = [
     "gemma3",
     "mistral3",
     "mistral3_ministral3",
@@ -21,6 +21,8 @@ const CASES: [&str; 7] = [
     "qwen2_5_vl",
     "qwen3_5",
     "qwen3_5_rotary",
+    "qwen3_vl",
+    "qwen3_vl_moe",
 ];
 
 fn case(name: &str) -> PathBuf {
@@ -59,6 +61,8 @@ fn a_fresh_text_model_is_made_of_the_whole_config() {
         "qwen2",
         "qwen3_5_text",
         "qwen3_5_text",
+        "qwen3",
+        "qwen3_moe",
     ]) {
         let config = AutoConfig::from_pretrained(case(name).as_path()).unwrap();
         let model = AutoModelForCausalLM::from_config(&config, &Device::flex()).unwrap();
@@ -108,7 +112,7 @@ struct ThreePositions {
 fn tokens_among_images_rotate_by_three_positions() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/multimodal_rope.json");
     let golden: ThreePositions = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
-    assert_eq!(golden.logits.len(), 3);
+    assert_eq!(golden.logits.len(), 4);
     for (name, expect) in &golden.logits {
         let model = load(&case(name));
         let tensors = ReferenceTensors::open(&case(name).join("ref.safetensors")).unwrap();
