@@ -98,12 +98,20 @@ fn settle(text: &mut AutoConfig, whole: &AutoConfig) -> Result<(), ModelError> {
 /// The one whole that bounds its logits as its text model does; it says more to its text model, for other readers.
 fn paligemma(text: &mut AutoConfig, whole: &AutoConfig) -> Result<(), ModelError> {
     let size = |key, default| {
-        let size = whole.get("vision_config").and_then(|vision| vision.get(key)?.as_u64());
+        let size = whole
+            .get("vision_config")
+            .and_then(|vision| vision.get(key)?.as_u64());
         size.unwrap_or(default)
     };
     let patches = size("image_size", 224).checked_div(size("patch_size", 16));
-    text.set("num_image_tokens", patches.unwrap_or_default().saturating_pow(2));
-    if text.get("use_bidirectional_attention").is_none_or(Value::is_null) {
+    text.set(
+        "num_image_tokens",
+        patches.unwrap_or_default().saturating_pow(2),
+    );
+    if text
+        .get("use_bidirectional_attention")
+        .is_none_or(Value::is_null)
+    {
         text.set("use_bidirectional_attention", true);
     }
     Ok(())
@@ -150,7 +158,10 @@ fn qwen2_vl(text: &mut Map<String, Value>) {
 /// No layer has a window.
 fn qwen3_vl(text: &mut Map<String, Value>) {
     text.insert("use_sliding_window".into(), false.into());
-    fill(text, json!({"max_position_embeddings": 128_000, "rope_theta": 500_000.0}));
+    fill(
+        text,
+        json!({"max_position_embeddings": 128_000, "rope_theta": 500_000.0}),
+    );
 }
 
 /// The weights of a token's experts always add up to one.

@@ -4,9 +4,15 @@ use transformers_config::Qwen3Config;
 
 use crate::ModelError;
 use crate::nn::{
-    AttentionOptions, BlockOptions, DecoderFamily, DecoderOptions, Init, MlpOptions, NormOptions,
-    PreNormBlock, QkNorm, activation,
+    AttentionOptions, BlockOptions, DecoderFamily, DecoderOptions, Init, MlpOptions,
+    MultimodalRotary, NormOptions, PreNormBlock, QkNorm, activation,
 };
+
+/// Within Qwen3-VL, tokens among images have three positions.
+pub(super) const MULTIMODAL: Option<MultimodalRotary> = Some(MultimodalRotary {
+    interleaved: true,
+    sections: [24, 20, 20],
+});
 
 /// The family.
 #[derive(Debug)]
@@ -22,6 +28,7 @@ impl DecoderFamily for Qwen3 {
         decoder_options!(config {
             sliding_window: config.sliding_window(),
             norm: Some(NormOptions::rms(config.rms_norm_eps)),
+            multimodal_rotary: MULTIMODAL,
         })
     }
 

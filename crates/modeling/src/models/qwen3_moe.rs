@@ -2,6 +2,7 @@
 
 use transformers_config::Qwen3MoeConfig;
 
+use super::qwen3::MULTIMODAL;
 use crate::ModelError;
 use crate::nn::{
     Attention, AttentionOptions, DecoderFamily, DecoderOptions, DenseOrSparse, ExpertsOptions,
@@ -23,6 +24,7 @@ impl DecoderFamily for Qwen3Moe {
         decoder_options!(config {
             norm: Some(NormOptions::rms(config.rms_norm_eps)),
             sliding_window: config.sliding_window(),
+            multimodal_rotary: MULTIMODAL,
             router: Some(RouterOutputs::balanced(
                 config.output_router_logits,
                 config.num_local_experts,
