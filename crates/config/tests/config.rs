@@ -427,8 +427,12 @@ fn facts_are_read_off_the_tree() {
     // which of the two counts depends on the class of the whole
     let wrapped = |model_type: &str, whole: Option<bool>, text: Option<bool>| {
         let mut tree = json!({"model_type": model_type, "text_config": {"model_type": "llama"}});
-        whole.map(|tie| tree["tie_word_embeddings"] = json!(tie));
-        text.map(|tie| tree["text_config"]["tie_word_embeddings"] = json!(tie));
+        if let Some(tie) = whole {
+            tree["tie_word_embeddings"] = json!(tie);
+        }
+        if let Some(tie) = text {
+            tree["text_config"]["tie_word_embeddings"] = json!(tie);
+        }
         tied(tree)
     };
     assert!(wrapped("gemma3", None, Some(false)) && !wrapped("gemma3", Some(false), Some(true)));
