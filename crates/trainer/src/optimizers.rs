@@ -99,6 +99,12 @@ pub trait Rule: Debug + Send + Sync {
     /// Takes a step; `state.step` is counted already and begins with 1.
     fn update(&self, update: Update<'_>, state: &mut ParameterState, shared: &Shared);
 
+    /// The arrays of a parameter's state that will be needed. Those that are there before the first pass lie together;
+    /// later ones would go between gradients, whose room then falls into pieces.
+    fn prepare(&self, shape: &[usize], state: &mut ParameterState) {
+        let _ = (shape, state);
+    }
+
     /// What all parameters share is brought to the next step.
     fn begin(&self, learning_rate: f64, shared: &mut Shared) {
         let _ = (learning_rate, shared);
@@ -189,6 +195,14 @@ impl Optimizer {
         })
     }
 
+    /// Makes room for the states of parameters of these names and shapes.
+    pub fn prepare(&mut self, shapes: &BTreeMap<String, Vec<usize>>) {
+        for (name, shape) in shapes {
+            let state = self.states.entry(name.clone()).or_default();
+            self.rule.prepare(shape, state);
+        }
+    }
+
     /// A step of all parameters begins.
     pub fn begin_step(&mut self, learning_rate: f64) {
         self.rule.begin(learning_rate, &mut self.shared);
@@ -219,11 +233,10 @@ impl Optimizer {
     /// # Errors
     /// The file cannot be made.
     pub fn to_safetensors(&self) -> Result<Vec<u8>> {
+        let trained = || self.states.iter().filter(|(_, state)| state.step > 0);
         let numbers = Numbers {
             optimizer: self.name.clone(),
-            steps: self
-                .states
-                .iter()
+            steps: trained()
                 .map(|(name, state)| (name.clone(), state.step))
                 .collect(),
             shared: self
@@ -234,7 +247,7 @@ impl Optimizer {
         };
         let numbers = serde_json::to_string(&numbers).map_err(invalid)?;
         let mut views = Vec::new();
-        for (parameter, state) in &self.states {
+        for (parameter, state) in trained() {
             for (name, buffer) in &state.buffers {
                 let bytes: &[u8] = bytemuck::cast_slice(&buffer.values);
                 let shape = buffer.shape.clone();

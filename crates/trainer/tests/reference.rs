@@ -278,6 +278,7 @@ fn optimizers_follow_the_reference() {
     let lr = golden["lr"].as_f64().unwrap();
     for (name, after) in golden["after"].as_object().unwrap() {
         let mut ours = optimizer(name);
+        ours.prepare(&shapes);
         let mut weights = tensors(&golden["start"]);
         for (step, grads) in golden["gradients"].as_array().unwrap().iter().enumerate() {
             if step == 10 {
@@ -315,6 +316,30 @@ fn optimizers_follow_the_reference() {
             assert_close(name, &weights, &serde_json::to_value(trained).unwrap());
         }
     }
+}
+
+#[test]
+fn a_state_is_saved_from_its_first_step_on() {
+    let shapes: BTreeMap<String, Vec<usize>> =
+        ["idle", "w"].map(|name| (name.to_owned(), vec![2])).into();
+    let after_a_step = |mut ours: Optimizer| {
+        ours.begin_step(0.1);
+        ours.update(Update {
+            name: "w",
+            shape: &[2],
+            weight: &mut [1.0, 2.0],
+            grad: &[0.5, -0.5],
+            learning_rate: 0.1,
+            weight_decay: 0.0,
+        });
+        ours.to_safetensors().unwrap()
+    };
+    let mut prepared = optimizer("adamw_torch");
+    prepared.prepare(&shapes);
+    let saved = after_a_step(prepared);
+    assert_eq!(saved, after_a_step(optimizer("adamw_torch")));
+    let saved = safetensors::SafeTensors::deserialize(&saved).unwrap();
+    assert_eq!(saved.names().len(), 2);
 }
 
 #[test]

@@ -13,11 +13,17 @@ pub struct AdamW {
     pub epsilon: f64,
 }
 
+const MOMENTS: [&str; 2] = ["exp_avg", "exp_avg_sq"];
+
 impl Rule for AdamW {
+    fn prepare(&self, shape: &[usize], state: &mut ParameterState) {
+        state.two(MOMENTS, shape);
+    }
+
     fn update(&self, update: Update<'_>, state: &mut ParameterState, _: &Shared) {
         let (rate, decay) = (update.learning_rate, update.weight_decay);
         let step = ops::AdamW::new(state.step, rate, self.betas, self.epsilon, decay);
-        let [first, second] = state.two(["exp_avg", "exp_avg_sq"], update.shape);
+        let [first, second] = state.two(MOMENTS, update.shape);
         step.step(update.weight, update.grad, [first, second]);
     }
 }

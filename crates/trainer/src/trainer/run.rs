@@ -115,6 +115,9 @@ impl Trainer {
             self.restore(folder, &plan, &work)?;
             [first_epoch, skip] = self.place(&source, &plan);
         }
+        if let Some(optimizer) = &mut self.optimizer {
+            optimizer.prepare(&work.trainable.shapes);
+        }
         self.progress.started = Instant::now();
         self.progress.first_step = self.state.global_step;
         self.progress.first_token = self.state.num_input_tokens_seen;
