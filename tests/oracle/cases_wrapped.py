@@ -193,14 +193,137 @@ WRAPPED |= {
         image_token_index=3,
         projection_dim=16,
     ),
+}
+
+# Others with a text model of a family that is here: each loads as the same model without its tower.
+LLAMA = dict(ONE_LAYER, model_type="llama")
+QWEN2 = dict(ONE_LAYER, model_type="qwen2")
+QWEN3 = dict(ONE_LAYER, model_type="qwen3", head_dim=8)
+HYBRID = dict(DENSE_NEXT, model_type="qwen3_5_text")
+SAM = dict(
+    hidden_size=8,
+    output_channels=4,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    image_size=8,
+    patch_size=4,
+    mlp_dim=8,
+    window_size=2,
+    global_attn_indexes=[0],
+)
+SOUND = dict(
+    d_model=8,
+    encoder_layers=1,
+    encoder_attention_heads=2,
+    encoder_ffn_dim=8,
+    num_mel_bins=4,
+    max_source_positions=8,
+    hidden_size=8,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    intermediate_size=8,
+)
+CONFORMER = dict(
+    input_dim=4,
+    num_layers=1,
+    hidden_dim=8,
+    feedforward_mult=1,
+    num_heads=2,
+    dim_head=4,
+    output_dim=4,
+    context_size=4,
+    max_pos_emb=8,
+    conv_kernel_size=3,
+    conv_expansion_factor=1,
+)
+Q_FORMER = dict(
+    model_type="blip_2_qformer",
+    hidden_size=8,
+    intermediate_size=8,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    encoder_hidden_size=8,
+    vocab_size=8,
+    max_position_embeddings=8,
+)
+PERCEIVER = dict(
+    hidden_size=16,
+    resampler_n_latents=2,
+    resampler_depth=1,
+    resampler_n_heads=2,
+    resampler_head_dim=4,
+    num_key_value_heads=1,
+)
+
+WRAPPED |= {
+    # a text model that is called `text_model`
     "idefics2": wrapped(
         "idefics2",
         dict(ONE_LAYER, model_type="mistral"),
         vision_config=SIGLIP,
-        perceiver_config=dict(
-            hidden_size=16, resampler_n_latents=2, resampler_depth=1, resampler_n_heads=2, resampler_head_dim=4, num_key_value_heads=1
-        ),
+        perceiver_config=PERCEIVER,
         image_token_id=3,
     ),
-    "idefics3": wrapped("idefics3", dict(ONE_LAYER, model_type="llama"), vision_config=SIGLIP, image_token_id=3),
+    "idefics3": wrapped("idefics3", LLAMA, vision_config=SIGLIP, image_token_id=3),
+    "smolvlm": wrapped("smolvlm", LLAMA, vision_config=SIGLIP, image_token_id=3),
+    # logits that the whole does not divide
+    "granite_speech": wrapped(
+        "granite_speech",
+        dict(ONE_LAYER, model_type="granite", logits_scaling=3.0),
+        encoder_config=CONFORMER,
+        projector_config=Q_FORMER,
+        audio_token_index=3,
+        downsample_rate=2,
+        window_size=4,
+    ),
+    "cosmos3_omni": wrapped(
+        "cosmos3_omni",
+        dict(ONE_LAYER, head_dim=12, rope_parameters=INTERLEAVED),
+        vision_config=dict(QWEN, num_position_embeddings=4, deepstack_visual_indexes=[0]),
+        **IDS,
+    ),
+    "deepseek_vl": wrapped("deepseek_vl", LLAMA, vision_config=TOWER, image_token_id=3),
+    "exaone4_5": wrapped(
+        "exaone4_5",
+        dict(ONE_LAYER, model_type="exaone4", head_dim=8),
+        vision_config=dict(QWEN, fullatt_block_indexes=[0], num_key_value_heads=2),
+        image_token_id=3,
+        video_token_id=4,
+    ),
+    "got_ocr2": wrapped("got_ocr2", QWEN2, vision_config=SAM, image_token_index=3),
+    "llava_next_video": wrapped(
+        "llava_next_video", LLAMA, vision_config=CLIP, image_token_index=3, video_token_index=4
+    ),
+    "minicpm_ocr": wrapped("minicpm_ocr", HYBRID, vision_config=SIGLIP, image_token_id=3),
+    "minicpmv4_6": wrapped("minicpmv4_6", HYBRID, vision_config=SIGLIP, image_token_id=3),
+    "ovis2": wrapped(
+        "ovis2",
+        QWEN2,
+        vision_config=dict(
+            SIGLIP, vocab_size=8, num_visual_indicator_tokens=2, hidden_stride=1, tokenizer_function="softmax"
+        ),
+        image_token_id=3,
+        vocab_size=64,
+        hidden_size=16,
+    ),
+    "pp_chart2table": wrapped("pp_chart2table", QWEN2, vision_config=SAM, image_token_index=3),
+    "qianfan_ocr": wrapped(
+        "qianfan_ocr", QWEN3, vision_config=dict(SIGLIP, image_size=[8, 8], patch_size=[4, 4]), image_token_id=3
+    ),
+    "video_llama_3": wrapped("video_llama_3", QWEN2, vision_config=SIGLIP, image_token_id=3, video_token_id=4),
+    "glmasr": wrapped(
+        "glmasr",
+        dict(LLAMA, head_dim=8),
+        audio_config=dict(SOUND, head_dim=4, num_key_value_heads=2),
+        audio_token_id=3,
+    ),
+    "moss_transcribe_diarize": wrapped("moss_transcribe_diarize", QWEN3, audio_config=SOUND, audio_token_id=3),
+    "qwen2_audio": wrapped("qwen2_audio", QWEN2, audio_config=SOUND, audio_token_index=3),
+    "qwen3_asr": wrapped(
+        "qwen3_asr",
+        QWEN3,
+        audio_config=dict(SOUND, downsample_hidden_size=8, output_dim=16, n_window=4, n_window_infer=8),
+        audio_token_id=3,
+    ),
+    "voxtral": wrapped("voxtral", dict(LLAMA, head_dim=8), audio_config=SOUND, audio_token_id=3),
 }

@@ -385,7 +385,7 @@ def text_model(folder):
             return model
     config = whole.config.text_config.to_dict()
     own_type = config.pop("model_type")
-    config |= FIXED.get(own_type, {}) | dict(tie_word_embeddings=whole.config.tie_word_embeddings)
+    config |= FIXED.get(own_type, {}) | dict(tie_word_embeddings=getattr(whole.config, "tie_word_embeddings", False))
     if whole.config.model_type != "paligemma":
         # the output layer is that of the whole, which leaves it at that
         config |= {key: plain for key, plain in ON_LOGITS.items() if key in config}
