@@ -23,7 +23,7 @@ def randomise(model, generator):
     show. Vectors, and what is saved beside the parameters, move a little around their initial value; matrices get 1/sqrt(fan in). Under a tied head a strong
     embedding would repeat the same token for ever, so it is weak there and the matrices are stronger.
     """
-    tied = model.config.tie_word_embeddings and model.can_generate()
+    tied = getattr(model.config, "tie_word_embeddings", False) and model.can_generate()
     embedding_std, gain = (0.06, 2.0) if tied else (0.5, 1.0)
     drawn = set()
     with torch.no_grad():
