@@ -204,6 +204,8 @@ CASES = {
     "llama_tied_bias": Case(
         "llama", dict(DECODER, tie_word_embeddings=True, attention_bias=True, mlp_bias=True), stop_at_step=11
     ),
+    # a prompt longer than what the rotation was made for
+    "llama_beyond": Case("llama", dict(HEAD, max_position_embeddings=8), hidden_states=False),
     "llama_one_kv_head": Case("llama", dict(DECODER, num_key_value_heads=1, head_dim=12)),
     "llama_no_gqa": Case("llama", dict(DECODER, num_key_value_heads=4, hidden_act="gelu_pytorch_tanh", rms_norm_eps=1e-3)),
     # llama: every rope type. The prompt has 11 tokens, greedy decoding reaches 27.
@@ -771,6 +773,9 @@ CASES = {
     **heads("modernbert", MODERNBERT_HEAD),
     # modernbert's decoder: the window is half as wide
     "modernbert_decoder": Case("modernbert-decoder", dict(MODERNBERT, local_attention=12, hidden_size=20, num_attention_heads=2)),
+    "modernbert_decoder_beyond": Case(
+        "modernbert-decoder", dict(MODERNBERT_HEAD, max_position_embeddings=8), hidden_states=False
+    ),
     "modernbert_decoder_biases": Case(
         "modernbert-decoder",
         dict(

@@ -19,7 +19,7 @@ const NEW_TOKENS: usize = 10;
 pub fn check(model: &dyn PreTrainedModel, prompt: &[u32], near: f64) -> Result<Outcome, CaseError> {
     let reversed: Vec<u32> = prompt.iter().rev().copied().collect();
     let mut long = [prompt, &reversed, prompt].concat();
-    let context = model.context_length().unwrap_or(usize::MAX);
+    let context = model.position_limit().unwrap_or(usize::MAX);
     long.truncate(context.saturating_sub(NEW_TOKENS).max(prompt.len()));
     let half = &prompt[..prompt.len().div_ceil(2)];
     let prompts = [prompt, half, &reversed, &prompt[..1], &long, prompt];

@@ -320,12 +320,21 @@ fn prompt_with_a_mask_of_another_shape() {
 }
 
 #[test]
-fn prompt_longer_than_the_context() {
-    let model = llama();
+fn prompt_longer_than_learned_positions() {
+    let model = AutoModelForCausalLM::from_pretrained(cases().join("gpt2")).unwrap();
     let max = model.context_length().unwrap();
     let result = model.generate(vec![3; max + 1], &GenerationConfig::default());
     assert!(matches!(result, Err(GenerateError::PromptTooLong { .. })));
     check(result, &[&max.to_string(), "shorten"]);
+
+    // a rotation goes on
+    let model = llama();
+    let config = GenerationConfig {
+        max_new_tokens: Some(1),
+        ..GenerationConfig::default()
+    };
+    let max = model.context_length().unwrap();
+    assert!(model.generate(vec![3; max + 1], &config).is_ok());
 }
 
 #[test]

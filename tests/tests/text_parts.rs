@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use serde_json::{Value, json};
 use transformers_config::AutoConfig;
+use transformers_hub::{HubOptions, ModelFiles};
 use transformers_modeling::{
     AutoModelForCausalLM, AutoModelForMaskedLM, DeviceSpec, Dtype, LoadOptions, ModelError,
     ModelInputs, Precision, Rows,
 };
 use transformers_tests::ReferenceTensors;
+use transformers_weights::{Checkpoint, OpenOptions, save_safetensors};
 
 const CASES: [&str; 9] = [
     "gemma3",
@@ -94,6 +96,32 @@ fn older_files_have_the_text_models_keys_at_the_top() {
         output.logits().unwrap().into_data()
     };
     assert_eq!(logits(old.path()), logits(&new));
+}
+
+#[test]
+fn a_text_model_with_its_own_head_is_that_model() {
+    // the reference runs this whole with an image alone
+    let (text, whole) = (case("opt"), tempfile::tempdir().unwrap());
+    let files = ModelFiles::resolve(text.as_path(), &HubOptions::default()).unwrap();
+    let checkpoint = Checkpoint::open(&files, &OpenOptions::default()).unwrap();
+    let tensors = checkpoint.names().map(|name| {
+        let tensor = checkpoint.tensor(name).unwrap();
+        (format!("language_model.{name}"), tensor)
+    });
+    save_safetensors(whole.path(), tensors.collect(), u64::MAX).unwrap();
+    let inside = fs::read_to_string(text.join("config.json")).unwrap();
+    let inside: Value = serde_json::from_str(&inside).unwrap();
+    let config = json!({"model_type": "blip-2", "text_config": inside, "vision_config": {}});
+    fs::write(whole.path().join("config.json"), config.to_string()).unwrap();
+
+    let inputs = ModelInputs::new(Rows::row_of(vec![11, 12, 13, 14]));
+    let logits = |folder: &Path| {
+        let model = load(folder);
+        assert!(model.info().loading_info.missing.is_empty());
+        let output = model.forward(&inputs, None).unwrap();
+        output.logits().unwrap().into_data()
+    };
+    assert_eq!(logits(whole.path()), logits(&text));
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl<M: PreTrainedModel + ?Sized> Generate for M {
         let settings = Settings::new(
             config,
             of_model,
-            self.context_length(),
+            self.position_limit(),
             &prompt,
             custom,
             options.seed.unwrap_or(0),

@@ -105,7 +105,7 @@ impl PromptCache {
             return Err(GenerateError::EmptyPrompt);
         }
         let len = cache.seq_len() + ids.len();
-        if let Some(max) = model.context_length().filter(|max| *max < len) {
+        if let Some(max) = model.position_limit().filter(|max| *max < len) {
             return Err(GenerateError::PromptTooLong { len, max });
         }
         let inputs = ModelInputs {

@@ -45,6 +45,12 @@ pub trait Forward {
         None
     }
 
+    /// How many tokens have a position at all: where a table of positions ends. `None` where they are computed for as long
+    /// as a sequence goes on, whatever length the model was made for.
+    fn position_limit(&self) -> Option<usize> {
+        self.context_length()
+    }
+
     /// What a [`PagedCache`](crate::nn::PagedCache) for the model is like: it then runs rows of several sequences. `None`
     /// for models that do not.
     fn paged_layout(&self) -> Option<PagedLayout> {
@@ -153,6 +159,9 @@ pub trait PreTrainedModel: Debug + Send + Sync {
 
     /// See [`Forward::context_length`].
     fn context_length(&self) -> Option<usize>;
+
+    /// See [`Forward::position_limit`].
+    fn position_limit(&self) -> Option<usize>;
 
     /// See [`Forward::paged_layout`].
     fn paged_layout(&self) -> Option<PagedLayout>;
@@ -303,6 +312,10 @@ impl<M: Module + Forward + Sync + 'static> PreTrainedModel for Pretrained<M> {
 
     fn context_length(&self) -> Option<usize> {
         self.module.context_length()
+    }
+
+    fn position_limit(&self) -> Option<usize> {
+        self.module.position_limit()
     }
 
     fn paged_layout(&self) -> Option<PagedLayout> {

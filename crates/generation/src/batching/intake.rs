@@ -42,7 +42,7 @@ impl Intake {
     pub fn new(model: &dyn PreTrainedModel, tokenizer: Option<Tokenizer>, setup: &Setup) -> Self {
         Self {
             of_model: model.info().generation_config.clone(),
-            context: model.context_length(),
+            context: model.position_limit(),
             capacity: setup.capacity(),
             tokenizer,
             next: AtomicU64::new(0),

@@ -68,7 +68,7 @@ impl<'m, M: PreTrainedModel + ?Sized> AssistantModel<'m, M> {
 
     /// How many tokens may follow `len` others.
     fn room(&self, len: usize) -> usize {
-        let context = self.steps.model.context_length().unwrap_or(usize::MAX);
+        let context = self.steps.model.position_limit().unwrap_or(usize::MAX);
         // The last of them needs no place.
         self.count
             .min(context.saturating_add(1).saturating_sub(len))

@@ -416,6 +416,10 @@ impl Forward for ModernBertModel {
     fn context_length(&self) -> Option<usize> {
         Some(self.options.max_position_embeddings)
     }
+
+    fn position_limit(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// `norm(activation(dense(x)))`, in every head.

@@ -234,6 +234,10 @@ impl Forward for NomicBertModel {
     fn context_length(&self) -> Option<usize> {
         Some(self.max_position_embeddings)
     }
+
+    fn position_limit(&self) -> Option<usize> {
+        None
+    }
 }
 
 #[derive(Module, Debug)]

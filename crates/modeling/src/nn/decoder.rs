@@ -299,6 +299,11 @@ impl DecoderOptions {
             .filter(|_| !self.rotates_by(&[RopeType::Dynamic]))
     }
 
+    /// Rotations and biases go on beyond the length that they were made for.
+    fn position_limit(&self) -> Option<usize> {
+        self.position_offset.and(self.max_position_embeddings)
+    }
+
     fn rotary(&self) -> Result<BTreeMap<LayerType, RotaryEmbedding>, ModelError> {
         let mut tables = BTreeMap::new();
         let Some(parameters) = &self.rope_parameters else {
@@ -650,6 +655,10 @@ impl<L: DecoderLayer> Forward for Decoder<L> {
         self.options.context_length()
     }
 
+    fn position_limit(&self) -> Option<usize> {
+        self.options.position_limit()
+    }
+
     fn paged_layout(&self) -> Option<PagedLayout> {
         self.options.paged_layout()
     }
@@ -769,6 +778,10 @@ impl<L: DecoderLayer> Forward for CausalLM<L> {
 
     fn context_length(&self) -> Option<usize> {
         self.model.options.context_length()
+    }
+
+    fn position_limit(&self) -> Option<usize> {
+        self.model.options.position_limit()
     }
 
     fn paged_layout(&self) -> Option<PagedLayout> {

@@ -194,6 +194,10 @@ impl<F: BaseFamily, H: TaskHead<F>> Forward for Headed<F, H> {
         self.base.context_length()
     }
 
+    fn position_limit(&self) -> Option<usize> {
+        self.base.position_limit()
+    }
+
     fn recomputes_layers(&self) -> bool {
         self.base.recomputes_layers()
     }
