@@ -187,6 +187,11 @@ CASES_SPARSE = {
         ),
         hidden_states=False,
     ),
+    "qwen3_next_key_heads": Case(
+        "qwen3_next",
+        dict(NEXT, linear_num_key_heads=2, linear_num_value_heads=4, linear_value_head_dim=3),
+        hidden_states=False,
+    ),
     "qwen3_next_balanced": Case(
         "qwen3_next",
         dict(NEXT, **BALANCED, num_experts=3),

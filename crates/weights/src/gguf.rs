@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
-use transformers_config::gguf::{GgufHeader, GgufTensorInfo};
+use transformers_config::gguf::{GgufHeader, GgufTensorInfo, GgufValue};
 
 use crate::cast::{cast_floats, decode_blocks};
 use crate::conversion::Operand;
-use crate::conversion_mapping::gguf::{GgufMapping, PART, Stored};
+use crate::conversion_mapping::gguf::{GgufMapping, PART, Pair, Stored};
 use crate::file_bytes::FileBytes;
 use crate::ggml::{GgmlType, supported_names, type_name};
 use crate::names::check_name;
@@ -24,7 +24,10 @@ const MIN_PART_BYTES: usize = 16;
 pub(crate) struct GgufFile {
     file: FileBytes,
     tensors: BTreeMap<String, Entry>,
+    paired: BTreeMap<String, Paired>,
     heads: HeadCounts,
+    /// `ssm.group_count`.
+    groups: usize,
 }
 
 #[derive(Debug)]
@@ -38,6 +41,14 @@ struct Entry {
     stored: Stored,
 }
 
+/// A tensor of the model that the file holds in two.
+#[derive(Debug)]
+struct Paired {
+    pair: Pair,
+    halves: [Entry; 2],
+    shape: Vec<usize>,
+}
+
 impl GgufFile {
     pub(crate) fn open(path: &Path, mmap: bool) -> Result<Self> {
         let header = GgufHeader::open(path)?;
@@ -49,9 +60,22 @@ impl GgufFile {
             architecture: architecture.to_owned(),
             supported: GgufMapping::architectures().join(", "),
         })?;
+        let groups = header.get(&format!("{architecture}.ssm.group_count"));
+        let groups = groups.and_then(GgufValue::as_u64).unwrap_or(1);
+        let groups = usize::try_from(groups).unwrap_or(usize::MAX);
+        let (tensors, mut halves) = locate(&header, mapping, &file)?;
+        // Some converters have written both forms.
+        halves.retain(|name, _| !tensors.contains_key(name));
+        let paired = halves.into_iter().map(|(name, halves)| {
+            let paired = Paired::new(&name, halves, groups);
+            let paired = paired.map_err(|(half, reason)| gguf_error(path, &half, reason))?;
+            Ok((name, paired))
+        });
         Ok(Self {
-            tensors: locate(&header, mapping, &file)?,
+            paired: paired.collect::<Result<_>>()?,
+            tensors,
             heads: heads(&header, mapping),
+            groups,
             file,
         })
     }
@@ -60,23 +84,41 @@ impl GgufFile {
         self.file.path()
     }
 
-    /// Names and shapes, in lexical order.
+    /// Names and shapes.
     pub(crate) fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
-        self.tensors
-            .iter()
-            .map(|(name, entry)| (name.as_str(), entry.shape.as_slice()))
+        let whole = self.tensors.iter();
+        let whole = whole.map(|(name, entry)| (name.as_str(), entry.shape.as_slice()));
+        let paired = self.paired.iter();
+        whole.chain(paired.map(|(name, paired)| (name.as_str(), paired.shape.as_slice())))
     }
 
-    /// The type and the bytes of `name`, which is one of [`tensors`](Self::tensors).
+    /// The type and the bytes of `name`, which is one of [`tensors`](Self::tensors); of one in halves the type of the first.
     pub(crate) fn stored(&self, name: &str) -> (GgmlType, usize) {
-        let entry = &self.tensors[name];
-        (entry.ggml_type, entry.bytes.len())
+        match self.paired.get(name) {
+            Some(Paired { halves, .. }) => {
+                let bytes = halves.iter().map(|half| half.bytes.len()).sum();
+                (halves[0].ggml_type, bytes)
+            }
+            None => {
+                let entry = &self.tensors[name];
+                (entry.ggml_type, entry.bytes.len())
+            }
+        }
     }
 
     /// The tensor `name`, which is one of [`tensors`](Self::tensors): floats in their own type, blocks decoded to f32.
     /// Shares the map where the values lie in the file as the model has them.
     pub(crate) fn tensor(&self, name: &str) -> Result<HostTensor> {
-        let entry = &self.tensors[name];
+        match self.paired.get(name) {
+            Some(Paired { pair, halves, .. }) => {
+                let [first, second] = halves;
+                pair.tensor([self.values(first)?, self.values(second)?], self.groups)
+            }
+            None => self.values(&self.tensors[name]),
+        }
+    }
+
+    fn values(&self, entry: &Entry) -> Result<HostTensor> {
         let shape = match (entry.stored, entry.shape.as_slice()) {
             (Stored::Transposed, &[rows, cols]) => vec![cols, rows],
             (_, shape) => shape.to_vec(),
@@ -102,16 +144,19 @@ impl GgufFile {
 
     /// Whether [`blocks`](Self::blocks) gives the tensor `name`.
     pub(crate) fn has_blocks(&self, name: &str) -> bool {
-        let entry = &self.tensors[name];
-        matches!(entry.ggml_type, GgmlType::Blocks(_))
-            && entry.shape.len() == 2
-            && entry.keeps_blocks()
+        self.tensors.get(name).is_some_and(|entry| {
+            matches!(entry.ggml_type, GgmlType::Blocks(_))
+                && entry.shape.len() == 2
+                && entry.keeps_blocks()
+        })
     }
 
     /// The matrix `name` in blocks, if it is stored so and its values need no arithmetic. Shares the map where the rows
     /// lie in the model's order.
     pub(crate) fn blocks(&self, name: &str) -> Result<Option<BlockTensor>> {
-        let entry = &self.tensors[name];
+        let Some(entry) = self.tensors.get(name) else {
+            return Ok(None);
+        };
         match (entry.ggml_type, entry.shape.as_slice()) {
             (GgmlType::Blocks(format), &[rows, cols]) if entry.keeps_blocks() => {
                 let bytes = self.bytes(entry)?;
@@ -190,6 +235,36 @@ impl Entry {
     }
 }
 
+impl Paired {
+    /// The tensor `name` of two halves; an error says which half is at fault, and how.
+    fn new(name: &str, halves: Halves, groups: usize) -> Result<Self, (String, String)> {
+        let halves = match halves {
+            [Some(first), Some(second)] => [first, second],
+            [first, second] => {
+                let found = first.or(second).map(|half| half.gguf_name);
+                let reason = format!("it is one of two that make `{name}`; the other is missing");
+                return Err((found.unwrap_or_default(), reason));
+            }
+        };
+        let [first, second] = &halves;
+        let faulty = |reason: String| (first.gguf_name.clone(), reason);
+        let pair = first.stored.pair();
+        let pair = pair.ok_or_else(|| faulty("it is no half of a tensor".into()))?;
+        let shape = pair.shape([&first.shape, &second.shape], groups);
+        let shape = shape.map_err(|error| {
+            faulty(format!(
+                "it and `{}` do not make one tensor: {error}",
+                second.gguf_name
+            ))
+        })?;
+        Ok(Self {
+            pair,
+            shape,
+            halves,
+        })
+    }
+}
+
 fn computed(tensor: &HostTensor, f: impl Fn(f32) -> f32) -> Result<HostTensor> {
     let bytes = cast_floats(tensor.bytes(), tensor.dtype(), DType::F32)?;
     let values: &[f32] = bytemuck::cast_slice(&bytes);
@@ -210,14 +285,20 @@ fn heads(header: &GgufHeader, mapping: &GgufMapping) -> HeadCounts {
     }
 }
 
-/// Finds every tensor's format and bytes, and checks that they lie within the file and apart from each other.
+/// What a file has of a tensor in two.
+type Halves = [Option<Entry>; 2];
+
+/// Finds every tensor's format and bytes, and checks that they lie within the file and apart from each other. Gives the
+/// tensors of the model, and apart from them those that are in halves.
 fn locate(
     header: &GgufHeader,
     mapping: &GgufMapping,
     file: &FileBytes,
-) -> Result<BTreeMap<String, Entry>> {
+) -> Result<(BTreeMap<String, Entry>, BTreeMap<String, Halves>)> {
     let path = file.path();
     let mut tensors = BTreeMap::new();
+    let mut halves: BTreeMap<String, Halves> = BTreeMap::new();
+    let mut spans = Vec::new();
     for info in &header.tensors {
         check_name(&info.name).map_err(|reason| {
             let shown: String = info.name.chars().take(200).collect();
@@ -227,6 +308,12 @@ fn locate(
             .translate(&info.name)
             .unwrap_or_else(|| (info.name.clone(), Stored::AsIs));
         let entry = locate_one(header.data_offset, info, stored, file)?;
+        spans.push((entry.bytes.clone(), info.name.as_str()));
+        if stored.pair().is_some() {
+            let second = usize::from(matches!(stored, Stored::Second(_)));
+            halves.entry(name).or_default()[second] = Some(entry);
+            continue;
+        }
         let parts = entry.parts(name);
         for (name, entry) in parts.map_err(|reason| gguf_error(path, &info.name, reason))? {
             if let Some(other) = tensors.insert(name, entry) {
@@ -235,15 +322,17 @@ fn locate(
             }
         }
     }
-    let mut in_file_order: Vec<&Entry> = tensors.values().collect();
-    in_file_order.sort_by_key(|entry| (entry.bytes.start, entry.bytes.end));
-    for pair in in_file_order.windows(2) {
-        if pair[1].bytes.start < pair[0].bytes.end {
-            let reason = format!("its data overlaps that of `{}`", pair[0].gguf_name);
-            return Err(gguf_error(path, &pair[1].gguf_name, reason));
+    spans.sort_by_key(|(bytes, _)| (bytes.start, bytes.end));
+    for pair in spans.windows(2) {
+        let [(before, first), (bytes, second)] = pair else {
+            continue;
+        };
+        if bytes.start < before.end {
+            let reason = format!("its data overlaps that of `{first}`");
+            return Err(gguf_error(path, second, reason));
         }
     }
-    Ok(tensors)
+    Ok((tensors, halves))
 }
 
 fn locate_one(

@@ -36,6 +36,7 @@ mod error;
 mod file_bytes;
 mod ggml;
 mod gguf;
+mod gguf_pairs;
 mod gguf_parameters;
 mod gguf_type;
 mod host_blocks;

@@ -32,7 +32,9 @@ impl HeadCounts {
             | Stored::Transposed
             | Stored::Stacked
             | Stored::Flat
-            | Stored::NegatedExponential => Ok(None),
+            | Stored::NegatedExponential
+            | Stored::First(_)
+            | Stored::Second(_) => Ok(None),
         }
     }
 

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::Source;
+use crate::gguf::GgufValue;
 use crate::rope::DEFAULT_THETA;
-use crate::{ConfigError, Result};
+use crate::{Result, checks};
 
 /// How an architecture's metadata become a configuration.
 pub(crate) struct Architecture {
@@ -74,6 +75,13 @@ const T5: &[Key] = &[
         "relative_attention_num_buckets",
     ),
     OptionalCount("decoder_start_token_id", "decoder_start_token_id"),
+];
+
+const GRANITE: &[Key] = &[
+    OptionalNumber("embedding_scale", "embedding_multiplier"),
+    OptionalNumber("residual_scale", "residual_multiplier"),
+    OptionalNumber("attention.scale", "attention_multiplier"),
+    OptionalNumber("logit_scale", "logits_scaling"),
 ];
 
 /// All of them, in alphabetical order.
@@ -219,6 +227,33 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
             Number("attention.layer_norm_epsilon", "layer_norm_epsilon"),
         ]],
         rest: |_, _| Ok(()),
+    },
+    Architecture {
+        name: "granite",
+        model_type: "granite",
+        class: "GraniteForCausalLM",
+        keys: &[DECODER, RMS_NORM, HEAD_DIM, GRANITE],
+        rest: |source, config| {
+            let bias = source.has_tensor("blk.0.ffn_gate.bias");
+            config.insert("mlp_bias".into(), bias.into());
+            granite(source, config)
+        },
+    },
+    Architecture {
+        name: "granitemoe",
+        model_type: "granitemoe",
+        class: "GraniteMoeForCausalLM",
+        keys: &[
+            DECODER,
+            RMS_NORM,
+            HEAD_DIM,
+            GRANITE,
+            &[
+                Count("expert_count", "num_local_experts"),
+                Count("expert_used_count", "num_experts_per_tok"),
+            ],
+        ],
+        rest: granite,
     },
     Architecture {
         name: "lfm2",
@@ -382,6 +417,29 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
         },
     },
     Architecture {
+        name: "qwen3next",
+        model_type: "qwen3_next",
+        class: "Qwen3NextForCausalLM",
+        keys: &[
+            DECODER,
+            RMS_NORM,
+            HEAD_DIM,
+            EXPERTS,
+            &[
+                Count("expert_count", "num_experts"),
+                OptionalCount(
+                    "expert_shared_feed_forward_length",
+                    "shared_expert_intermediate_size",
+                ),
+                Count("ssm.conv_kernel", "linear_conv_kernel_dim"),
+                Count("ssm.state_size", "linear_key_head_dim"),
+                Count("ssm.group_count", "linear_num_key_heads"),
+                Count("ssm.time_step_rank", "linear_num_value_heads"),
+            ],
+        ],
+        rest: qwen3_next,
+    },
+    Architecture {
         name: "seed_oss",
         model_type: "seed_oss",
         class: "SeedOssForCausalLM",
@@ -468,19 +526,7 @@ fn rope(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
 fn partial_rope(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
     let mut rope = source.rope(DEFAULT_THETA)?;
     if let Some(rotating) = source.optional_u64("rope.dimension_count")? {
-        let whole = match source.optional_u64("attention.key_length")? {
-            Some(length) => Some(length),
-            None => source
-                .u64("embedding_length")?
-                .checked_div(source.count("attention.head_count")?),
-        };
-        let whole = whole.filter(|&whole| whole > 0).ok_or_else(|| {
-            ConfigError::invalid(
-                source.key("attention.head_count"),
-                "it gives no size of heads",
-            )
-        })?;
-        rope["partial_rotary_factor"] = json!(rotating as f64 / whole as f64);
+        rope["partial_rotary_factor"] = json!(rotating as f64 / source.head_dim()? as f64);
     }
     config.insert("rope_parameters".into(), rope);
     Ok(())
@@ -520,9 +566,7 @@ const SIGMOID: u64 = 2;
 /// Both generations: their attention is the same, the third scores experts by a sigmoid. Files of absorbed attention, in
 /// which keys and values have a projection each, say the sizes of heads under other names.
 fn deepseek(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
-    if !source.has_tensor("blk.0.attn_kv_b.weight") {
-        return Err(source.unsupported("deepseek2 with absorbed attention (attn_k_b)"));
-    }
+    without_predictors(source, config)?;
     if source.optional_u64("expert_gating_func")? == Some(SIGMOID) {
         config.insert("model_type".into(), "deepseek_v3".into());
         config.insert("architectures".into(), json!(["DeepseekV3ForCausalLM"]));
@@ -632,6 +676,25 @@ fn gemma3(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
+/// Both kinds. Models whose heads do not rotate, and those with an expert that every token goes through, are other families.
+fn granite(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
+    let key = source.key("rope.scaling.finetuned");
+    if source.header.get(&key) == Some(&GgufValue::Bool(false)) {
+        return Err(source.unsupported("granite without rotary positions"));
+    }
+    if source.has_tensor("blk.0.ffn_up_shexp.weight") {
+        return Err(source.unsupported("granitemoe with a shared expert"));
+    }
+    let bias = source.has_tensor("blk.0.attn_q.bias");
+    config.insert("attention_bias".into(), bias.into());
+    // What llama.cpp takes where nothing is stated is not what the family does.
+    if !config.contains_key("attention_multiplier") {
+        let scale = 1.0 / (source.head_dim()? as f64).sqrt();
+        config.insert("attention_multiplier".into(), json!(scale));
+    }
+    rope(source, config)
+}
+
 fn gpt_oss(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
     rope(source, config)?;
     let rope = &mut config["rope_parameters"];
@@ -676,6 +739,32 @@ fn lfm2(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
     config.insert("block_auto_adjust_ff_dim".into(), false.into());
     config.insert("rope_parameters".into(), source.rope(1_000_000.0)?);
     Ok(())
+}
+
+/// The layers of linear attention are those that have its tensors: older files do not list them.
+fn qwen3_next(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
+    without_predictors(source, config)?;
+    let layers = config["num_hidden_layers"].as_u64().unwrap_or(0);
+    checks::layers(usize::try_from(layers).unwrap_or(usize::MAX))?;
+    let has = |layer: u64, tensor: &str| source.has_tensor(&format!("blk.{layer}.{tensor}"));
+    let kind = |layer| match has(layer, "ssm_out.weight") {
+        true => "linear_attention",
+        false => "full_attention",
+    };
+    let kinds: Vec<_> = (0..layers).map(kind).collect();
+    let bias = (0..layers).any(|layer| has(layer, "attn_q.bias"));
+    let heads = source.u64("ssm.time_step_rank")?;
+    let value = source.u64("ssm.inner_size")?.checked_div(heads);
+    for (key, value) in [
+        ("layer_types", json!(kinds)),
+        ("attention_bias", bias.into()),
+        ("linear_value_head_dim", value.unwrap_or(0).into()),
+        // As llama.cpp computes it.
+        ("norm_topk_prob", true.into()),
+    ] {
+        config.insert(key.into(), value);
+    }
+    partial_rope(source, config)
 }
 
 /// `umt5` calls itself `t5`; it has a bias of positions in every layer.

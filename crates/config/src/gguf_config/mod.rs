@@ -350,6 +350,20 @@ impl Source<'_> {
         }
     }
 
+    /// The size of a head: what is stated, or its share of the residual stream.
+    fn head_dim(&self) -> Result<u64> {
+        let size = match self.optional_u64("attention.key_length")? {
+            Some(length) => Some(length),
+            None => self
+                .u64("embedding_length")?
+                .checked_div(self.count("attention.head_count")?),
+        };
+        size.filter(|&size| size > 0).ok_or_else(|| {
+            let key = self.key("attention.head_count");
+            ConfigError::invalid(key, "it gives no size of heads")
+        })
+    }
+
     fn unsupported(&self, architecture: &str) -> ConfigError {
         let supported: Vec<_> = ARCHITECTURES.iter().map(|known| known.name).collect();
         ConfigError::GgufArchitecture {

@@ -54,6 +54,23 @@ pub enum Stored {
     Flat,
     /// `-exp` of the values: rates of decay in the place of their logarithms.
     NegatedExponential,
+    /// The first of two tensors that the model has as one.
+    First(Pair),
+    /// The second of them.
+    Second(Pair),
+}
+
+/// How two tensors of a file become one of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pair {
+    /// Gates and ups of experts, `[experts, inner, hidden]` both: each expert's gates, then its ups.
+    GateUp,
+    /// `attn_k_b` `[heads, rank, key]` and `attn_v_b` `[heads, value, rank]` of absorbed attention: each head's keys, with
+    /// rows and columns exchanged back, then its values.
+    KeyValue,
+    /// Linear attention's queries, keys and values, `[2 * groups * key + groups * values, hidden]`, and its gates
+    /// `[groups * values, hidden]`: for each of `ssm.group_count` groups its query, its key, its values, and their gates.
+    QkvGate,
 }
 
 /// Which heads the rows of a projection belong to.
@@ -93,9 +110,11 @@ impl GgufMapping {
     }
 
     /// What a file calls the tensor with that Hugging Face name, and how it stores the values: the reverse of
-    /// [`translate`](Self::translate). All parts of a [stacked](Stored::Stacked) tensor have one name.
+    /// [`translate`](Self::translate). All parts of a [stacked](Stored::Stacked) tensor have one name; those that a file
+    /// holds in [two](Pair) alone have none.
     pub fn gguf_name(&self, name: &str) -> Option<(String, Stored)> {
-        self.rows().find_map(|row| row.gguf_name(name))
+        let mut whole = self.rows().filter(|row| row.stored.pair().is_none());
+        whole.find_map(|row| row.gguf_name(name))
     }
 
     fn rows(&self) -> impl Iterator<Item = &'static GgufRow> {
@@ -131,6 +150,16 @@ impl GgufRow {
         match self.stored {
             Stored::PlusOne | Stored::Flat if suffix == "bias" => Stored::AsIs,
             stored => stored,
+        }
+    }
+}
+
+impl Stored {
+    /// What the tensor is a half of.
+    pub(crate) fn pair(self) -> Option<Pair> {
+        match self {
+            Self::First(pair) | Self::Second(pair) => Some(pair),
+            _ => None,
         }
     }
 }

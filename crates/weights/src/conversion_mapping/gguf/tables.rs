@@ -2,9 +2,9 @@
 
 use super::Heads::{KeyValue, Query};
 use super::Stored::{
-    AsIs, Flat, Fused, Interleaved, NegatedExponential, PlusOne, Stacked, Transposed,
+    AsIs, First, Flat, Fused, Interleaved, NegatedExponential, PlusOne, Second, Stacked, Transposed,
 };
-use super::{GgufMapping, GgufRow, Stored};
+use super::{GgufMapping, GgufRow, Pair, Stored};
 
 /// The architectures that can be read, in alphabetical order. Mistral's files call themselves llama.
 pub const GGUF_MAPPINGS: &[GgufMapping] = &[
@@ -64,6 +64,11 @@ pub const GGUF_MAPPINGS: &[GgufMapping] = &[
     ),
     mapping("gpt-oss", &[ENDS, ATTENTION, EXPERTS, POST_NORMS, GPT_OSS]),
     mapping("gpt2", &[GPT2]),
+    mapping("granite", &[ENDS, LLAMA_ATTENTION, GATED_MLP, NORMS]),
+    mapping(
+        "granitemoe",
+        &[ENDS, LLAMA_ATTENTION, GRANITE_EXPERTS, NORMS],
+    ),
     mapping("lfm2", &[LFM2]),
     mapping("llama", &[ENDS, LLAMA_ATTENTION, GATED_MLP, NORMS]),
     mapping("mamba", &[MAMBA]),
@@ -86,6 +91,19 @@ pub const GGUF_MAPPINGS: &[GgufMapping] = &[
     mapping(
         "qwen3moe",
         &[ENDS, ATTENTION, ROUTER, EXPERTS, NORMS, QK_NORMS],
+    ),
+    mapping(
+        "qwen3next",
+        &[
+            ENDS,
+            ATTENTION,
+            GEMMA_QK_NORMS,
+            LINEAR_ATTENTION,
+            ROUTER,
+            EXPERTS,
+            SHARED_EXPERT,
+            QWEN3_NEXT_NORMS,
+        ],
     ),
     mapping("seed_oss", &[ENDS, ATTENTION, GATED_MLP, POST_NORMS]),
     mapping(
@@ -199,6 +217,13 @@ const GEMMA_QK_NORMS: &[GgufRow] = &[
 ];
 
 #[rustfmt::skip]
+const QWEN3_NEXT_NORMS: &[GgufRow] = &[
+    row("blk.{layer}.attn_norm", "model.layers.{layer}.input_layernorm", PlusOne),
+    row("blk.{layer}.post_attention_norm", "model.layers.{layer}.post_attention_layernorm", PlusOne),
+    row("output_norm", "model.norm", PlusOne),
+];
+
+#[rustfmt::skip]
 const NEMOTRON_NORMS: &[GgufRow] = &[
     row("blk.{layer}.attn_norm", "model.layers.{layer}.input_layernorm", PlusOne),
     row("blk.{layer}.ffn_norm", "model.layers.{layer}.post_attention_layernorm", PlusOne),
@@ -242,6 +267,8 @@ const LATENT_ATTENTION: &[GgufRow] = &[
     row("blk.{layer}.attn_kv_a_mqa", "model.layers.{layer}.self_attn.kv_a_proj_with_mqa", AsIs),
     row("blk.{layer}.attn_kv_a_norm", "model.layers.{layer}.self_attn.kv_a_layernorm", AsIs),
     row("blk.{layer}.attn_kv_b", "model.layers.{layer}.self_attn.kv_b_proj", AsIs),
+    row("blk.{layer}.attn_k_b", "model.layers.{layer}.self_attn.kv_b_proj", First(Pair::KeyValue)),
+    row("blk.{layer}.attn_v_b", "model.layers.{layer}.self_attn.kv_b_proj", Second(Pair::KeyValue)),
 ];
 
 #[rustfmt::skip]
@@ -268,6 +295,28 @@ const MINIMAX_EXPERTS: &[GgufRow] = &[
     row("blk.{layer}.ffn_gate_exps", "model.layers.{layer}.block_sparse_moe.experts.{part}.w1", Stacked),
     row("blk.{layer}.ffn_up_exps", "model.layers.{layer}.block_sparse_moe.experts.{part}.w3", Stacked),
     row("blk.{layer}.ffn_down_exps", "model.layers.{layer}.block_sparse_moe.experts.{part}.w2", Stacked),
+];
+
+#[rustfmt::skip]
+const GRANITE_EXPERTS: &[GgufRow] = &[
+    row("blk.{layer}.ffn_gate_inp", "model.layers.{layer}.block_sparse_moe.router.layer", AsIs),
+    row("blk.{layer}.ffn_gate_exps", "model.layers.{layer}.block_sparse_moe.input_linear", First(Pair::GateUp)),
+    row("blk.{layer}.ffn_up_exps", "model.layers.{layer}.block_sparse_moe.input_linear", Second(Pair::GateUp)),
+    row("blk.{layer}.ffn_down_exps", "model.layers.{layer}.block_sparse_moe.output_linear", AsIs),
+];
+
+/// Older files have queries, keys, values and gates in one.
+#[rustfmt::skip]
+const LINEAR_ATTENTION: &[GgufRow] = &[
+    row("blk.{layer}.ssm_in", "model.layers.{layer}.linear_attn.in_proj_qkvz", AsIs),
+    row("blk.{layer}.attn_qkv", "model.layers.{layer}.linear_attn.in_proj_qkvz", First(Pair::QkvGate)),
+    row("blk.{layer}.attn_gate", "model.layers.{layer}.linear_attn.in_proj_qkvz", Second(Pair::QkvGate)),
+    row("blk.{layer}.ssm_ba", "model.layers.{layer}.linear_attn.in_proj_ba", AsIs),
+    row("blk.{layer}.ssm_conv1d", "model.layers.{layer}.linear_attn.conv1d", Flat),
+    whole("blk.{layer}.ssm_dt.bias", "model.layers.{layer}.linear_attn.dt_bias", AsIs),
+    whole("blk.{layer}.ssm_a", "model.layers.{layer}.linear_attn.A_log", NegatedExponential),
+    row("blk.{layer}.ssm_norm", "model.layers.{layer}.linear_attn.norm", AsIs),
+    row("blk.{layer}.ssm_out", "model.layers.{layer}.linear_attn.out_proj", AsIs),
 ];
 
 #[rustfmt::skip]
