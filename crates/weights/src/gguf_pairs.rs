@@ -54,10 +54,13 @@ fn grouped(matrix: Operand, groups: usize) -> Result<Operand> {
 /// The rows `[groups, rows, cols]` of all parts, group by group, as one matrix.
 fn by_group(parts: Vec<Operand>) -> Result<Operand> {
     let whole = Operand::concatenate(parts, 1)?;
-    match *whole.shape() {
-        [groups, rows, cols] => whole.reshape(&[groups * rows, cols]),
-        ref shape => Err(operation(format!(
-            "shape {shape:?} is not of groups of rows"
-        ))),
-    }
+    let rows = match *whole.shape() {
+        [groups, rows, cols] => groups.checked_mul(rows).map(|rows| [rows, cols]),
+        _ => None,
+    };
+    let rows = rows.ok_or_else(|| {
+        let shape = whole.shape();
+        operation(format!("shape {shape:?} is not of groups of rows"))
+    });
+    whole.reshape(&rows?)
 }

@@ -387,3 +387,61 @@ fn unexpected(key: &str, value: &GgufValue, expected: &str) -> ConfigError {
     };
     ConfigError::invalid(key, format!("expected {expected}, found {found}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::GgufTensorInfo;
+
+    fn granite(extra: Option<(&str, GgufValue)>, tensors: &[&str]) -> Result<Map<String, Value>> {
+        let counts = [
+            ("context_length", 64),
+            ("block_count", 2),
+            ("embedding_length", 64),
+            ("feed_forward_length", 32),
+            ("attention.head_count", 4),
+            ("vocab_size", 3),
+        ];
+        let counts = counts.map(|(key, count)| (key, GgufValue::U32(count)));
+        let eps = ("attention.layer_norm_rms_epsilon", GgufValue::F32(1e-5));
+        let keys = counts.into_iter().chain([eps]).chain(extra);
+        let mut metadata: std::collections::BTreeMap<_, _> = keys
+            .map(|(key, value)| (format!("granite.{key}"), value))
+            .collect();
+        let name = GgufValue::String("granite".into());
+        metadata.insert("general.architecture".into(), name);
+        let tensor = |name: &&str| GgufTensorInfo {
+            name: (*name).to_owned(),
+            shape: Vec::new(),
+            ggml_type: 0,
+            offset: 0,
+        };
+        to_object(&GgufHeader {
+            version: 3,
+            metadata,
+            tensors: tensors.iter().map(tensor).collect(),
+            data_offset: 0,
+        })
+    }
+
+    #[test]
+    fn granite_without_a_scale_of_scores_has_the_usual_one() {
+        let scale =
+            |extra| granite(extra, &[]).map(|config| config["attention_multiplier"].clone());
+        assert_eq!(scale(None).ok(), Some(json!(0.25)));
+        let stated = ("attention.scale", GgufValue::F32(0.5));
+        assert_eq!(scale(Some(stated)).ok(), Some(json!(0.5)));
+    }
+
+    #[test]
+    fn kin_of_granite_are_refused() {
+        let unrotated = ("rope.scaling.finetuned", GgufValue::Bool(false));
+        for (extra, tensors, reason) in [
+            (Some(unrotated), &[][..], "without rotary positions"),
+            (None, &["blk.0.ffn_up_shexp.weight"], "shared expert"),
+        ] {
+            let error = granite(extra, tensors).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

@@ -376,7 +376,8 @@ fn joined(tensors: &[Operand], dim: usize) -> Result<(DType, Vec<usize>)> {
                 tensor.dtype, tensor.shape, first.dtype, first.shape
             )));
         }
-        shape[dim] += tensor.shape[dim];
+        let sum = shape[dim].checked_add(tensor.shape[dim]);
+        shape[dim] = sum.ok_or_else(|| too_large(&tensor.shape))?;
     }
     Ok((first.dtype, shape))
 }
@@ -387,7 +388,11 @@ fn no_dimension(dim: usize, shape: &[usize]) -> crate::WeightsError {
 
 fn byte_count(dtype: DType, shape: &[usize]) -> Result<usize> {
     let bytes = element_count(shape).and_then(|count| count.checked_mul(dtype.size()));
-    bytes.ok_or_else(|| operation(format!("shape {shape:?} is too large")))
+    bytes.ok_or_else(|| too_large(shape))
+}
+
+fn too_large(shape: &[usize]) -> crate::WeightsError {
+    operation(format!("shape {shape:?} is too large"))
 }
 
 /// Bytes to be written, aligned for every element type.

@@ -271,6 +271,63 @@ fn faulty_files_are_refused() {
     check_error(open(b""), &["model.gguf"]);
 }
 
+/// Two heads of one row of keys and one of values, each from a latent vector of three.
+#[test]
+fn halves_make_one_tensor() {
+    let name = "model.layers.0.self_attn.kv_b_proj.weight";
+    let (keys, vectors) = ("blk.0.attn_k_b.weight", "blk.0.attn_v_b.weight");
+    let sound = GgufFile::new("deepseek2")
+        .f32s(keys, &[2, 3, 1], &[1.0, 2.0, 3.0, 7.0, 8.0, 9.0])
+        .f32s(vectors, &[2, 1, 3], &[4.0, 5.0, 6.0, 10.0, 11.0, 12.0]);
+    let counted: Vec<f32> = (1_u8..=12).map(f32::from).collect();
+    let checkpoint = open(&sound.bytes()).unwrap();
+    assert_eq!(checkpoint.names().collect::<Vec<_>>(), [name]);
+    assert_eq!(checkpoint.shape(name).unwrap(), [4, 3]);
+    assert_eq!(values(&checkpoint, name), counted);
+    assert_eq!(checkpoint.stored(name).unwrap().bytes, 48);
+    assert!(!checkpoint.has_blocks(name) && checkpoint.blocks(name).unwrap().is_none());
+
+    // Of both forms the whole is read.
+    let both = sound.clone();
+    let both = both.f32s("blk.0.attn_kv_b.weight", &[1, 2], &[0.5, 1.5]);
+    assert_eq!(values(&open(&both.bytes()).unwrap(), name), [0.5, 1.5]);
+
+    let mut half = sound.clone();
+    half.tensors.pop();
+    check_error(open(&half.bytes()), &[keys, name, "the other is missing"]);
+    for shape in [&[3, 1, 2][..], &[2, 1, 2], &[6, 1], &[6]] {
+        let mut file = sound.clone();
+        file.tensors[1].shape = shape.to_vec();
+        check_error(open(&file.bytes()), &[keys, vectors, "do not make one"]);
+    }
+    // No value at all, and more rows than can be counted.
+    let many = GgufFile::new("deepseek2")
+        .f32s(keys, &[1 << 33, 0, 1 << 33], &[])
+        .f32s(vectors, &[1 << 33, 1 << 33, 0], &[]);
+    check_error(open(&many.bytes()), &[keys, "do not make one"]);
+}
+
+/// Two groups of a query and a key of one row, and two rows of values, each with its gate.
+#[test]
+fn linear_attention_is_put_together_by_group() {
+    let name = "model.layers.0.linear_attn.in_proj_qkvz.weight";
+    let qkv = [1.0, 7.0, 2.0, 8.0, 3.0, 4.0, 9.0, 10.0];
+    let file = |groups| {
+        GgufFile::new("qwen3next")
+            .number("qwen3next.ssm.group_count", groups)
+            .f32s("blk.0.attn_qkv.weight", &[8, 1], &qkv)
+            .f32s("blk.0.attn_gate.weight", &[4, 1], &[5.0, 6.0, 11.0, 12.0])
+    };
+    let counted: Vec<f32> = (1_u8..=12).map(f32::from).collect();
+    assert_eq!(values(&open(&file(2).bytes()).unwrap(), name), counted);
+    for groups in [0, 3, u32::MAX] {
+        check_error(
+            open(&file(groups).bytes()),
+            &["blk.0.attn_qkv.weight", "groups"],
+        );
+    }
+}
+
 /// Parameters written under the file's names, in its order of rows, are read back as they were.
 #[test]
 fn parameters_are_written_and_read_back() {
