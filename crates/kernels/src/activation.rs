@@ -49,6 +49,28 @@ pub enum Activation {
     Linear,
 }
 
+impl Activation {
+    /// Every one of them.
+    pub const ALL: [Self; 16] = [
+        Self::Silu,
+        Self::Gelu,
+        Self::GeluTanh,
+        Self::Relu,
+        Self::SquaredRelu,
+        Self::Tanh,
+        Self::Sigmoid,
+        Self::Softplus,
+        Self::QuickGelu,
+        Self::ClippedGelu,
+        Self::Mish,
+        Self::LeakyRelu,
+        Self::Relu6,
+        Self::HardSwish,
+        Self::Laplace,
+        Self::Linear,
+    ];
+}
+
 /// `x = activation(x)`.
 pub fn activate(activation: Activation, x: &mut [f32]) {
     let isa = Isa::current();
@@ -239,25 +261,6 @@ mod tests {
     use super::*;
     use crate::random::Random;
 
-    pub(super) const ALL: [Activation; 16] = [
-        Activation::Silu,
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::Relu,
-        Activation::SquaredRelu,
-        Activation::Tanh,
-        Activation::Sigmoid,
-        Activation::Softplus,
-        Activation::QuickGelu,
-        Activation::ClippedGelu,
-        Activation::Mish,
-        Activation::LeakyRelu,
-        Activation::Relu6,
-        Activation::HardSwish,
-        Activation::Laplace,
-        Activation::Linear,
-    ];
-
     pub(super) fn exact(activation: Activation, x: f64) -> f64 {
         match activation {
             Activation::Silu => x / (1.0 + (-x).exp()),
@@ -296,7 +299,7 @@ mod tests {
             let mut random = Random::new(len as u64);
             let x: Vec<f32> = random.floats(len).into_iter().map(|x| 12.0 * x).collect();
             let up = random.floats(len);
-            for activation in ALL {
+            for activation in Activation::ALL {
                 for &isa in Isa::available() {
                     let (mut y, mut gate) = (x.clone(), x.clone());
                     isa.with(|| activate(activation, &mut y));

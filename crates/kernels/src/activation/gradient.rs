@@ -177,7 +177,7 @@ impl Slope for Softplus {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{ALL, exact};
+    use super::super::tests::exact;
     use super::*;
     use crate::random::Random;
 
@@ -197,7 +197,7 @@ mod tests {
             let mut random = Random::new(len as u64);
             let x: Vec<f32> = random.floats(len).into_iter().map(|x| 9.0 * x).collect();
             let [grad, up] = [(); 2].map(|()| random.floats(len));
-            for activation in ALL {
+            for activation in Activation::ALL {
                 for &isa in Isa::available() {
                     let (mut alone, mut gate, mut factor) = (x.clone(), x.clone(), up.clone());
                     isa.with(|| activation_gradient(activation, &grad, &mut alone));

@@ -5,27 +5,8 @@ use transformers_ops::{Activation, activate, gated, gradients_in_primitives};
 
 use crate::twin::{Random, agree, followed, tensor, values};
 
-const ALL: [Activation; 16] = [
-    Activation::Silu,
-    Activation::Gelu,
-    Activation::GeluTanh,
-    Activation::Relu,
-    Activation::SquaredRelu,
-    Activation::Tanh,
-    Activation::Sigmoid,
-    Activation::Softplus,
-    Activation::QuickGelu,
-    Activation::ClippedGelu,
-    Activation::Mish,
-    Activation::LeakyRelu,
-    Activation::Relu6,
-    Activation::HardSwish,
-    Activation::Laplace,
-    Activation::Linear,
-];
-
 fn check(gate: &Tensor<3>, up: &Tensor<3>) {
-    for activation in ALL {
+    for activation in Activation::ALL {
         let case = (activation, gate.dims());
         let before = values(gate.clone());
         agree(
@@ -89,7 +70,7 @@ fn of_what_is_not_finite_or_far_away() {
             f32::NAN,
         ];
         let x = tensor(extremes, [1, 1, 7]);
-        for activation in ALL {
+        for activation in Activation::ALL {
             agree(
                 activate(x.clone(), activation),
                 activate(followed(&x), activation),

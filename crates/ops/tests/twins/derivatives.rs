@@ -205,25 +205,7 @@ fn of_norms() {
 
 #[test]
 fn of_activations() {
-    let all = [
-        Activation::Silu,
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::Relu,
-        Activation::SquaredRelu,
-        Activation::Tanh,
-        Activation::Sigmoid,
-        Activation::Softplus,
-        Activation::QuickGelu,
-        Activation::ClippedGelu,
-        Activation::Mish,
-        Activation::LeakyRelu,
-        Activation::Relu6,
-        Activation::HardSwish,
-        Activation::Laplace,
-        Activation::Linear,
-    ];
-    for activation in all {
+    for activation in Activation::ALL {
         for [rows, cols] in [[1, 1], [3, 33], [17, 100]] {
             let len = rows * cols;
             check("alone", [len], |[x]| row(activate(x * 4.0, activation)));
