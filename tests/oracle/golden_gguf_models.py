@@ -30,7 +30,7 @@ FILES = [
     ("deepseek2_v3", "deepseek_v3", "deepseek2"),
     ("deepseek2_groups", "deepseek_v2_groups", "deepseek2"),
     ("deepseek2_absorbed", "deepseek_v2_groups", "deepseek2"),
-    ("deepseek2_v3_absorbed", "deepseek_v3_groups", "deepseek2"),
+    ("deepseek2_v3_absorbed", "deepseek_v3", "deepseek2"),
     ("ernie4_5", "ernie4_5", "ernie4_5"),
     ("ernie4_5-moe", "ernie4_5_moe", "ernie4_5-moe"),
     ("falcon", "falcon", "falcon"),

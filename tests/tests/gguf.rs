@@ -24,7 +24,7 @@ const FILES: &[File] = &[
     ("deepseek2_v3", "deepseek_v3", &[]),
     ("deepseek2_groups", "deepseek_v2_groups", &[]),
     ("deepseek2_absorbed", "deepseek_v2_groups", &[]),
-    ("deepseek2_v3_absorbed", "deepseek_v3_groups", &[]),
+    ("deepseek2_v3_absorbed", "deepseek_v3", &[]),
     ("ernie4_5", "ernie4_5", &[]),
     ("ernie4_5-moe", "ernie4_5_moe", &[]),
     ("falcon", "falcon", &["num_kv_heads"]),
