@@ -35,6 +35,7 @@ FILES = [
     ("ernie4_5-moe", "ernie4_5_moe", "ernie4_5-moe"),
     ("falcon", "falcon", "falcon"),
     ("falcon_40b", "falcon_40b", "falcon"),
+    ("falcon_mamba", "falcon_mamba", "mamba"),
     ("gemma2", "gemma2", "gemma2"),
     ("gemma3", "gemma3_text", "gemma3"),
     ("glm4moe", "glm4_moe", "glm4moe"),
@@ -44,7 +45,9 @@ FILES = [
     ("granite", "granite_bias", "granite"),
     ("granitemoe", "granitemoe", "granitemoe"),
     ("granitemoe_bias", "granitemoe_bias", "granitemoe"),
+    ("lfm2", "lfm2_options", "lfm2"),
     ("llama", "llama", "llama"),
+    ("mamba", "mamba", "mamba"),
     ("minimax-m2", "minimax_m2", "minimax-m2"),
     ("nemotron", "nemotron", "nemotron"),
     ("olmoe", "olmoe", "olmoe"),
@@ -69,9 +72,10 @@ FILES = [
 OLD = {"deepseek2", "deepseek2_v3", "deepseek2_groups", "qwen3next_old"}
 
 # What the reference's loader does not do, by file: it takes `attn_qkv` of grouped heads as it is; leaves out the experts
-# and the sinks of gpt-oss; knows no norms of heads in stablelm; and does not know these architectures.
+# and the sinks of gpt-oss; knows no norms of heads in stablelm; does not find falcon_mamba, which calls itself mamba; and
+# does not know these architectures.
 UNKNOWN = {"deepseek2", "ernie4_5", "ernie4_5-moe", "glm4moe", "granite", "granitemoe", "olmoe", "qwen3next", "seed_oss"}
-NOT_READ = {"falcon_40b", "gpt-oss", "minimax-m2", "stablelm_parallel"}
+NOT_READ = {"falcon_40b", "falcon_mamba", "gpt-oss", "minimax-m2", "stablelm_parallel"}
 
 # Stems that the package's tables of names have in another spelling.
 RENAMED = [
@@ -98,8 +102,29 @@ class Writer:
             self.key_heads = config["num_kv_heads"] if config["new_decoder_architecture"] else 1
 
     def metadata(self):
+        self.out.add_name("tiny")
+        if self.architecture == "mamba":
+            self.mamba()
+        else:
+            self.transformer()
+        self.tokens()
+
+    def mamba(self):
         config, out = self.config, self.out
-        out.add_name("tiny")
+        out.add_context_length(2**20)
+        out.add_embedding_length(self.hidden)
+        out.add_feed_forward_length(0)
+        out.add_head_count(0)
+        out.add_block_count(config["num_hidden_layers"])
+        out.add_ssm_conv_kernel(config["conv_kernel"])
+        out.add_ssm_inner_size(config["intermediate_size"])
+        out.add_ssm_state_size(config["state_size"])
+        out.add_ssm_time_step_rank(config["time_step_rank"])
+        out.add_layer_norm_rms_eps(config["layer_norm_epsilon"])
+        out.add_ssm_dt_b_c_rms(config["model_type"] == "falcon_mamba")
+
+    def transformer(self):
+        config, out = self.config, self.out
         out.add_context_length(config.get("max_position_embeddings") or config.get("n_positions") or 512)
         out.add_embedding_length(self.hidden)
         out.add_block_count(config.get("num_hidden_layers") or config.get("n_layer") or config.get("num_layers"))
@@ -107,11 +132,16 @@ class Writer:
         out.add_feed_forward_length(inner or 4 * self.hidden)
         out.add_head_count(self.head_count)
         absorbed = "kv_lora_rank" in config and not self.old
-        out.add_head_count_kv(1 if absorbed else self.key_heads)
+        if "conv_L_cache" in config:
+            out.add_shortconv_l_cache(config["conv_L_cache"])
+            out.add_layer_norm_rms_eps(config["norm_eps"])
+            out.add_head_count_kv([0 if kind == "conv" else self.key_heads for kind in config["layer_types"]])
+        else:
+            out.add_head_count_kv(1 if absorbed else self.key_heads)
         if "rms_norm_eps" in config:
             out.add_layer_norm_rms_eps(config["rms_norm_eps"])
         for key in ["layer_norm_epsilon", "layer_norm_eps", "norm_eps", "norm_epsilon"]:
-            if key in config:
+            if key in config and self.architecture != "lfm2":
                 out.add_layer_norm_eps(config[key])
         head_dim = config.get("head_dim") or config.get("d_kv") or self.hidden // self.head_count
         if "kv_lora_rank" in config:
@@ -145,6 +175,9 @@ class Writer:
             out.add_relative_attn_buckets_count(config["relative_attention_num_buckets"])
             out.add_decoder_start_token_id(config["decoder_start_token_id"])
             out.add_uint32("t5.decoder_block_count", config["num_decoder_layers"])
+
+    def tokens(self):
+        config, out = self.config, self.out
         out.add_tokenizer_model("gpt2")
         out.add_token_list([f"t{index}" for index in range(config["vocab_size"])])
         for name, add in [("bos", out.add_bos_token_id), ("eos", out.add_eos_token_id), ("pad", out.add_pad_token_id)]:
@@ -233,22 +266,17 @@ class Writer:
             return self.fuse(values)
         if kind in ("gemma2", "gemma3_text", "nemotron") and name.endswith("norm.weight"):
             return values + np.float32(1)
-        if kind == "qwen3_next":
-            return self.stored_of_qwen3_next(name, values)
+        if name.endswith(".A_log"):
+            return -np.exp(values)
+        if name.endswith(("conv1d.weight", "conv.conv.weight")):
+            return values.squeeze(1)
+        if kind == "qwen3_next" and name.endswith("norm.weight") and not name.endswith("linear_attn.norm.weight"):
+            return values + np.float32(1)
         if kind == "gpt2" and re.search(r"\.(c_attn|c_proj|c_fc)\.weight", name):
             return values.T
         if name.endswith(("shared_expert_gate.weight", "moe_statics.e_score_correction_bias")):
             return values[0]
         return values
-
-    def stored_of_qwen3_next(self, name, values):
-        if name.endswith(".A_log"):
-            return -np.exp(values)
-        if name.endswith("conv1d.weight"):
-            return values.squeeze()
-        if name.endswith("norm.weight") and not name.endswith("linear_attn.norm.weight"):
-            return values + np.float32(1)
-        return values[0] if name.endswith("shared_expert_gate.weight") else values
 
     def parted(self):
         """The tensors that a file has in two, each part under the file's name; the others under their own."""
@@ -308,7 +336,7 @@ class Writer:
             stem = re.sub(pattern, spelling, stem)
         found = self.names.get_name(stem)
         assert found, name
-        return found if stem.endswith(".A_log") else f"{found}.{suffix}"
+        return found if stem.endswith((".A_log", ".D")) else f"{found}.{suffix}"
 
     def write(self):
         self.metadata()

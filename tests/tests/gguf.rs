@@ -29,6 +29,7 @@ const FILES: &[File] = &[
     ("ernie4_5-moe", "ernie4_5_moe", &[]),
     ("falcon", "falcon", &["num_kv_heads"]),
     ("falcon_40b", "falcon_40b", &[]),
+    ("falcon_mamba", "falcon_mamba", &["mixer_rms_eps"]),
     ("gemma2", "gemma2", &["query_pre_attn_scalar"]),
     (
         "gemma3",
@@ -42,7 +43,9 @@ const FILES: &[File] = &[
     ("granite", "granite_bias", &[]),
     ("granitemoe", "granitemoe", &[]),
     ("granitemoe_bias", "granitemoe_bias", &[]),
+    ("lfm2", "lfm2_options", &[]),
     ("llama", "llama", &[]),
+    ("mamba", "mamba", &[]),
     ("minimax-m2", "minimax_m2", &[]),
     ("nemotron", "nemotron", &[]),
     ("olmoe", "olmoe", &[]),
