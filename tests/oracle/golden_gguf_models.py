@@ -45,7 +45,7 @@ FILES = [
     ("granite", "granite_bias", "granite"),
     ("granitemoe", "granitemoe", "granitemoe"),
     ("granitemoe_bias", "granitemoe_bias", "granitemoe"),
-    ("lfm2", "lfm2_options", "lfm2"),
+    ("lfm2", "lfm2", "lfm2"),
     ("llama", "llama", "llama"),
     ("mamba", "mamba", "mamba"),
     ("minimax-m2", "minimax_m2", "minimax-m2"),
@@ -129,7 +129,8 @@ class Writer:
         out.add_embedding_length(self.hidden)
         out.add_block_count(config.get("num_hidden_layers") or config.get("n_layer") or config.get("num_layers"))
         inner = config.get("intermediate_size") or config.get("ffn_hidden_size") or config.get("n_inner") or config.get("d_ff")
-        out.add_feed_forward_length(inner or 4 * self.hidden)
+        adjusted = self.tensors.get("model.layers.0.feed_forward.w1.weight")
+        out.add_feed_forward_length(len(adjusted) if adjusted is not None else inner or 4 * self.hidden)
         out.add_head_count(self.head_count)
         absorbed = "kv_lora_rank" in config and not self.old
         if "conv_L_cache" in config:

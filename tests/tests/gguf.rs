@@ -43,7 +43,15 @@ const FILES: &[File] = &[
     ("granite", "granite_bias", &[]),
     ("granitemoe", "granitemoe", &[]),
     ("granitemoe_bias", "granitemoe_bias", &[]),
-    ("lfm2", "lfm2_options", &[]),
+    (
+        "lfm2",
+        "lfm2",
+        &[
+            "block_auto_adjust_ff_dim",
+            "block_multiple_of",
+            "intermediate_size",
+        ],
+    ),
     ("llama", "llama", &[]),
     ("mamba", "mamba", &[]),
     ("minimax-m2", "minimax_m2", &[]),
