@@ -100,6 +100,17 @@ macro_rules! field_doc {
     (router_jitter_noise) => { "Noise on the router's input while training." };
     (layer_types) => { "What each layer attends to." };
     (is_decoder) => { "Whether positions attend only to earlier ones." };
+    (state_size) => { "The states of a feature." };
+    (expand) => { "The width inside of a mixer over that of the residual stream." };
+    (conv_kernel) => { "The tokens that the convolution sees." };
+    (use_conv_bias) => { "Whether the convolution has a bias." };
+    (residual_in_fp32) => { "Whether the residual stream stays in f32." };
+    (time_step_min) => { "The shortest time step of a fresh model." };
+    (time_step_max) => { "The longest time step of a fresh model." };
+    (time_step_floor) => { "No time step of a fresh model is shorter." };
+    (rescale_prenorm_residual) => {
+        "Whether the fresh weights that lead back to the residual stream shrink with the number of layers."
+    };
     (add_cross_attention) => { "Whether there is attention to an encoder's output." };
 }
 
@@ -211,4 +222,27 @@ macro_rules! rotary_decoder {
     };
 }
 
-pub(crate) use {config, field_doc, rotary_decoder};
+/// Which layers of a family like qwen2_moe have experts, by the field that counts these.
+macro_rules! sparse_layers {
+    ($name:ident: $experts:ident) => {
+        impl $name {
+            /// Whether layer `index` has experts.
+            pub fn is_sparse(&self, index: usize) -> bool {
+                let dense = self.mlp_only_layers.as_deref().unwrap_or_default();
+                !dense.contains(&index)
+                    && self.$experts > 0
+                    && (index + 1).is_multiple_of(self.decoder_sparse_step)
+            }
+
+            /// Checks the experts, if any layer has some.
+            fn check_experts(&self) -> $crate::Result<()> {
+                match (0..self.num_hidden_layers).any(|layer| self.is_sparse(layer)) {
+                    true => $crate::checks::experts(self.$experts, self.num_experts_per_tok),
+                    false => Ok(()),
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use {config, field_doc, rotary_decoder, sparse_layers};

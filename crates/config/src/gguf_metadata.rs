@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::gguf::{GgufHeader, GgufTensorInfo, GgufValue};
-use crate::gguf_config::architectures::{ARCHITECTURES, Architecture, Key};
+use crate::gguf_config::architectures::{ARCHITECTURES, Architecture, Key, TIED};
 use crate::gguf_config::set_rope_divisors;
 use crate::rope::{RopeConfig, RopeParameters, RopeType};
 use crate::{
@@ -113,18 +113,6 @@ fn not_written(model_type: &str) -> ConfigError {
     )
 }
 
-/// Tensors whose presence says what a switch of the configuration does, or, with `false`, their absence.
-const SWITCHES: &[(&str, &str, bool)] = &[
-    ("tie_word_embeddings", "output.weight", false),
-    ("attention_bias", "blk.0.attn_q.bias", true),
-    ("use_qkv_bias", "blk.0.attn_q.bias", true),
-    ("use_bias", "blk.0.attn_q.bias", true),
-    ("mlp_bias", "blk.0.ffn_gate.bias", true),
-    ("mlp_bias", "blk.0.ffn_up.bias", true),
-    ("qk_layernorm", "blk.0.attn_q_norm.weight", true),
-    ("use_parallel_residual", "blk.0.ffn_norm.weight", false),
-];
-
 fn write(config: AutoConfig, architecture: &'static Architecture) -> Result<GgufConfig> {
     let source = Source::new(config)?;
     let mut writer = Writer {
@@ -143,7 +131,8 @@ fn write(config: AutoConfig, architecture: &'static Architecture) -> Result<Gguf
         rope_divisors: writer.rope_divisors,
         lost: Vec::new(),
     };
-    written.lost = lost(&source, &Source::new(read_back(&written, &source)?)?)?;
+    let read = read_back(&written, architecture, &source)?;
+    written.lost = lost(&source, &Source::new(read)?)?;
     Ok(written)
 }
 
@@ -228,7 +217,13 @@ impl Writer<'_> {
             match *key {
                 // Said by the tensors, or written already.
                 Key::OptionalCount("attention.key_length", _)
-                | Key::Count("attention.key_length", _) => {}
+                | Key::Count("attention.key_length", _)
+                | Key::Has(..)
+                | Key::Lacks(..) => {}
+                Key::Switch(name, of) => {
+                    let set = self.source.config.get(of).and_then(Value::as_bool);
+                    self.push(name, GgufValue::Bool(set.unwrap_or(false)));
+                }
                 Key::Count(name, of) | Key::EachLayer(name, of) => {
                     self.count(name, self.source.count(of)?)?;
                 }
@@ -333,22 +328,29 @@ impl Writer<'_> {
 }
 
 /// The configuration that a reader makes of the file, complete.
-fn read_back(written: &GgufConfig, source: &Source) -> Result<AutoConfig> {
-    let tensor = |name: &str| GgufTensorInfo {
+fn read_back(
+    written: &GgufConfig,
+    architecture: &Architecture,
+    source: &Source,
+) -> Result<AutoConfig> {
+    let is = |key: &str, value: bool| source.config.get(key) == Some(&Value::Bool(value));
+    let switches = architecture.keys.iter().copied().flatten();
+    let switches = switches.chain(&[TIED]);
+    let tensors = switches.filter_map(|switch| match *switch {
+        Key::Has(tensor, of) if is(of, true) => Some(tensor),
+        Key::Lacks(tensor, of) if is(of, false) => Some(tensor),
+        _ => None,
+    });
+    let tensors = tensors.map(|name| GgufTensorInfo {
         name: name.to_owned(),
         shape: Vec::new(),
         ggml_type: 0,
         offset: 0,
-    };
-    let has = |(key, _, there): &&(&str, _, bool)| {
-        let set = source.config.get(key).and_then(Value::as_bool);
-        set.is_some_and(|set| set == *there)
-    };
-    let there = SWITCHES.iter().filter(has);
+    });
     let header = GgufHeader {
         version: 3,
         metadata: written.metadata.iter().cloned().collect::<BTreeMap<_, _>>(),
-        tensors: there.map(|(_, name, _)| tensor(name)).collect(),
+        tensors: tensors.collect(),
         data_offset: 0,
     };
     let mut object = crate::gguf_config::to_object(&header)?;

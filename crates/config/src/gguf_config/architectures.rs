@@ -18,7 +18,7 @@ pub(crate) struct Architecture {
     pub rest: fn(&Source<'_>, &mut Map<String, Value>) -> Result<()>,
 }
 
-/// A number of the metadata and its key in the configuration.
+/// What a file says, by the name of its key or tensor, and the key of the configuration that says the same.
 #[derive(Clone, Copy)]
 pub(crate) enum Key {
     Count(&'static str, &'static str),
@@ -29,10 +29,20 @@ pub(crate) enum Key {
     Number(&'static str, &'static str),
     OptionalCount(&'static str, &'static str),
     OptionalNumber(&'static str, &'static str),
+    /// A switch of the metadata; off where there is none.
+    Switch(&'static str, &'static str),
+    /// A switch that is on where there is the tensor.
+    Has(&'static str, &'static str),
+    /// A switch that is on where there is no such tensor.
+    Lacks(&'static str, &'static str),
 }
 
-use Key::{Count, EachLayer, HeadsOfKeys, Number, OptionalCount, OptionalNumber};
+use Key::{
+    Count, EachLayer, Has, HeadsOfKeys, Lacks, Number, OptionalCount, OptionalNumber, Switch,
+};
 
+/// The head is the embedding where no file has another.
+pub(crate) const TIED: Key = Lacks("output.weight", "tie_word_embeddings");
 /// What all decoders with rotary embeddings have.
 const DECODER: &[Key] = &[
     Count("context_length", "max_position_embeddings"),
@@ -45,6 +55,10 @@ const DECODER: &[Key] = &[
 const RMS_NORM: &[Key] = &[Number("attention.layer_norm_rms_epsilon", "rms_norm_eps")];
 const HEAD_DIM: &[Key] = &[OptionalCount("attention.key_length", "head_dim")];
 const WINDOW: &[Key] = &[OptionalCount("attention.sliding_window", "sliding_window")];
+const ATTENTION_BIAS: &[Key] = &[Has("blk.0.attn_q.bias", "attention_bias")];
+const USE_BIAS: &[Key] = &[Has("blk.0.attn_q.bias", "use_bias")];
+const GATE_BIAS: &[Key] = &[Has("blk.0.ffn_gate.bias", "mlp_bias")];
+const UP_BIAS: &[Key] = &[Has("blk.0.ffn_up.bias", "mlp_bias")];
 const EXPERTS: &[Key] = &[
     Count("expert_used_count", "num_experts_per_tok"),
     OptionalCount("expert_feed_forward_length", "moe_intermediate_size"),
@@ -53,6 +67,7 @@ const EXPERTS_IN_GROUPS: &[Key] = &[
     Count("expert_count", "n_routed_experts"),
     OptionalCount("expert_shared_count", "n_shared_experts"),
     OptionalNumber("expert_weights_scale", "routed_scaling_factor"),
+    Switch("expert_weights_norm", "norm_topk_prob"),
     OptionalCount("leading_dense_block_count", "first_k_dense_replace"),
     OptionalCount("expert_group_count", "n_group"),
     OptionalCount("expert_group_used_count", "topk_group"),
@@ -110,6 +125,7 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
             &[
                 Count("attention.kv_lora_rank", "kv_lora_rank"),
                 Count("rope.dimension_count", "qk_rope_head_dim"),
+                Has("blk.0.attn_output.bias", "attention_bias"),
             ],
         ],
         rest: deepseek,
@@ -118,7 +134,7 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
         name: "ernie4_5",
         model_type: "ernie4_5",
         class: "Ernie4_5ForCausalLM",
-        keys: &[DECODER, RMS_NORM, HEAD_DIM],
+        keys: &[DECODER, RMS_NORM, HEAD_DIM, USE_BIAS],
         rest: ernie,
     },
     Architecture {
@@ -129,6 +145,7 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
             DECODER,
             RMS_NORM,
             HEAD_DIM,
+            USE_BIAS,
             &[
                 Count("expert_count", "moe_num_experts"),
                 Count("expert_used_count", "moe_k"),
@@ -152,6 +169,7 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
             Count("attention.head_count", "num_attention_heads"),
             HeadsOfKeys("num_kv_heads"),
             Number("attention.layer_norm_epsilon", "layer_norm_epsilon"),
+            Has("blk.0.attn_qkv.bias", "bias"),
         ]],
         rest: falcon,
     },
@@ -184,16 +202,17 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
         name: "glm4moe",
         model_type: "glm4_moe",
         class: "Glm4MoeForCausalLM",
-        keys: &[DECODER, RMS_NORM, HEAD_DIM, EXPERTS, EXPERTS_IN_GROUPS],
+        keys: &[
+            DECODER,
+            RMS_NORM,
+            HEAD_DIM,
+            ATTENTION_BIAS,
+            EXPERTS,
+            EXPERTS_IN_GROUPS,
+            &[Has("blk.0.attn_q_norm.weight", "use_qk_norm")],
+        ],
         rest: |source, config| {
             without_predictors(source, config)?;
-            for (key, set) in [
-                ("attention_bias", source.has_tensor("blk.0.attn_q.bias")),
-                ("use_qk_norm", source.has_tensor("blk.0.attn_q_norm.weight")),
-                ("norm_topk_prob", source.is_set("expert_weights_norm")),
-            ] {
-                config.insert(key.into(), set.into());
-            }
             partial_rope(source, config)
         },
     },
@@ -232,12 +251,15 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
         name: "granite",
         model_type: "granite",
         class: "GraniteForCausalLM",
-        keys: &[DECODER, RMS_NORM, HEAD_DIM, GRANITE],
-        rest: |source, config| {
-            let bias = source.has_tensor("blk.0.ffn_gate.bias");
-            config.insert("mlp_bias".into(), bias.into());
-            granite(source, config)
-        },
+        keys: &[
+            DECODER,
+            RMS_NORM,
+            HEAD_DIM,
+            ATTENTION_BIAS,
+            GATE_BIAS,
+            GRANITE,
+        ],
+        rest: granite,
     },
     Architecture {
         name: "granitemoe",
@@ -247,6 +269,7 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
             DECODER,
             RMS_NORM,
             HEAD_DIM,
+            ATTENTION_BIAS,
             GRANITE,
             &[
                 Count("expert_count", "num_local_experts"),
@@ -274,7 +297,7 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
         name: "llama",
         model_type: "llama",
         class: "LlamaForCausalLM",
-        keys: &[DECODER, RMS_NORM],
+        keys: &[DECODER, RMS_NORM, ATTENTION_BIAS, GATE_BIAS],
         rest: llama,
     },
     Architecture {
@@ -289,6 +312,8 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
             Count("ssm.inner_size", "intermediate_size"),
             Count("ssm.state_size", "state_size"),
             Count("ssm.time_step_rank", "time_step_rank"),
+            Has("blk.0.ssm_in.bias", "use_bias"),
+            Has("blk.0.ssm_conv1d.bias", "use_conv_bias"),
         ]],
         rest: mamba,
     },
@@ -322,19 +347,11 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
         keys: &[
             DECODER,
             HEAD_DIM,
+            ATTENTION_BIAS,
+            UP_BIAS,
             &[Number("attention.layer_norm_epsilon", "norm_eps")],
         ],
-        rest: |source, config| {
-            config.insert(
-                "attention_bias".into(),
-                source.has_tensor("blk.0.attn_q.bias").into(),
-            );
-            config.insert(
-                "mlp_bias".into(),
-                source.has_tensor("blk.0.ffn_up.bias").into(),
-            );
-            partial_rope(source, config)
-        },
+        rest: partial_rope,
     },
     Architecture {
         name: "olmoe",
@@ -443,17 +460,15 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
         name: "seed_oss",
         model_type: "seed_oss",
         class: "SeedOssForCausalLM",
-        keys: &[DECODER, RMS_NORM, HEAD_DIM],
-        rest: |source, config| {
-            for (key, tensor) in [
-                ("attention_bias", "blk.0.attn_q.bias"),
-                ("attention_out_bias", "blk.0.attn_output.bias"),
-                ("mlp_bias", "blk.0.ffn_up.bias"),
-            ] {
-                config.insert(key.into(), source.has_tensor(tensor).into());
-            }
-            rope(source, config)
-        },
+        keys: &[
+            DECODER,
+            RMS_NORM,
+            HEAD_DIM,
+            ATTENTION_BIAS,
+            UP_BIAS,
+            &[Has("blk.0.attn_output.bias", "attention_out_bias")],
+        ],
+        rest: rope,
     },
     Architecture {
         name: "stablelm",
@@ -461,24 +476,14 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
         class: "StableLmForCausalLM",
         keys: &[
             DECODER,
-            &[Number("attention.layer_norm_epsilon", "layer_norm_eps")],
+            &[
+                Number("attention.layer_norm_epsilon", "layer_norm_eps"),
+                Has("blk.0.attn_q.bias", "use_qkv_bias"),
+                Has("blk.0.attn_q_norm.weight", "qk_layernorm"),
+                Lacks("blk.0.ffn_norm.weight", "use_parallel_residual"),
+            ],
         ],
-        rest: |source, config| {
-            for (key, set) in [
-                ("use_qkv_bias", source.has_tensor("blk.0.attn_q.bias")),
-                (
-                    "qk_layernorm",
-                    source.has_tensor("blk.0.attn_q_norm.weight"),
-                ),
-                (
-                    "use_parallel_residual",
-                    !source.has_tensor("blk.0.ffn_norm.weight"),
-                ),
-            ] {
-                config.insert(key.into(), set.into());
-            }
-            partial_rope(source, config)
-        },
+        rest: partial_rope,
     },
     Architecture {
         name: "starcoder2",
@@ -487,15 +492,10 @@ pub(crate) const ARCHITECTURES: &[Architecture] = &[
         keys: &[
             DECODER,
             WINDOW,
+            USE_BIAS,
             &[Number("attention.layer_norm_epsilon", "norm_epsilon")],
         ],
-        rest: |source, config| {
-            config.insert(
-                "use_bias".into(),
-                source.has_tensor("blk.0.attn_q.bias").into(),
-            );
-            rope(source, config)
-        },
+        rest: rope,
     },
     Architecture {
         name: "t5",
@@ -549,14 +549,6 @@ fn llama(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
     if let Some(head_dim) = rotating {
         config.insert("head_dim".into(), head_dim.into());
     }
-    config.insert(
-        "attention_bias".into(),
-        source.has_tensor("blk.0.attn_q.bias").into(),
-    );
-    config.insert(
-        "mlp_bias".into(),
-        source.has_tensor("blk.0.ffn_gate.bias").into(),
-    );
     rope(source, config)
 }
 
@@ -586,18 +578,10 @@ fn deepseek(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> 
         "greedy"
     };
     for (key, value) in [
-        (
-            "attention_bias",
-            source.has_tensor("blk.0.attn_output.bias").into(),
-        ),
         ("qk_nope_head_dim", plain.into()),
         ("v_head_dim", length("attention.value_length")?.into()),
         ("num_key_value_heads", heads.into()),
         ("q_lora_rank", query_rank.into()),
-        (
-            "norm_topk_prob",
-            source.is_set("expert_weights_norm").into(),
-        ),
         ("topk_method", method.into()),
     ] {
         config.insert(key.into(), value);
@@ -614,8 +598,6 @@ fn deepseek(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> 
 }
 
 fn ernie(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
-    let bias = source.has_tensor("blk.0.attn_q.bias");
-    config.insert("use_bias".into(), bias.into());
     config.insert("rope_parameters".into(), source.rope(500_000.0)?);
     Ok(())
 }
@@ -643,10 +625,6 @@ fn falcon(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
         let norms = if two_norms { 2 } else { 1 };
         config.insert("num_ln_in_parallel_attn".into(), norms.into());
     }
-    config.insert(
-        "bias".into(),
-        source.has_tensor("blk.0.attn_qkv.bias").into(),
-    );
     rope(source, config)?;
     tied(config)
 }
@@ -685,8 +663,6 @@ fn granite(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
     if source.has_tensor("blk.0.ffn_up_shexp.weight") {
         return Err(source.unsupported("granitemoe with a shared expert"));
     }
-    let bias = source.has_tensor("blk.0.attn_q.bias");
-    config.insert("attention_bias".into(), bias.into());
     // What llama.cpp takes where nothing is stated is not what the family does.
     if !config.contains_key("attention_multiplier") {
         let scale = 1.0 / (source.head_dim()? as f64).sqrt();
@@ -711,12 +687,6 @@ fn mamba(source: &Source<'_>, config: &mut Map<String, Value>) -> Result<()> {
         config.insert("model_type".into(), "falcon_mamba".into());
         config.insert("architectures".into(), json!(["FalconMambaForCausalLM"]));
         config.insert("mixer_rms_eps".into(), eps.into());
-    }
-    for (tensor, name) in [
-        ("blk.0.ssm_in.bias", "use_bias"),
-        ("blk.0.ssm_conv1d.bias", "use_conv_bias"),
-    ] {
-        config.insert(name.into(), source.has_tensor(tensor).into());
     }
     Ok(())
 }

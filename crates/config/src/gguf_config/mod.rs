@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::checks::{self, MAX_HEAD_DIM};
 use crate::gguf::{GgufArray, GgufHeader, GgufValue};
 use crate::{ConfigError, Result};
-use architectures::{ARCHITECTURES, Architecture, Key};
+use architectures::{ARCHITECTURES, Architecture, Key, TIED};
 
 /// Divisors of the rope frequencies, one per pair of values.
 const ROPE_DIVISORS: &str = "rope_freqs.weight";
@@ -125,10 +125,6 @@ impl Source<'_> {
             ("model_type".to_owned(), architecture.model_type.into()),
             ("architectures".to_owned(), json!([architecture.class])),
             ("vocab_size".to_owned(), self.vocab_size()?.into()),
-            (
-                "tie_word_embeddings".to_owned(),
-                (!self.has_tensor("output.weight")).into(),
-            ),
             ("bos_token_id".to_owned(), self.token("bos_token_id").into()),
             ("eos_token_id".to_owned(), self.end_tokens()),
             (
@@ -136,8 +132,8 @@ impl Source<'_> {
                 self.token("padding_token_id").into(),
             ),
         ]);
-        for key in architecture.keys.iter().copied().flatten() {
-            if let Some((name, value)) = self.number(*key)? {
+        for key in architecture.keys.iter().copied().flatten().chain(&[TIED]) {
+            if let Some((name, value)) = self.read(*key)? {
                 config.insert(name.to_owned(), value);
             }
         }
@@ -146,7 +142,7 @@ impl Source<'_> {
     }
 
     /// The key of the configuration, and its value if the file says one.
-    fn number(&self, key: Key) -> Result<Option<(&'static str, Value)>> {
+    fn read(&self, key: Key) -> Result<Option<(&'static str, Value)>> {
         Ok(match key {
             Key::Count(name, of) => Some((of, self.u64(name)?.into())),
             Key::EachLayer(name, of) => Some((of, self.count(name)?.into())),
@@ -165,6 +161,9 @@ impl Source<'_> {
             Key::OptionalNumber(name, of) => {
                 self.optional_f64(name)?.map(|value| (of, value.into()))
             }
+            Key::Switch(name, of) => Some((of, self.is_set(name).into())),
+            Key::Has(tensor, of) => Some((of, self.has_tensor(tensor).into())),
+            Key::Lacks(tensor, of) => Some((of, (!self.has_tensor(tensor)).into())),
         })
     }
 

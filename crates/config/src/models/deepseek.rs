@@ -114,43 +114,102 @@ config! {
     tokens { pad: None, bos: Some(0), eos: Some(1) }
 }
 
+/// What both have in common, by the names of their fields; `check` is of the experts.
+macro_rules! latent_decoder {
+    ($name:ident: $model_type:literal { check: $check:expr }) => {
+        impl $name {
+            /// The values of a head that rotate.
+            pub fn head_dim(&self) -> usize {
+                self.qk_rope_head_dim
+            }
+
+            /// Every layer attends to all earlier positions.
+            pub fn layer_types(&self) -> Vec<LayerType> {
+                LayerType::all_alike(self.num_hidden_layers, None)
+            }
+
+            /// Factor on the scores.
+            pub fn attention_scale(&self) -> f64 {
+                attention_scale(&self.rope_parameters, self.query_dim())
+            }
+
+            /// The values of a query or a key.
+            fn query_dim(&self) -> usize {
+                self.qk_nope_head_dim.saturating_add(self.qk_rope_head_dim)
+            }
+        }
+
+        impl ModelConfig for $name {
+            const MODEL_TYPE: &'static str = $model_type;
+
+            fn standardize(raw: &mut Map<String, Value>) -> Result<()> {
+                rope::standardize(raw, DEFAULT_THETA)
+            }
+
+            fn validate(&self) -> Result<()> {
+                checks::layers(self.num_hidden_layers)?;
+                checks::sizes(&[
+                    ("vocab_size", self.vocab_size),
+                    ("intermediate_size", self.intermediate_size),
+                    ("moe_intermediate_size", self.moe_intermediate_size),
+                    ("n_shared_experts", self.n_shared_experts),
+                    ("max_position_embeddings", self.max_position_embeddings),
+                    ("kv_lora_rank", self.kv_lora_rank),
+                    ("q_lora_rank", self.q_lora_rank.unwrap_or(1)),
+                    ("qk_nope_head_dim", self.qk_nope_head_dim),
+                    ("v_head_dim", self.v_head_dim),
+                ])?;
+                let heads = self.num_attention_heads;
+                checks::attention(self.hidden_size, heads, heads, Some(self.query_dim()))?;
+                let check: fn(&Self) -> Result<()> = $check;
+                check(self)?;
+                checks::not_negative("rms_norm_eps", self.rms_norm_eps)?;
+                checks::not_negative("initializer_range", self.initializer_range)?;
+                self.rope_parameters
+                    .validate(self.qk_rope_head_dim, self.max_position_embeddings)
+            }
+
+            fn complete(&mut self) {
+                self.num_key_value_heads.get_or_insert(self.num_attention_heads);
+                self.qk_head_dim = Some(self.query_dim());
+                self.head_dim = Some(self.qk_rope_head_dim);
+                self.rope_parameters.complete(self.max_position_embeddings);
+            }
+        }
+    };
+}
+
+latent_decoder!(DeepseekV2Config: "deepseek_v2" {
+    check: |config| {
+        let top_k = config.num_experts_per_tok.unwrap_or(0);
+        checks::experts(config.n_routed_experts, top_k)?;
+        match (config.topk_method.as_str(), config.groups()) {
+            ("greedy", _) => Ok(()),
+            ("group_limited_greedy", Some(groups)) => {
+                checks::expert_groups(config.n_routed_experts, groups, top_k)
+            }
+            (method, _) => {
+                let reason = format!(
+                    "\"{method}\" is not `greedy`, or `group_limited_greedy` with `n_group` and `topk_group`"
+                );
+                Err(ConfigError::invalid("topk_method", reason))
+            }
+        }
+    }
+});
+
+latent_decoder!(DeepseekV3Config: "deepseek_v3" {
+    check: |config| {
+        let groups = (config.n_group, config.topk_group);
+        checks::expert_groups(config.n_routed_experts, groups, config.num_experts_per_tok)
+    }
+});
+
 impl DeepseekV2Config {
-    /// The values of a head that rotate.
-    pub fn head_dim(&self) -> usize {
-        self.qk_rope_head_dim
-    }
-
-    /// Every layer attends to all earlier positions.
-    pub fn layer_types(&self) -> Vec<LayerType> {
-        LayerType::all_alike(self.num_hidden_layers, None)
-    }
-
     /// The groups of experts and how many of them take part, if the choice is limited to some.
     pub fn groups(&self) -> Option<(usize, usize)> {
         let limited = self.topk_method == "group_limited_greedy";
         self.n_group.zip(self.topk_group).filter(|_| limited)
-    }
-
-    /// Factor on the scores.
-    pub fn attention_scale(&self) -> f64 {
-        attention_scale(&self.rope_parameters, self.qk_nope_head_dim + self.qk_rope_head_dim)
-    }
-}
-
-impl DeepseekV3Config {
-    /// The values of a head that rotate.
-    pub fn head_dim(&self) -> usize {
-        self.qk_rope_head_dim
-    }
-
-    /// Every layer attends to all earlier positions.
-    pub fn layer_types(&self) -> Vec<LayerType> {
-        LayerType::all_alike(self.num_hidden_layers, None)
-    }
-
-    /// Factor on the scores.
-    pub fn attention_scale(&self) -> f64 {
-        attention_scale(&self.rope_parameters, self.qk_nope_head_dim + self.qk_rope_head_dim)
     }
 }
 
@@ -165,94 +224,4 @@ fn attention_scale(rope: &RopeParameters, head_dim: usize) -> f64 {
     };
     let factor = rope.and_then(factor).unwrap_or(1.0);
     (head_dim as f64).powf(-0.5) * factor * factor
-}
-
-impl ModelConfig for DeepseekV2Config {
-    const MODEL_TYPE: &'static str = "deepseek_v2";
-
-    fn standardize(raw: &mut Map<String, Value>) -> Result<()> {
-        rope::standardize(raw, DEFAULT_THETA)
-    }
-
-    fn validate(&self) -> Result<()> {
-        checks::layers(self.num_hidden_layers)?;
-        checks::sizes(&[
-            ("vocab_size", self.vocab_size),
-            ("intermediate_size", self.intermediate_size),
-            ("moe_intermediate_size", self.moe_intermediate_size),
-            ("n_shared_experts", self.n_shared_experts),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("kv_lora_rank", self.kv_lora_rank),
-            ("q_lora_rank", self.q_lora_rank.unwrap_or(1)),
-            ("qk_nope_head_dim", self.qk_nope_head_dim),
-            ("v_head_dim", self.v_head_dim),
-        ])?;
-        let (heads, nope, rope) =
-            (self.num_attention_heads, self.qk_nope_head_dim, self.qk_rope_head_dim);
-        checks::attention(self.hidden_size, heads, heads, Some(nope.saturating_add(rope)))?;
-        checks::experts(self.n_routed_experts, self.num_experts_per_tok.unwrap_or(0))?;
-        match (self.topk_method.as_str(), self.groups()) {
-            ("greedy", _) => {}
-            ("group_limited_greedy", Some(groups)) => {
-                let top_k = self.num_experts_per_tok.unwrap_or(0);
-                checks::expert_groups(self.n_routed_experts, groups, top_k)?;
-            }
-            (method, _) => {
-                let reason = format!(
-                    "\"{method}\" is not `greedy`, or `group_limited_greedy` with `n_group` and `topk_group`"
-                );
-                return Err(ConfigError::invalid("topk_method", reason));
-            }
-        }
-        checks::not_negative("rms_norm_eps", self.rms_norm_eps)?;
-        checks::not_negative("initializer_range", self.initializer_range)?;
-        self.rope_parameters
-            .validate(self.qk_rope_head_dim, self.max_position_embeddings)
-    }
-
-    fn complete(&mut self) {
-        self.num_key_value_heads.get_or_insert(self.num_attention_heads);
-        self.qk_head_dim = Some(self.qk_nope_head_dim + self.qk_rope_head_dim);
-        self.head_dim = Some(self.qk_rope_head_dim);
-        self.rope_parameters.complete(self.max_position_embeddings);
-    }
-}
-
-impl ModelConfig for DeepseekV3Config {
-    const MODEL_TYPE: &'static str = "deepseek_v3";
-
-    fn standardize(raw: &mut Map<String, Value>) -> Result<()> {
-        rope::standardize(raw, DEFAULT_THETA)
-    }
-
-    fn validate(&self) -> Result<()> {
-        checks::layers(self.num_hidden_layers)?;
-        checks::sizes(&[
-            ("vocab_size", self.vocab_size),
-            ("intermediate_size", self.intermediate_size),
-            ("moe_intermediate_size", self.moe_intermediate_size),
-            ("n_shared_experts", self.n_shared_experts),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("kv_lora_rank", self.kv_lora_rank),
-            ("q_lora_rank", self.q_lora_rank.unwrap_or(1)),
-            ("qk_nope_head_dim", self.qk_nope_head_dim),
-            ("v_head_dim", self.v_head_dim),
-        ])?;
-        let (heads, nope, rope) =
-            (self.num_attention_heads, self.qk_nope_head_dim, self.qk_rope_head_dim);
-        checks::attention(self.hidden_size, heads, heads, Some(nope.saturating_add(rope)))?;
-        let groups = (self.n_group, self.topk_group);
-        checks::expert_groups(self.n_routed_experts, groups, self.num_experts_per_tok)?;
-        checks::not_negative("rms_norm_eps", self.rms_norm_eps)?;
-        checks::not_negative("initializer_range", self.initializer_range)?;
-        self.rope_parameters
-            .validate(self.qk_rope_head_dim, self.max_position_embeddings)
-    }
-
-    fn complete(&mut self) {
-        self.num_key_value_heads.get_or_insert(self.num_attention_heads);
-        self.qk_head_dim = Some(self.qk_nope_head_dim + self.qk_rope_head_dim);
-        self.head_dim = Some(self.qk_rope_head_dim);
-        self.rope_parameters.complete(self.max_position_embeddings);
-    }
 }

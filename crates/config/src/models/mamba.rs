@@ -16,39 +16,30 @@ macro_rules! mamba {
             $name {
                 vocab_size: usize = 50_280,
                 hidden_size: usize = 768,
-                /// The states of a feature.
                 state_size: usize = 16,
                 num_hidden_layers: usize = 32,
                 /// Added to the mean square in norms.
                 layer_norm_epsilon: f64 = 1e-5,
-                /// The width inside of a mixer over that of the residual stream.
                 expand: usize = 2,
                 /// The width inside of a mixer; `expand` times that of the residual stream if null.
                 intermediate_size: Option<usize> = None,
-                /// The tokens that the convolution sees.
                 conv_kernel: usize = 4,
                 /// Whether the projections into a mixer and out of it have biases.
                 use_bias: bool = false,
-                /// Whether the convolution has a bias.
                 use_conv_bias: bool = true,
                 /// The activation after the convolution.
                 hidden_act: String = "silu".into(),
                 initializer_range: f64 = 0.1,
-                /// Whether the residual stream stays in f32.
                 residual_in_fp32: bool = true,
                 /// The width of what time steps are made of; a sixteenth of the residual stream's if null, or `auto` in a file.
                 time_step_rank: Option<usize> = None,
                 /// Factor on the spread of the fresh weights that make time steps.
                 time_step_scale: f64 = 1.0,
-                /// The shortest time step of a fresh model.
                 time_step_min: f64 = 0.001,
-                /// The longest time step of a fresh model.
                 time_step_max: f64 = 0.1,
                 /// How the weights that make time steps begin: `random` or `constant`.
                 time_step_init_scheme: String = "random".into(),
-                /// No time step of a fresh model is shorter.
                 time_step_floor: f64 = 1e-4,
-                /// Whether the fresh weights that lead back to the residual stream shrink with the number of layers.
                 rescale_prenorm_residual: bool = false,
                 /// Whether to keep the states while generating.
                 use_cache: bool = true,

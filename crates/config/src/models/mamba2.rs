@@ -17,37 +17,28 @@ config! {
         head_dim: usize = 64,
         vocab_size: usize = 32_768,
         hidden_size: usize = 4096,
-        /// The states of a feature.
         state_size: usize = 128,
         num_hidden_layers: usize = 64,
         /// Added to the mean square in norms.
         layer_norm_epsilon: f64 = 1e-5,
-        /// The width inside of a mixer over that of the residual stream.
         expand: usize = 2,
-        /// The tokens that the convolution sees.
         conv_kernel: usize = 4,
         /// The groups of heads that share what enters and leaves their states.
         n_groups: usize = 8,
         /// Whether the projections into a mixer and out of it have biases.
         use_bias: bool = false,
-        /// Whether the convolution has a bias.
         use_conv_bias: bool = true,
         /// The activation after the convolution.
         hidden_act: String = "silu".into(),
         initializer_range: f64 = 0.1,
-        /// Whether the residual stream stays in f32.
         residual_in_fp32: bool = true,
         /// Kept for other readers; a sixteenth of the residual stream's width if null, or `auto` in a file.
         time_step_rank: Option<usize> = None,
-        /// The shortest time step of a fresh model.
         time_step_min: f64 = 0.001,
-        /// The longest time step of a fresh model.
         time_step_max: f64 = 0.1,
-        /// No time step of a fresh model is shorter.
         time_step_floor: f64 = 1e-4,
         /// What the time steps of a prompt are clamped to.
         time_step_limit: TimeStepLimit = TimeStepLimit::default(),
-        /// Whether the fresh weights that lead back to the residual stream shrink with the number of layers.
         rescale_prenorm_residual: bool = false,
         /// Whether to keep the states while generating.
         use_cache: bool = true,

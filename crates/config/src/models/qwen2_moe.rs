@@ -1,6 +1,6 @@
 //! `qwen2_moe`: qwen2 with a mixture of experts in all layers or in some, and one expert that every token passes.
 
-use crate::declare::{config, rotary_decoder};
+use crate::declare::{config, rotary_decoder, sparse_layers};
 use crate::rope::{self, DEFAULT_THETA};
 use crate::{LayerType, RopeParameters, checks};
 
@@ -55,15 +55,9 @@ impl Qwen2MoeConfig {
     fn slides(&self, index: usize) -> bool {
         self.use_sliding_window && index.is_multiple_of(2) && index < self.max_window_layers
     }
-
-    /// Whether layer `index` has experts.
-    pub fn is_sparse(&self, index: usize) -> bool {
-        let dense = self.mlp_only_layers.as_deref().unwrap_or_default();
-        !dense.contains(&index)
-            && self.num_experts > 0
-            && (index + 1).is_multiple_of(self.decoder_sparse_step)
-    }
 }
+
+sparse_layers!(Qwen2MoeConfig: num_experts);
 
 rotary_decoder! {
     Qwen2MoeConfig: "qwen2_moe" {
@@ -81,10 +75,7 @@ rotary_decoder! {
         standardize: |raw| rope::standardize(raw, DEFAULT_THETA),
         check: |config| {
             checks::sizes(&[("sliding_window", config.sliding_window().unwrap_or(1))])?;
-            match (0..config.num_hidden_layers).any(|layer| config.is_sparse(layer)) {
-                true => checks::experts(config.num_experts, config.num_experts_per_tok),
-                false => Ok(()),
-            }
+            config.check_experts()
         },
         complete: |config| {
             // The reference writes 0 where nothing slides.

@@ -1,6 +1,6 @@
 //! `qwen3_moe`: qwen3 with a mixture of experts in all layers or in some.
 
-use crate::declare::{config, rotary_decoder};
+use crate::declare::{config, rotary_decoder, sparse_layers};
 use crate::rope::{self, DEFAULT_THETA};
 use crate::{LayerType, RopeParameters, checks};
 
@@ -46,15 +46,9 @@ impl Qwen3MoeConfig {
     pub fn sliding_window(&self) -> Option<usize> {
         self.sliding_window.filter(|_| self.use_sliding_window)
     }
-
-    /// Whether layer `index` has experts.
-    pub fn is_sparse(&self, index: usize) -> bool {
-        let dense = self.mlp_only_layers.as_deref().unwrap_or_default();
-        !dense.contains(&index)
-            && self.num_local_experts > 0
-            && (index + 1).is_multiple_of(self.decoder_sparse_step)
-    }
 }
+
+sparse_layers!(Qwen3MoeConfig: num_local_experts);
 
 rotary_decoder! {
     Qwen3MoeConfig: "qwen3_moe" {
@@ -69,10 +63,7 @@ rotary_decoder! {
         standardize: |raw| rope::standardize(raw, DEFAULT_THETA),
         check: |config| {
             checks::sizes(&[("sliding_window", config.sliding_window().unwrap_or(1))])?;
-            match (0..config.num_hidden_layers).any(|layer| config.is_sparse(layer)) {
-                true => checks::experts(config.num_local_experts, config.num_experts_per_tok),
-                false => Ok(()),
-            }
+            config.check_experts()
         },
         complete: |config| {
             config.sliding_window = config.sliding_window();

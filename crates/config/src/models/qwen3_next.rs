@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::declare::{config, rotary_decoder};
+use crate::declare::{config, rotary_decoder, sparse_layers};
 use crate::rope::{self, DEFAULT_THETA};
 use crate::{ConfigError, LayerType, Result, RopeParameters, checks, layer_types};
 
@@ -95,10 +95,7 @@ hybrid! {
         num_hidden_layers: 48,
         num_key_value_heads: 2,
         sizes: [intermediate_size, moe_intermediate_size, shared_expert_intermediate_size],
-        check: |config| match (0..config.num_hidden_layers).any(|layer| config.is_sparse(layer)) {
-            true => checks::experts(config.num_experts, config.num_experts_per_tok),
-            false => Ok(()),
-        },
+        check: |config| config.check_experts(),
         complete: |config| {
             config.mlp_only_layers.get_or_insert_default();
         },
@@ -118,15 +115,7 @@ hybrid! {
     }
 }
 
-impl Qwen3NextConfig {
-    /// Whether layer `index` has experts.
-    pub fn is_sparse(&self, index: usize) -> bool {
-        let dense = self.mlp_only_layers.as_deref().unwrap_or_default();
-        !dense.contains(&index)
-            && self.num_experts > 0
-            && (index + 1).is_multiple_of(self.decoder_sparse_step)
-    }
-}
+sparse_layers!(Qwen3NextConfig: num_experts);
 
 hybrid! {
     /// The configuration of Qwen3.5's text model, alone or within `qwen3_5`.

@@ -22,6 +22,39 @@ const NAMES: Names = &[
 ];
 pub(super) const TIED: &[(&str, &str)] = &[("lm_head.weight", "backbone.embeddings.weight")];
 
+/// The options of a decoder of state spaces, whose configs call everything alike.
+macro_rules! recurrent_options {
+    ($config:ident) => {
+        DecoderOptions {
+            norm: Some(NormOptions::rms($config.layer_norm_epsilon)),
+            tie_word_embeddings: $config.tie_word_embeddings,
+            initializer_range: $config.initializer_range,
+            states_after_layers: true,
+            ..DecoderOptions::new(
+                $config.vocab_size,
+                $config.hidden_size,
+                $config.layer_types(),
+            )
+        }
+    };
+}
+pub(super) use recurrent_options;
+
+/// How their states begin.
+macro_rules! fresh_states {
+    ($config:ident) => {
+        FreshStates {
+            time_steps: [$config.time_step_min, $config.time_step_max],
+            floor: $config.time_step_floor,
+            output_scale: match $config.rescale_prenorm_residual {
+                true => ($config.num_hidden_layers as f64).powf(-0.5),
+                false => 1.0,
+            },
+        }
+    };
+}
+pub(super) use fresh_states;
+
 /// The numbers of a mixer.
 #[derive(Debug, Clone)]
 struct MixerOptions {
@@ -144,17 +177,7 @@ macro_rules! family {
             const TIED: &'static [(&'static str, &'static str)] = TIED;
 
             fn options(config: &$config) -> DecoderOptions {
-                DecoderOptions {
-                    norm: Some(NormOptions::rms(config.layer_norm_epsilon)),
-                    tie_word_embeddings: config.tie_word_embeddings,
-                    initializer_range: config.initializer_range,
-                    states_after_layers: true,
-                    ..DecoderOptions::new(
-                        config.vocab_size,
-                        config.hidden_size,
-                        config.layer_types(),
-                    )
-                }
+                recurrent_options!(config)
             }
 
             fn layer(
@@ -174,12 +197,7 @@ macro_rules! family {
                     activation: activation("hidden_act", &config.hidden_act)?,
                     norms: norms(config),
                 };
-                let shrink = (config.num_hidden_layers as f64).powf(-0.5);
-                let fresh = FreshStates {
-                    time_steps: [config.time_step_min, config.time_step_max],
-                    floor: config.time_step_floor,
-                    output_scale: if config.rescale_prenorm_residual { shrink } else { 1.0 },
-                };
+                let fresh = fresh_states!(config);
                 let shape = [options.inner, options.rank];
                 let spread = (options.rank as f64).powf(-0.5) * config.time_step_scale;
                 let dt_weight = match config.time_step_init_scheme.as_str() {

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use transformers_config::Mamba2Config;
 use transformers_ops as ops;
 
-use super::mamba::TIED;
+use super::mamba::{TIED, fresh_states, recurrent_options};
 use crate::nn::{
     Activation, CausalConv1d, DecoderFamily, DecoderOptions, FreshStates, Init, LayerContext,
     Linear, MixerLayer, NormForm, NormOptions, RecurrentState, SelfAttention, activation,
@@ -70,16 +70,7 @@ impl Mamba2Mixer {
     fn new(config: &Mamba2Config, init: &Init) -> Result<Self, ModelError> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size());
         let (heads, channels) = (config.num_heads, config.conv_channels());
-        let shrink = (config.num_hidden_layers as f64).powf(-0.5);
-        let fresh = FreshStates {
-            time_steps: [config.time_step_min, config.time_step_max],
-            floor: config.time_step_floor,
-            output_scale: if config.rescale_prenorm_residual {
-                shrink
-            } else {
-                1.0
-            },
-        };
+        let fresh = fresh_states!(config);
         let limit = config.time_step_limit;
         // A softplus is positive already.
         let limits = limit.min > 0.0 || limit.max.is_finite();
@@ -181,13 +172,7 @@ impl DecoderFamily for Mamba2 {
     const TIED: &'static [(&'static str, &'static str)] = TIED;
 
     fn options(config: &Mamba2Config) -> DecoderOptions {
-        DecoderOptions {
-            norm: Some(NormOptions::rms(config.layer_norm_epsilon)),
-            tie_word_embeddings: config.tie_word_embeddings,
-            initializer_range: config.initializer_range,
-            states_after_layers: true,
-            ..DecoderOptions::new(config.vocab_size, config.hidden_size, config.layer_types())
-        }
+        recurrent_options!(config)
     }
 
     fn layer(config: &Mamba2Config, _: usize, init: &Init) -> Result<Self::Layer, ModelError> {

@@ -9,6 +9,22 @@ use crate::nn::{
     PostNormBlock, QkNorm, activation,
 };
 
+/// A layer of this family and the next: their configs call alike what it is made of.
+macro_rules! layer {
+    ($config:ident, $init:ident) => {{
+        let norm = NormOptions::rms($config.rms_norm_eps);
+        let attention = AttentionOptions {
+            qk_norm: Some(QkNorm::Whole(norm)),
+            ..attention_options!($config).with_bias($config.attention_bias)
+        };
+        let activation = activation("hidden_act", &$config.hidden_act)?;
+        let mlp = MlpOptions::gated($config.intermediate_size, activation);
+        let block = BlockOptions::new(attention, mlp, norm);
+        Ok(PostNormBlock::new(&block, $init))
+    }};
+}
+pub(super) use layer;
+
 /// The family.
 #[derive(Debug)]
 pub(crate) struct Olmo2;
@@ -24,14 +40,6 @@ impl DecoderFamily for Olmo2 {
     }
 
     fn layer(config: &Olmo2Config, _: usize, init: &Init) -> Result<PostNormBlock, ModelError> {
-        let norm = NormOptions::rms(config.rms_norm_eps);
-        let attention = AttentionOptions {
-            qk_norm: Some(QkNorm::Whole(norm)),
-            ..attention_options!(config).with_bias(config.attention_bias)
-        };
-        let activation = activation("hidden_act", &config.hidden_act)?;
-        let mlp = MlpOptions::gated(config.intermediate_size, activation);
-        let block = BlockOptions::new(attention, mlp, norm);
-        Ok(PostNormBlock::new(&block, init))
+        layer!(config, init)
     }
 }

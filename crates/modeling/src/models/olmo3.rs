@@ -2,6 +2,7 @@
 
 use transformers_config::Olmo3Config;
 
+use super::olmo2::layer;
 use crate::ModelError;
 use crate::nn::{
     AttentionOptions, BlockOptions, DecoderFamily, DecoderOptions, Init, MlpOptions, NormOptions,
@@ -24,14 +25,6 @@ impl DecoderFamily for Olmo3 {
     }
 
     fn layer(config: &Olmo3Config, _: usize, init: &Init) -> Result<PostNormBlock, ModelError> {
-        let norm = NormOptions::rms(config.rms_norm_eps);
-        let attention = AttentionOptions {
-            qk_norm: Some(QkNorm::Whole(norm)),
-            ..attention_options!(config).with_bias(config.attention_bias)
-        };
-        let activation = activation("hidden_act", &config.hidden_act)?;
-        let mlp = MlpOptions::gated(config.intermediate_size, activation);
-        let block = BlockOptions::new(attention, mlp, norm);
-        Ok(PostNormBlock::new(&block, init))
+        layer!(config, init)
     }
 }

@@ -49,6 +49,22 @@ impl FeedForward for Qwen2MoeBlock {
     }
 }
 
+/// The experts that a config names: `$normalise` where the weights of a token's experts are to add up to one.
+macro_rules! experts_beside_shared {
+    ($config:ident, $normalise:expr, $init:ident) => {{
+        let activation = activation("hidden_act", &$config.hidden_act)?;
+        let (count, inner) = ($config.num_experts, $config.moe_intermediate_size);
+        let experts = ExpertsOptions::new(count, $config.hidden_size, inner, activation);
+        let router = RouterOptions {
+            normalise: $normalise.then_some(0.0),
+            ..RouterOptions::new($config.num_experts_per_tok, Score::Softmax)
+        };
+        let shared = $config.shared_expert_intermediate_size;
+        Qwen2MoeBlock::new(&experts, router, shared, activation, $init)
+    }};
+}
+pub(super) use experts_beside_shared;
+
 /// The family.
 #[derive(Debug)]
 pub(crate) struct Qwen2Moe;
@@ -80,20 +96,12 @@ impl DecoderFamily for Qwen2Moe {
             qkv_bias: config.qkv_bias,
             ..attention_options!(config)
         };
-        let activation = activation("hidden_act", &config.hidden_act)?;
         let mlp = match config.is_sparse(index) {
             true => {
-                let (count, inner) = (config.num_experts, config.moe_intermediate_size);
-                let experts = ExpertsOptions::new(count, hidden, inner, activation);
-                let router = RouterOptions {
-                    normalise: config.norm_topk_prob.then_some(0.0),
-                    ..RouterOptions::new(config.num_experts_per_tok, Score::Softmax)
-                };
-                let shared = config.shared_expert_intermediate_size;
-                let moe = Qwen2MoeBlock::new(&experts, router, shared, activation, init);
-                DenseOrSparse::Sparse(moe)
+                DenseOrSparse::Sparse(experts_beside_shared!(config, config.norm_topk_prob, init))
             }
             false => {
+                let activation = activation("hidden_act", &config.hidden_act)?;
                 let inner = config.intermediate_size;
                 DenseOrSparse::Dense(GatedMlp::new(hidden, inner, false, activation, init))
             }

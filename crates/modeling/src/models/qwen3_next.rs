@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use transformers_config::{LayerType, Qwen3_5MoeTextConfig, Qwen3_5TextConfig, Qwen3NextConfig};
 
-use super::qwen2_moe::Qwen2MoeBlock;
+use super::qwen2_moe::{Qwen2MoeBlock, experts_beside_shared};
 use crate::nn::{
     Attention, AttentionOptions, DecoderFamily, DecoderOptions, DeltaProjections, DenseOrSparse,
     ExpertsOptions, GatedDeltaNet, GatedDeltaOptions, GatedMlp, Init, LayerContext,
@@ -83,21 +83,6 @@ macro_rules! router {
     };
 }
 
-/// The experts of those that have some.
-macro_rules! experts {
-    ($config:ident, $normalise:expr, $init:ident) => {{
-        let activation = activation("hidden_act", &$config.hidden_act)?;
-        let (count, inner) = ($config.num_experts, $config.moe_intermediate_size);
-        let experts = ExpertsOptions::new(count, $config.hidden_size, inner, activation);
-        let router = RouterOptions {
-            normalise: $normalise.then_some(0.0),
-            ..RouterOptions::new($config.num_experts_per_tok, Score::Softmax)
-        };
-        let shared = $config.shared_expert_intermediate_size;
-        Qwen2MoeBlock::new(&experts, router, shared, activation, $init)
-    }};
-}
-
 /// Of Qwen3.5.
 const MULTIMODAL: Option<MultimodalRotary> = Some(MultimodalRotary {
     interleaved: true,
@@ -128,7 +113,9 @@ impl DecoderFamily for Qwen3Next {
         init: &Init,
     ) -> Result<Self::Layer, ModelError> {
         let mlp = match config.is_sparse(index) {
-            true => DenseOrSparse::Sparse(experts!(config, config.norm_topk_prob, init)),
+            true => {
+                DenseOrSparse::Sparse(experts_beside_shared!(config, config.norm_topk_prob, init))
+            }
             false => {
                 let activation = activation("hidden_act", &config.hidden_act)?;
                 let (hidden, inner) = (config.hidden_size, config.intermediate_size);
@@ -191,7 +178,7 @@ impl DecoderFamily for Qwen3_5MoeText {
         index: usize,
         init: &Init,
     ) -> Result<Self::Layer, ModelError> {
-        let moe = experts!(config, true, init);
+        let moe = experts_beside_shared!(config, true, init);
         layer!(config, index, Separate, moe, init)
     }
 }
