@@ -4,6 +4,7 @@
 mod batched;
 mod case;
 pub mod conformance;
+pub mod gguf;
 mod gradients;
 pub mod saved;
 

@@ -1,8 +1,9 @@
 //! The support table of the docs, rendered from what the conformance binary found.
 //!
-//! The binary's `--json FILE` is an array with one object per case: `case`, `model_type`, `arch`, and `checks`, an
-//! object from the check's name to true (passed), false (missed) or null (the case does not have it). Distances are left
-//! out of the table: they differ from machine to machine in the last digits.
+//! The binary's `--json FILE` is an array with one object per case: `case`, `model_type`, `arch`, `gguf` (`read`, `written`
+//! or both, where a GGUF file of the case is), and `checks`, an object from the check's name to true (passed), false
+//! (missed) or null (the case does not have it). Distances are left out of the table: they differ from machine to machine
+//! in the last digits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,14 +20,23 @@ const INTRODUCTION: &str = "\
 <!-- Written by `cargo xtask conformance --write-support`; do not edit. -->
 
 Every row below is a tiny model whose outputs were compared with those of Python transformers. What is compared, and how
-closely, is in [How models are checked](conformance.md).
+closely, is in [How models are checked](conformance.md). GGUF files of a family are read or written where the table says
+so: of each kind there is one whose model answers as the case does that it was made of.
 ";
 
 struct Row {
     case: String,
     model_type: String,
     class: String,
+    gguf: Vec<String>,
     checks: Map<String, Value>,
+}
+
+#[derive(Default)]
+struct Family<'a> {
+    classes: BTreeSet<String>,
+    cases: usize,
+    gguf: BTreeSet<&'a str>,
 }
 
 /// The page for the result of one run; an error if a case missed.
@@ -53,26 +63,34 @@ fn row(value: &Value) -> Result<Row> {
         text.ok_or_else(|| format!("a case of the conformance result has no `{key}`: {value}"))
     };
     let checks = value["checks"].as_object().cloned();
+    let gguf = value["gguf"].as_array().into_iter().flatten();
     Ok(Row {
         case: text("case")?,
         model_type: text("model_type")?,
         class: text("arch")?,
+        gguf: gguf.filter_map(Value::as_str).map(str::to_owned).collect(),
         checks: checks
             .ok_or_else(|| format!("a case of the conformance result has no `checks`: {value}"))?,
     })
 }
 
 fn families(rows: &[Row]) -> String {
-    let mut families: BTreeMap<&str, (BTreeSet<String>, usize)> = BTreeMap::new();
+    let mut families: BTreeMap<&str, Family<'_>> = BTreeMap::new();
     for row in rows {
-        let (classes, cases) = families.entry(&row.model_type).or_default();
-        classes.insert(format!("`{}`", row.class));
-        *cases += 1;
+        let family = families.entry(&row.model_type).or_default();
+        family.classes.insert(format!("`{}`", row.class));
+        family.gguf.extend(row.gguf.iter().map(String::as_str));
+        family.cases += 1;
     }
-    let mut table = String::from("| `model_type` | classes | cases |\n|---|---|---|\n");
-    for (model_type, (classes, cases)) in families {
-        let classes = Vec::from_iter(classes).join(", ");
-        table += &format!("| `{model_type}` | {classes} | {cases} |\n");
+    let mut table = String::from("| `model_type` | classes | cases | GGUF |\n|---|---|---|---|\n");
+    for (model_type, family) in families {
+        let classes = Vec::from_iter(family.classes).join(", ");
+        let gguf = match family.gguf.is_empty() {
+            true => "·".to_owned(),
+            false => Vec::from_iter(family.gguf).join(", "),
+        };
+        let cases = family.cases;
+        table += &format!("| `{model_type}` | {classes} | {cases} | {gguf} |\n");
     }
     table
 }
@@ -122,7 +140,7 @@ mod tests {
     use super::*;
 
     const TWO_CASES: &str = r#"[
-        {"case": "llama", "model_type": "llama", "arch": "LlamaForCausalLM", "checks": {"logits": true, "greedy": true}},
+        {"case": "llama", "model_type": "llama", "arch": "LlamaForCausalLM", "gguf": ["read", "written"], "checks": {"logits": true, "greedy": true}},
         {"case": "bert", "model_type": "bert", "arch": "BertModel", "checks": {"logits": true, "pooler": true, "greedy": null}}
     ]"#;
 
@@ -130,7 +148,8 @@ mod tests {
     fn one_row_per_family_and_per_case() {
         let page = render(TWO_CASES).unwrap();
         for line in [
-            "| `bert` | `BertModel` | 1 |",
+            "| `bert` | `BertModel` | 1 | · |",
+            "| `llama` | `LlamaForCausalLM` | 1 | read, written |",
             "| case | class | logits | greedy | pooler |",
             "| llama | `LlamaForCausalLM` | ✓ | ✓ | · |",
             "| bert | `BertModel` | ✓ | · | ✓ |",

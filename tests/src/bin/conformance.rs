@@ -12,7 +12,7 @@ use clap::Parser;
 use serde_json::{Map, Value, json};
 use transformers_modeling::DeviceSpec;
 use transformers_tests::conformance::{CHECKS, Check, run};
-use transformers_tests::{Case, CaseError, saved};
+use transformers_tests::{Case, CaseError, gguf, saved};
 
 /// Compare models with the reference's outputs, case by case.
 #[derive(Parser)]
@@ -146,6 +146,7 @@ fn to_json(case: &Case, checks: &[Check]) -> Value {
         "case": case.name,
         "model_type": case.reference.model_type,
         "arch": case.reference.arch,
+        "gguf": gguf::of_case(&case.name),
         "checks": checks,
     })
 }
