@@ -5,7 +5,7 @@ use burn::tensor::{Int, Tensor};
 use transformers_ops as ops;
 
 use crate::erased::Restore;
-use crate::parameters::ParameterPath;
+use crate::parameters::{ParameterPath, follow_path};
 use crate::{PreTrainedModel, Precision};
 
 /// Which parameters are counted.
@@ -73,12 +73,7 @@ impl Sizes {
 }
 
 impl ModuleVisitor for Sizes {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
+    follow_path!();
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let value = param.val();
         let values = value.shape().num_elements();

@@ -7,7 +7,7 @@ use transformers_weights::DType;
 use crate::erased::Restore;
 use crate::load::Dtype;
 use crate::origin::Dtypes;
-use crate::parameters::ParameterPath;
+use crate::parameters::{ParameterPath, follow_path};
 use crate::{Head, ModelError, PreTrainedModel};
 
 /// The layers that lead from states to the vocabulary, by the ends of their names.
@@ -137,17 +137,6 @@ pub(crate) fn is_output(name: &str) -> bool {
     let before = |end: &&str| name.strip_suffix(*end);
     let mut found = OUTPUTS.iter().filter_map(before);
     found.any(|before| before.is_empty() || before.ends_with('.'))
-}
-
-macro_rules! follow_path {
-    () => {
-        fn enter_module(&mut self, name: &str, container: &str) {
-            self.path.enter(name, container);
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.exit();
-        }
-    };
 }
 
 #[derive(Default)]

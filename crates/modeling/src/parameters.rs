@@ -90,6 +90,19 @@ impl ParameterPath {
     }
 }
 
+/// The methods of a visitor or mapper that keep its field `path` at the parameter that it is at.
+macro_rules! follow_path {
+    () => {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.exit();
+        }
+    };
+}
+pub(crate) use follow_path;
+
 /// Names and shapes of all float parameters of a module; nothing is initialised.
 #[derive(Debug, Default)]
 pub(crate) struct Shapes {
@@ -102,12 +115,7 @@ pub(crate) struct Shapes {
 }
 
 impl ModuleVisitor for Shapes {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
+    follow_path!();
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let shape = param.lazy_shape().as_slice().to_vec();
         self.found.push((self.path.name(), shape));
@@ -144,12 +152,7 @@ impl<F: ParameterSource> Fill<F> {
 }
 
 impl<F: ParameterSource> ModuleMapper for Fill<F> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
+    follow_path!();
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         // `val`, `map` and `shape` would run the lazy initialiser first.
         match self.source.value::<D>(&self.path.name()) {

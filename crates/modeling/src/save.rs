@@ -19,7 +19,7 @@ use transformers_weights::{
 use crate::classes::{class_name, facts};
 use crate::erased::Restore;
 use crate::origin::{Dtypes, sub_models};
-use crate::parameters::ParameterPath;
+use crate::parameters::{ParameterPath, follow_path};
 use crate::registry::family;
 use crate::{Head, ModelError, PreTrainedModel, Precision};
 
@@ -174,12 +174,7 @@ struct Collect {
 }
 
 impl ModuleVisitor for Collect {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
+    follow_path!();
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let value = param.val();
         self.push(value.dims().to_vec(), move || value.into_data());

@@ -12,7 +12,7 @@ use super::LoraLayer;
 use super::lora::Beginning;
 use crate::PreTrainedModel;
 use crate::erased::Restore;
-use crate::parameters::ParameterPath;
+use crate::parameters::{ParameterPath, follow_path};
 
 /// What becomes of the adapters of a weight.
 #[derive(Debug, Clone)]
@@ -93,12 +93,7 @@ struct Deliver<F> {
 }
 
 impl<F: FnMut(&str) -> Option<Edit>> ModuleMapper for Deliver<F> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
+    follow_path!();
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         if !self.path.is_weight() {
             return param;

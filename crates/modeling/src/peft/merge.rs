@@ -10,7 +10,7 @@ use super::state::{Adapter, AdapterState, Follow, put_back};
 use crate::embeddings::is_output;
 use crate::erased::Restore;
 use crate::nn::{Edit, edit_weights_by};
-use crate::parameters::ParameterPath;
+use crate::parameters::{ParameterPath, follow_path};
 use crate::{ModelError, PreTrainedModel};
 
 pub(super) fn merge(
@@ -130,12 +130,7 @@ struct Biases {
 }
 
 impl ModuleVisitor for Biases {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
+    follow_path!();
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = self.path.name();
         if let Some((bias, scaling)) = self.scalings.get(&name) {
@@ -156,12 +151,7 @@ struct AddBiases {
 }
 
 impl ModuleMapper for AddBiases {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
+    follow_path!();
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         match self.biases.remove(&self.path.name()) {
             Some(bias) => param.map(|old| {

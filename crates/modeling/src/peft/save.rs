@@ -17,7 +17,7 @@ use crate::classes::class_name;
 use crate::embeddings::is_output;
 use crate::erased::{ParameterVisitor, Restore};
 use crate::nn::LoraTarget;
-use crate::parameters::ParameterPath;
+use crate::parameters::{ParameterPath, follow_path};
 use crate::save::host_tensor;
 use crate::{ModelError, PreTrainedModel};
 
@@ -222,12 +222,7 @@ struct Collect {
 }
 
 impl ModuleVisitor for Collect {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
+    follow_path!();
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(key) = self.names.get(&self.path.name()) {
             let value = param.val();

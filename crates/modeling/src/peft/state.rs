@@ -10,7 +10,7 @@ use super::targets::Target;
 use super::{LoraBias, LoraConfig};
 use crate::erased::{Parameter, Restore};
 use crate::nn::{Edit, edit_weights_by};
-use crate::parameters::ParameterPath;
+use crate::parameters::{ParameterPath, follow_path};
 use crate::{ModelError, PreTrainedModel};
 
 /// What a model knows of its adapters.
@@ -260,12 +260,7 @@ pub(super) struct Follow<F> {
 }
 
 impl<F: FnMut(&str) -> bool> ModuleMapper for Follow<F> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
+    follow_path!();
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         if self.path.adapter().is_some() || self.path.is_buffer() {
             return param;

@@ -12,7 +12,7 @@ use super::{LoraConfig, TargetModules, TaskType};
 use crate::embeddings::is_output;
 use crate::erased::Restore;
 use crate::nn::LoraTarget;
-use crate::parameters::ParameterPath;
+use crate::parameters::{ParameterPath, follow_path};
 use crate::{ModelError, PreTrainedModel, Precision};
 
 /// The layers that `peft` adapts where its user names none, by model type.
@@ -154,12 +154,7 @@ impl Places {
 }
 
 impl ModuleVisitor for Places {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.exit();
-    }
+    follow_path!();
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if !self.path.is_weight() {
             return;
