@@ -35,11 +35,17 @@ pub struct AutoConfig {
 
 impl AutoConfig {
     /// Finds and reads the configuration of the model at `source`.
+    ///
+    /// # Errors
+    /// If the model is not found, has no configuration, or one that is no `config.json` of a model.
     pub fn from_pretrained(source: impl Into<ModelSource>) -> Result<Self> {
         Self::from_pretrained_with(source, &HubOptions::default())
     }
 
     /// As [`AutoConfig::from_pretrained`], with options for where files come from.
+    ///
+    /// # Errors
+    /// As [`AutoConfig::from_pretrained`].
     pub fn from_pretrained_with(
         source: impl Into<ModelSource>,
         options: &HubOptions,
@@ -48,6 +54,9 @@ impl AutoConfig {
     }
 
     /// Reads `config.json`, or the metadata where the model is a GGUF file.
+    ///
+    /// # Errors
+    /// If there is no configuration, or it cannot be read; the message names the file.
     pub fn from_files(files: &ModelFiles) -> Result<Self> {
         if let Some(path) = files.gguf()? {
             return Self::from_gguf_file(&path);
@@ -63,22 +72,34 @@ impl AutoConfig {
     }
 
     /// Reads the text of a `config.json`.
+    ///
+    /// # Errors
+    /// If it is not a JSON object, or has no `model_type`.
     pub fn from_json_str(text: &str) -> Result<Self> {
         Self::from_value(json::parse(text)?)
     }
 
     /// Takes the tree of a `config.json`.
+    ///
+    /// # Errors
+    /// If it is not an object, or has no `model_type`.
     pub fn from_value(value: Value) -> Result<Self> {
         Self::from_object(json::object(value)?)
     }
 
     /// Reads the metadata of a GGUF file. Divisors of the rope frequencies (llama 3.1 and later) are tensor data, which
     /// only [`from_gguf_file`](Self::from_gguf_file) can see.
+    ///
+    /// # Errors
+    /// If the architecture is not one that is read, or a key is missing or has a value that makes no model.
     pub fn from_gguf(header: &GgufHeader) -> Result<Self> {
         Self::from_object(gguf_config::to_object(header)?)
     }
 
     /// Reads the metadata of the GGUF file at `path`, and the divisors of the rope frequencies if it has them.
+    ///
+    /// # Errors
+    /// As [`from_gguf`](Self::from_gguf), and if the file cannot be read or is damaged; the message names it.
     pub fn from_gguf_file(path: &Path) -> Result<Self> {
         let header = GgufHeader::open(path)?;
         let read = || {
@@ -90,6 +111,9 @@ impl AutoConfig {
     }
 
     /// The tree of a family's typed configuration, with every field that the reference would write.
+    ///
+    /// # Errors
+    /// If a number has no place in JSON.
     pub fn from_typed<C: ModelConfig>(config: &C) -> Result<Self> {
         let mut tree = json::to_object(config)?;
         tree.insert("model_type".into(), C::MODEL_TYPE.into());
@@ -97,6 +121,9 @@ impl AutoConfig {
     }
 
     /// The tree with every field that the reference would write, as far as the family is one of this crate's.
+    ///
+    /// # Errors
+    /// If a value is not one that the family can have.
     pub fn completed(&self) -> Result<Self> {
         match models::family(&self.model_type) {
             Some(Family::Plain { complete, .. }) => complete(self),
@@ -105,6 +132,9 @@ impl AutoConfig {
     }
 
     /// The configuration of the text model within a wrapper's; `None` where there is none.
+    ///
+    /// # Errors
+    /// If it is not the configuration of a model.
     pub fn text_config(&self) -> Result<Option<Self>> {
         if !self.tree.get(TEXT_CONFIG).is_some_and(Value::is_object) {
             return Ok(None);
@@ -248,6 +278,9 @@ impl AutoConfig {
     }
 
     /// The family's own configuration, validated and complete. Of a wrapper it is that of its text model.
+    ///
+    /// # Errors
+    /// If the configuration is of another family, or a value makes no model; the message names the key.
     pub fn typed<C: ModelConfig>(&self) -> Result<C> {
         if self.model_type == C::MODEL_TYPE {
             return C::from_object(self.tree.clone());
@@ -267,6 +300,9 @@ impl AutoConfig {
     }
 
     /// What every configuration has, a classifier's labels among it.
+    ///
+    /// # Errors
+    /// If a value is of another type, or the labels make no head.
     pub fn base(&self) -> Result<BaseConfig> {
         let base: BaseConfig = json::typed(Value::Object(self.tree.clone()))?;
         let labels = base.num_labels();
@@ -346,6 +382,9 @@ impl AutoConfig {
     }
 
     /// Writes `config.json` into `folder`.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
     pub fn save_pretrained(&self, folder: &Path) -> Result<()> {
         json::write_file(folder, FILE_NAME, &self.to_json_string())
     }

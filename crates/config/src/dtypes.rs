@@ -6,6 +6,9 @@ use crate::{ConfigError, Result};
 pub const DTYPES: [&str; 4] = ["float64", "float32", "float16", "bfloat16"];
 
 /// The canonical name of a dtype given as in a configuration (`bfloat16`, `torch.bfloat16`) or in short (`bf16`).
+///
+/// # Errors
+/// If it is none of them.
 pub fn parse_dtype(name: &str) -> Result<&'static str> {
     match name.strip_prefix("torch.").unwrap_or(name) {
         "float64" | "double" | "f64" | "fp64" => Ok("float64"),

@@ -325,6 +325,9 @@ impl GenerationConfig {
     }
 
     /// What applies to a call: what the call says, then the model, then the defaults. Both are validated.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
     pub fn resolve(call: &Self, model: &Self) -> Result<Self> {
         call.validate()?;
         let mut resolved = call.clone().or(model);
@@ -338,6 +341,9 @@ impl GenerationConfig {
     }
 
     /// The model's `generation_config.json`, or where there is none the generation parameters in its configuration.
+    ///
+    /// # Errors
+    /// As [`from_file`](Self::from_file).
     pub fn from_files(files: &ModelFiles, config: &AutoConfig) -> Result<Self> {
         match files.find(FILE_NAME)? {
             Some(path) => Self::from_file(&path),
@@ -346,6 +352,9 @@ impl GenerationConfig {
     }
 
     /// Reads the file at `path`; errors name it.
+    ///
+    /// # Errors
+    /// If it cannot be read, and as [`from_json_str`](Self::from_json_str).
     pub fn from_file(path: &Path) -> Result<Self> {
         json::read_object(path)
             .and_then(Self::from_object)
@@ -353,11 +362,17 @@ impl GenerationConfig {
     }
 
     /// Reads the text of a `generation_config.json`.
+    ///
+    /// # Errors
+    /// If it is not a JSON object, a value is of another type, or as [`validate`](Self::validate).
     pub fn from_json_str(text: &str) -> Result<Self> {
         Self::from_object(json::object(json::parse(text)?)?)
     }
 
     /// The generation parameters that older releases kept in `config.json`, and the special tokens.
+    ///
+    /// # Errors
+    /// If a value is of another type, or as [`validate`](Self::validate).
     pub fn from_model_config(config: &AutoConfig) -> Result<Self> {
         let mut object = Map::new();
         for tree in std::iter::once(config.tree()).chain(config.decoder()) {
@@ -393,6 +408,9 @@ impl GenerationConfig {
     }
 
     /// The text of `generation_config.json`.
+    ///
+    /// # Errors
+    /// If a number has no place in JSON.
     pub fn to_json_string(&self) -> Result<String> {
         let mut object = json::to_object(self)?;
         object.remove("compile_config");
@@ -401,6 +419,9 @@ impl GenerationConfig {
     }
 
     /// Writes `generation_config.json` into `folder`, after [`validate_strict`](Self::validate_strict).
+    ///
+    /// # Errors
+    /// As [`validate_strict`](Self::validate_strict), and if the file cannot be written.
     pub fn save_pretrained(&self, folder: &Path) -> Result<()> {
         self.validate_strict()?;
         self.save_unchanged(folder)
@@ -408,6 +429,9 @@ impl GenerationConfig {
 
     /// The same for a config that is as it was published: what has no effect in it stays, after
     /// [`validate`](Self::validate).
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate), and if the file cannot be written.
     pub fn save_unchanged(&self, folder: &Path) -> Result<()> {
         self.validate()?;
         json::write_file(folder, FILE_NAME, &self.to_json_string()?)

@@ -32,6 +32,9 @@ const CACHE_IMPLEMENTATIONS: &[&str] = &[
 
 impl GenerationConfig {
     /// Refuses values with which no text can be generated, whatever the model.
+    ///
+    /// # Errors
+    /// The first such value, by its key.
     pub fn validate(&self) -> Result<()> {
         self.validate_ranges()?;
         self.validate_sampling_temperature()?;
@@ -62,6 +65,9 @@ impl GenerationConfig {
     }
 
     /// Refuses also what would have no effect, as nobody should publish it.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate), and with all keys that have no effect.
     pub fn validate_strict(&self) -> Result<()> {
         self.validate()?;
         match self.without_effect().as_slice() {

@@ -82,6 +82,9 @@ pub enum GgufArray {
 
 impl GgufHeader {
     /// Reads the header of the file at `path`; errors name the file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, and as [`parse`](Self::parse).
     pub fn open(path: &Path) -> Result<Self> {
         let read = || {
             let file = File::open(path).map_err(ConfigError::reading)?;
@@ -92,6 +95,9 @@ impl GgufHeader {
     }
 
     /// Reads the header from the start of `reader`, which holds `file_len` bytes.
+    ///
+    /// # Errors
+    /// If it is no GGUF file of version 2 or 3, ends too early, or is damaged: what a size says is not believed.
     pub fn parse<R: Read + Seek>(reader: R, file_len: u64) -> Result<Self> {
         reader::read(reader, file_len)
     }

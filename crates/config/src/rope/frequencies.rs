@@ -22,6 +22,9 @@ impl RopeConfig {
 
     /// The frequencies for heads of `head_dim` values in a text of `seq_len` tokens. Only the types that
     /// [depend on it](Self::depends_on_length) look at the length; 0 gives what a model starts with.
+    ///
+    /// # Errors
+    /// If a parameter is missing or not one that the formula can have, or no finite frequencies come of them.
     pub fn frequencies(
         &self,
         head_dim: usize,

@@ -172,11 +172,17 @@ impl RopeParameters {
     }
 
     /// Refuses parameters that do not give a frequency to each pair of a head's `head_dim` values.
+    ///
+    /// # Errors
+    /// The parameter at fault, by its key.
     pub fn validate(&self, head_dim: usize, max_position_embeddings: usize) -> Result<()> {
         self.each(|config| config.validate(head_dim, max_position_embeddings))
     }
 
     /// The same for families whose heads may rotate in part.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
     pub fn validate_partial(&self, head_dim: usize, max_position_embeddings: usize) -> Result<()> {
         let frequencies = |config: &RopeConfig| {
             let frequencies = config.frequencies(head_dim, max_position_embeddings, 0)?;

@@ -99,6 +99,9 @@ impl RotaryEmbedding {
     ///
     /// Types whose frequencies depend on the length (dynamic, longrope) take it from the largest position, as the
     /// reference does once per forward pass.
+    ///
+    /// # Errors
+    /// If the parameters give no frequencies.
     pub fn tables(
         &self,
         positions: &Rows<u32>,
@@ -112,6 +115,9 @@ impl RotaryEmbedding {
     }
 
     /// The same with a length for each position: that of the sequence which the token belongs to.
+    ///
+    /// # Errors
+    /// As [`tables`](Self::tables).
     pub fn tables_for(
         &self,
         positions: &Rows<u32>,
