@@ -121,12 +121,7 @@ impl<M: PreTrainedModel + ?Sized> Generate for M {
         };
         steps.record = Record::new(&merged);
         if let Some(known) = options.prompt_cache {
-            let alone = prompt.input_ids.dims()[0] == 1 && sequences[0].padding == 0;
-            if !alone || steps.encoded.is_some() || !settings.use_cache {
-                return Err(GenerateError::PromptCacheNeedsOnePrompt);
-            }
-            known.check(self)?;
-            steps.resume(known, &sequences[0].ids, rows);
+            resume(&mut steps, known, &settings, &sequences)?;
         }
         let guidance = guidance(self, &settings, options.negative_prompt, &prompt, &steps)?;
         let drafter = Drafter {
@@ -179,6 +174,22 @@ impl<M: PreTrainedModel + ?Sized> Generate for M {
         steps.record.give(&mut generated);
         Ok(generated)
     }
+}
+
+/// Begins with what `known` has of the one prompt of `sequences`.
+fn resume<M: PreTrainedModel + ?Sized>(
+    steps: &mut Steps<'_, M>,
+    known: &PromptCache,
+    settings: &Settings,
+    sequences: &[Sequence],
+) -> Result<(), GenerateError> {
+    let alone = sequences.len() == settings.rows() && sequences[0].padding == 0;
+    if !alone || steps.encoded.is_some() || !settings.use_cache {
+        return Err(GenerateError::PromptCacheNeedsOnePrompt);
+    }
+    known.check(steps.model)?;
+    steps.resume(known, &sequences[0].ids, sequences.len());
+    Ok(())
 }
 
 /// What `guidance_scale` asks for.
