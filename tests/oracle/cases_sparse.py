@@ -189,7 +189,7 @@ CASES_SPARSE = {
     ),
     "qwen3_next_key_heads": Case(
         "qwen3_next",
-        dict(NEXT, linear_num_key_heads=2, linear_num_value_heads=4, linear_value_head_dim=3),
+        dict(NEXT, linear_num_key_heads=2, linear_num_value_heads=4, linear_value_head_dim=5, num_experts=2),
         hidden_states=False,
     ),
     "qwen3_next_balanced": Case(
