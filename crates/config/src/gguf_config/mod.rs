@@ -389,6 +389,7 @@ fn unexpected(key: &str, value: &GgufValue, expected: &str) -> ConfigError {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::gguf::GgufTensorInfo;
 
