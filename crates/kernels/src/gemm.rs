@@ -135,7 +135,7 @@ fn pack(isa: Isa, x: &[f32], words: Words, tiles: Tiles, packed: &mut [f32]) {
     pool::run_ranges(Phase::Prefill, tiles.count, grain, |range| {
         for tile in range {
             let (start, height) = (tiles.start(tile), tiles.height(tile));
-            let x = &x[start * cols..(start + height) * cols];
+            let x = &x[start * cols..];
             // SAFETY: tiles are disjoint.
             let packed = unsafe { packed.part(start * depth, height * depth) };
             match words {
@@ -143,7 +143,7 @@ fn pack(isa: Isa, x: &[f32], words: Words, tiles: Tiles, packed: &mut [f32]) {
                 Words::Bf16Pairs => PANEL.with_borrow_mut(|scratch| {
                     grow(scratch, height * depth);
                     let rounded = &mut scratch[..height * depth];
-                    to_pairs(isa, x, rounded);
+                    to_pairs(isa, &x[..height * cols], rounded);
                     transpose(isa, rounded, depth, depth, packed);
                 }),
             }
@@ -174,12 +174,25 @@ fn to_bf16(x: f32) -> u32 {
 }
 
 simd_fn! {
-    /// `from` is `[rows, cols]`, rows `stride` elements apart, and `to` is `[cols, rows]`; there are no more rows than a
-    /// tile has.
+    /// `from` begins with `[rows, cols]`, rows `stride` elements apart, and `to` is `[cols, rows]`; there are no more rows
+    /// than a tile has.
     fn transpose<S>(s, from: &[f32], stride: usize, cols: usize, to: &mut [f32]) {
         let rows = to.len() / cols;
-        let (from, to) = (&from[..(rows - 1) * stride + cols], &mut to[..rows * cols]);
+        assert!(from.len() >= (rows - 1) * stride + cols && to.len() == rows * cols);
         let mut k = 0;
+        if (S::LANES / 2..=S::LANES).contains(&rows) {
+            // Further rows are read too, and what they leave behind the last one is written over.
+            let fits = |k: usize| {
+                let read = (S::LANES - 1) * stride + k + S::LANES;
+                let written = (k + S::LANES - 1) * rows + S::LANES;
+                read <= from.len() && written <= rows * cols
+            };
+            while k + S::LANES <= cols && fits(k) {
+                // SAFETY: it fits.
+                unsafe { s.transpose(from.as_ptr().add(k), stride, to.as_mut_ptr().add(k * rows), rows) };
+                k += S::LANES;
+            }
+        }
         if rows <= S::LANES {
             let (mut square, mut turned) = ([0.0; 16 * 16], [0.0; 16 * 16]);
             while k + S::LANES <= cols {

@@ -74,10 +74,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn sum4(self, a: [Self::F32; 4]) -> [f32; 4];
 
     /// Writes the transpose of the `LANES` × `LANES` elements at `from` to `to`; rows are `from_stride` and `to_stride`
-    /// elements apart.
+    /// elements apart. Where `to_stride` is less than `LANES`, and at least half of it, what a row has too much is replaced
+    /// by the beginning of the next.
     ///
     /// # Safety
-    /// `LANES` rows of `LANES` elements are readable at `from` and writable at `to`, and do not overlap.
+    /// `LANES` rows of `LANES` elements are readable at `from` and writable at `to`, and the two do not overlap.
     unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
 
     /// The largest lane.

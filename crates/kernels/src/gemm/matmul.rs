@@ -19,8 +19,11 @@ const BLOCK_ROWS: usize = 512;
 /// The inner elements of a row that are packed at a time.
 const BLOCK_DEPTH: usize = 1536;
 
-/// Tiles that are packed together, so that a cache line of their columns is read once.
+/// Tiles that are packed together at most: of turned rows, the cache lines of their columns are read once.
 const TILE_GROUP: usize = 16;
+
+/// Groups of tiles for a thread at least, so that all of them have as much to pack.
+const GROUPS_PER_THREAD: usize = 2;
 
 /// A matrix, wherever its rows lie.
 #[derive(Debug, Clone, Copy)]
@@ -250,7 +253,9 @@ fn pack(
 ) {
     let depth = inner.len();
     let packed = SharedMut::new(&mut packed[..rows.len() * depth]);
-    pool::run_ranges(Phase::Prefill, tiles.count, TILE_GROUP, |group| {
+    let groups = pool::threads(Phase::Prefill) * GROUPS_PER_THREAD;
+    let grain = tiles.count.div_ceil(groups).min(TILE_GROUP);
+    pool::run_ranges(Phase::Prefill, tiles.count, grain, |group| {
         let start = tiles.start(group.start);
         let count = tiles.start(group.end) - start;
         // SAFETY: groups of tiles are disjoint.
@@ -288,10 +293,13 @@ simd_fn! {
         let first = tiles.start(group.start);
         let count = tiles.start(group.end) - first;
         let depth = packed.len() / count;
+        let mut places = [(0, 0); TILE_GROUP];
+        for (tile, place) in group.clone().zip(&mut places) {
+            *place = (tiles.start(tile) - first, tiles.height(tile));
+        }
         for k in 0..depth {
             let from = &from[k * stride..];
-            for tile in group.clone() {
-                let (start, height) = (tiles.start(tile) - first, tiles.height(tile));
+            for &(start, height) in &places[..group.len()] {
                 let at = start * depth + k * height;
                 // A whole vector runs into the tile's next rows, which come later.
                 let fits = k * height + S::LANES <= depth * height && start + S::LANES <= from.len();

@@ -182,13 +182,14 @@ impl Simd for Avx2 {
                 quad[2] = _mm256_shuffle_ps::<0x44>(ab, cd);
                 quad[3] = _mm256_shuffle_ps::<0xEE>(ab, cd);
             }
+            // In order, for the sake of rows that overlap.
             for i in 0..4 {
-                let (a, b) = (upper[i], lower[i]);
-                _mm256_storeu_ps(to.add(i * to_stride), _mm256_permute2f128_ps::<0x20>(a, b));
-                _mm256_storeu_ps(
-                    to.add((i + 4) * to_stride),
-                    _mm256_permute2f128_ps::<0x31>(a, b),
-                );
+                let row = _mm256_permute2f128_ps::<0x20>(upper[i], lower[i]);
+                _mm256_storeu_ps(to.add(i * to_stride), row);
+            }
+            for i in 0..4 {
+                let row = _mm256_permute2f128_ps::<0x31>(upper[i], lower[i]);
+                _mm256_storeu_ps(to.add((i + 4) * to_stride), row);
             }
         }
     }

@@ -150,8 +150,8 @@ impl Simd for Scalar {
         to: *mut f32,
         to_stride: usize,
     ) {
-        for i in 0..8 {
-            for j in 0..8 {
+        for j in 0..8 {
+            for i in 0..8 {
                 // SAFETY: the caller's promise.
                 unsafe { *to.add(j * to_stride + i) = *from.add(i * from_stride + j) };
             }
