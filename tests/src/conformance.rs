@@ -133,7 +133,7 @@ pub fn run(case: &Case, device: DeviceSpec) -> Result<Vec<Check>, CaseError> {
         checks.push(distance("bf16", found, 1.5 * noise));
         let fast = load(Dtype::BFloat16, Precision::Fast)?;
         let found = relative_distance(case, half.as_ref(), fast.as_ref())?;
-        checks.push(distance("fast", found, fast_limit(case)?));
+        checks.push(distance("fast", found, FAST));
     }
     if case.tensors.has("greedy_ids") {
         checks.push(greedy_check(case, model.as_ref(), true)?);
@@ -521,18 +521,8 @@ fn main_output_distance(case: &Case, model: &dyn PreTrainedModel) -> Result<f64,
     Ok(compare_named(case, &inputs, &output, main_name(case)?)?.0)
 }
 
-/// How far [`Precision::Fast`] may be from exact arithmetic, as a [`relative_distance`].
+/// How far [`Precision::Fast`] may be from exact arithmetic: see [`relative_distance`].
 const FAST: f64 = 2e-2;
-
-/// [`FAST`]; or, of a model that makes more of roundings, 1.5 times what the reference's own roundings to bf16 do.
-fn fast_limit(case: &Case) -> Result<f64, CaseError> {
-    let main = main_name(case)?;
-    let [reference, rounded] = [
-        case.tensors.values(main)?,
-        case.tensors.values(&format!("{main}_bf16"))?,
-    ];
-    Ok(FAST.max(1.5 * relative(&reference, &rounded)))
-}
 
 /// The distance of two models' main outputs, relative to the first's length (L2).
 fn relative_distance(
@@ -540,18 +530,14 @@ fn relative_distance(
     exact: &dyn PreTrainedModel,
     fast: &dyn PreTrainedModel,
 ) -> Result<f64, CaseError> {
-    let values = |model: &dyn PreTrainedModel| -> Result<Vec<f32>, CaseError> {
+    let values = |model: &dyn PreTrainedModel| -> Result<Vec<f64>, CaseError> {
         let main = main_output(case, model)?;
-        Ok(main.into_data().iter::<f32>().collect())
+        Ok(main.into_data().iter::<f64>().collect())
     };
-    Ok(relative(&values(exact)?, &values(fast)?))
-}
-
-/// How far `b` is from `a`, relative to the length of `a` (L2).
-fn relative(a: &[f32], b: &[f32]) -> f64 {
+    let (exact, fast) = (values(exact)?, values(fast)?);
     let length = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
-    let mut apart = (a.iter().zip(b)).map(|(a, b)| f64::from(*a) - f64::from(*b));
-    length(&mut apart) / length(&mut a.iter().copied().map(f64::from))
+    let apart = length(&mut exact.iter().zip(&fast).map(|(a, b)| a - b));
+    Ok(apart / length(&mut exact.iter().copied()))
 }
 
 fn greedy_check(

@@ -15,7 +15,7 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-# Each at a commit: the Grimms' tales, and novels by Barrie, Baum, Burnett, Carroll, Grahame, Kingsley, Kipling, Lofting,
+# Each at a commit: the Grimms' tales, and books by Barrie, Baum, Burnett, Carroll, Grahame, Kingsley, Kipling, Lofting,
 # MacDonald, Nesbit and Sewell.
 BOOKS = {
     "anna-sewell_black-beauty": "12995ccb638751412c462a5985323aaa30daf4a7",
