@@ -8,7 +8,9 @@ pub use gradient::{activation_gradient, gated_gradient};
 use crate::{
     Isa,
     math::{erf, exp, polynomial, sigmoid, tanh},
+    pool::{self, Phase},
     rows::{GROUP, for_rows, load, store},
+    shared::SharedMut,
     simd::{Simd, simd_fn},
 };
 
@@ -75,6 +77,44 @@ impl Activation {
 pub fn activate(activation: Activation, x: &mut [f32]) {
     let isa = Isa::current();
     for_rows(x.len(), 1, [x], |_, [x]| apply(isa, activation, x, None));
+}
+
+/// `activation(x)`, beside it.
+pub fn activated(activation: Activation, x: &[f32]) -> Vec<f32> {
+    beside(activation, x, None)
+}
+
+/// `activation(gate) * up`, beside them: see [`gated`].
+///
+/// # Panics
+/// When lengths differ.
+pub fn gated_product(activation: Activation, gate: &[f32], up: &[f32]) -> Vec<f32> {
+    assert_eq!(gate.len(), up.len(), "up has the shape of gate");
+    beside(activation, gate, Some(up))
+}
+
+/// Elements that a task copies and then changes, while they are in the nearest cache.
+const COPIED: usize = 1 << 12;
+
+fn beside(activation: Activation, x: &[f32], factor: Option<&[f32]>) -> Vec<f32> {
+    let isa = Isa::current();
+    let mut out = Vec::with_capacity(x.len());
+    let room = SharedMut::room(&mut out);
+    let grain = x.len().div_ceil(4 * pool::threads(Phase::Prefill));
+    pool::run_ranges(Phase::Prefill, x.len(), grain.max(COPIED), |range| {
+        for start in range.clone().step_by(COPIED) {
+            let part = start..(start + COPIED).min(range.end);
+            // SAFETY: parts are disjoint, and inside the room.
+            let y = unsafe {
+                std::ptr::copy_nonoverlapping(x[part.clone()].as_ptr(), room.at(start), part.len());
+                room.part(start, part.len())
+            };
+            apply(isa, activation, y, factor.map(|factor| &factor[part]));
+        }
+    });
+    // SAFETY: all elements have been written.
+    unsafe { out.set_len(x.len()) };
+    out
 }
 
 /// `gate = activation(gate) * up`: SwiGLU with [`Activation::Silu`], GEGLU with a GELU.
@@ -304,6 +344,13 @@ mod tests {
                     let (mut y, mut gate) = (x.clone(), x.clone());
                     isa.with(|| activate(activation, &mut y));
                     isa.with(|| gated(activation, &mut gate, &up));
+                    assert_eq!(
+                        isa.with(|| activated(activation, &x)),
+                        y,
+                        "{isa:?} {activation:?}"
+                    );
+                    let product = isa.with(|| gated_product(activation, &x, &up));
+                    assert_eq!(product, gate, "{isa:?} {activation:?}");
                     for i in 0..len {
                         let expected = exact(activation, x[i].into());
                         let allowed = 3e-7 * expected.abs().max(1.0);

@@ -35,8 +35,8 @@ mod tests {
     use crate::pool::{self, Phase};
     use crate::random::Random;
     use crate::{
-        AttentionOptions, AttentionShape, BlockFormat, BlockMatrix, HeadView, KeyRows, Keys,
-        Precision, Projection, Weight, attention, linear,
+        AttentionOptions, AttentionShape, BlockFormat, BlockMatrix, Factor, HeadView, KeyRows,
+        Keys, Precision, Projection, Weight, attention, linear,
     };
 
     fn bits(x: &[f32]) -> Vec<u32> {
@@ -46,10 +46,12 @@ mod tests {
     fn product(x: &[f32], cols: usize, weight: Weight<'_>, precision: Precision) -> Vec<f32> {
         let mut out = vec![0.0; x.len() / cols * weight.rows(cols)];
         let projection = Projection {
-            weight,
-            bias: None,
+            factor: Factor {
+                weight,
+                bias: None,
+                precision,
+            },
             out: &mut out,
-            precision,
         };
         deterministic(|| linear(x, cols, &mut [projection]));
         out

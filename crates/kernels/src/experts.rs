@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::{
-    Activation, Precision, Projection, Weight, clamped_gated, gated, grouped_linear,
+    Activation, Factor, Precision, Projection, Weight, clamped_gated, gated, grouped_linear,
     rows::{count_rows, for_rows},
 };
 
@@ -166,10 +166,12 @@ impl<'a> Experts<'a> {
         let (out, after) = std::mem::take(rest).split_at_mut(len);
         *rest = after;
         Projection {
-            weight: weight.part(rows.clone(), cols),
-            bias: bias.map(|bias| &bias[rows]),
+            factor: Factor {
+                weight: weight.part(rows.clone(), cols),
+                bias: bias.map(|bias| &bias[rows]),
+                precision: self.precision,
+            },
             out,
-            precision: self.precision,
         }
     }
 }

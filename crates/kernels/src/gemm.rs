@@ -27,6 +27,9 @@ use crate::{
 /// How far along the inner dimension a panel reaches at most: it then fits the nearer caches, with a tile's rows.
 const MAX_DEPTH: usize = 384;
 
+/// The most words of activations that are packed at a time: they stay in the last cache while all panels pass.
+const BLOCK_WORDS: usize = 1 << 20;
+
 /// The widest panel, in columns of the output.
 const MAX_WIDTH: usize = 32;
 
@@ -64,27 +67,32 @@ pub(crate) fn multiplies_pairs(isa: Isa, cols: usize) -> bool {
 /// Computes the products of `x`, whose rows have `cols` elements, as [`linear`](crate::linear) says; the lengths have
 /// been checked.
 pub(crate) fn gemm(isa: Isa, x: &[f32], cols: usize, products: &[Product<'_>], words: Words) {
-    let tiles = Tiles::new(x.len() / cols, tile_rows(isa));
     let depth = match words {
         Words::F32 => cols,
         Words::Bf16Pairs => cols / 2,
     };
+    let (rows, width) = (x.len() / cols, panel_width(isa));
+    let blocks = (rows * depth).div_ceil(BLOCK_WORDS);
+    let block_rows = rows.div_ceil(blocks.max(1)).max(1);
     let mut packed = PACKED.take();
-    grow(&mut packed, tiles.rows * depth);
-    pack(isa, x, words, tiles, &mut packed[..tiles.rows * depth]);
-    let operand = Operand {
-        packed: &packed,
-        depth,
-        words,
-        tiles,
-    };
-    let width = panel_width(isa);
-    each_range(
-        Phase::Prefill,
-        products,
-        |_| width,
-        |product, columns| panel_product(isa, operand, product, columns),
-    );
+    for first in (0..rows).step_by(block_rows) {
+        let tiles = Tiles::new(block_rows.min(rows - first), tile_rows(isa));
+        grow(&mut packed, tiles.rows * depth);
+        let x = &x[first * cols..][..tiles.rows * cols];
+        pack(isa, x, words, tiles, &mut packed[..tiles.rows * depth]);
+        let operand = Operand {
+            packed: &packed,
+            depth,
+            words,
+            tiles,
+        };
+        each_range(
+            Phase::Prefill,
+            products,
+            |_| width,
+            |product, columns| panel_product(isa, operand, product, first, columns),
+        );
+    }
     PACKED.set(packed);
 }
 
@@ -220,7 +228,13 @@ simd_fn! {
 }
 
 /// The product of all tiles with the panel of weights that gives `columns` of the output.
-fn panel_product(isa: Isa, x: Operand<'_>, product: &Product<'_>, columns: Range<usize>) {
+fn panel_product(
+    isa: Isa,
+    x: Operand<'_>,
+    product: &Product<'_>,
+    first: usize,
+    columns: Range<usize>,
+) {
     let width = panel_width(isa);
     let depth = panel_depth(x.depth, product.weight.block_len());
     PANEL.with_borrow_mut(|scratch| {
@@ -246,7 +260,7 @@ fn panel_product(isa: Isa, x: Operand<'_>, product: &Product<'_>, columns: Range
                 columns: columns.clone(),
                 out: Output {
                     data: product.out,
-                    start: 0,
+                    start: first * product.cols,
                     stride: product.cols,
                 },
                 before: match product.bias {

@@ -45,7 +45,8 @@ mod simd;
 mod softmax;
 
 pub use activation::{
-    Activation, activate, activation_gradient, clamped_gated, gated, gated_gradient,
+    Activation, activate, activated, activation_gradient, clamped_gated, gated, gated_gradient,
+    gated_product,
 };
 pub use argmax::{argmax, argmax_rows};
 pub use attention::{
@@ -61,7 +62,7 @@ pub use element::Element;
 pub use embedding::{embedding, embedding_gradient};
 pub use experts::{Experts, Gate, Routes, experts};
 pub use isa::{ISA_VARIABLE, Isa};
-pub use linear::{Projection, Weight, grouped_linear, linear};
+pub use linear::{Factor, Projection, Weight, grouped_linear, linear, projected};
 pub use linear_gradient::{Rows, add_rows, linear_input_gradient, linear_weight_gradient};
 pub use norm::{add_layer_norm, add_rms_norm, layer_norm, rms_norm};
 pub use norm_gradient::{layer_norm_gradient, rms_norm_gradient};

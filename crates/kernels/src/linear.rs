@@ -11,6 +11,8 @@ use crate::{
     gemv::{self, gemv},
     pool::Phase,
     product::{Product, each_range, even_ranges},
+    rows::count_rows,
+    shared::SharedMut,
 };
 
 /// Weights `[out, in]` in row-major order, as they lie in the checkpoint.
@@ -86,33 +88,40 @@ impl Weight<'_> {
     }
 }
 
-/// One of the products that share an input.
-#[derive(Debug)]
-pub struct Projection<'a> {
+/// What an input is multiplied with.
+#[derive(Debug, Clone, Copy)]
+pub struct Factor<'a> {
     /// `[out, in]`.
     pub weight: Weight<'a>,
     /// `[out]`.
     pub bias: Option<&'a [f32]>,
-    /// `[rows, out]`; what it held is overwritten.
-    pub out: &'a mut [f32],
     /// How much arithmetic may differ from that of f32.
     pub precision: Precision,
 }
 
-impl Projection<'_> {
-    fn check(&self, rows: usize, cols: usize) {
-        let out_cols = self.weight.rows(cols);
-        assert!(self.weight.has_rows_of(cols), "weights are [out, {cols}]");
-        assert_eq!(
-            self.out.len(),
-            rows * out_cols,
-            "out is [{rows}, {out_cols}]"
+impl Factor<'_> {
+    /// Columns of the output.
+    fn check(&self, cols: usize) -> usize {
+        assert!(
+            cols > 0 && self.weight.has_rows_of(cols),
+            "weights are [out, {cols}]"
         );
+        let out_cols = self.weight.rows(cols);
         assert!(
             self.bias.is_none_or(|bias| bias.len() == out_cols),
             "bias is [{out_cols}]"
         );
+        out_cols
     }
+}
+
+/// One of the products that share an input.
+#[derive(Debug)]
+pub struct Projection<'a> {
+    /// What the input is multiplied with.
+    pub factor: Factor<'a>,
+    /// `[rows, out]`; what it held is overwritten.
+    pub out: &'a mut [f32],
 }
 
 /// `out = x Wᵀ + bias` for every projection; `x` is `[rows, cols]`. Products are added up in f32.
@@ -120,7 +129,32 @@ impl Projection<'_> {
 /// # Panics
 /// When lengths do not fit each other.
 pub fn linear(x: &[f32], cols: usize, projections: &mut [Projection<'_>]) {
-    multiply(cols, projections.iter_mut().map(|one| (x, one)));
+    into_outputs(cols, projections.iter_mut().map(|one| (x, one)));
+}
+
+/// [`linear`] with new outputs, `[rows, out]` each.
+///
+/// # Panics
+/// When lengths do not fit each other.
+pub fn projected<const N: usize>(
+    x: &[f32],
+    cols: usize,
+    factors: [Factor<'_>; N],
+) -> [Vec<f32>; N] {
+    let rows = count_rows(x, cols);
+    let lens = factors.map(|factor| rows * factor.check(cols));
+    let mut outs = lens.map(Vec::with_capacity);
+    let isa = Isa::current();
+    let products = factors.iter().zip(&mut outs).map(|(factor, out)| {
+        let way = Way::of(isa, factor, rows, cols);
+        (way, Product::new(x, factor, SharedMut::room(out), cols))
+    });
+    multiply(isa, cols, products.collect());
+    for (out, len) in outs.iter_mut().zip(lens) {
+        // SAFETY: there is room for it, and all elements have been written.
+        unsafe { out.set_len(len) };
+    }
+    outs
 }
 
 /// [`linear`] where every projection has an input of its own, `[its rows, cols]`, as the experts of a sparse layer have.
@@ -129,25 +163,25 @@ pub fn linear(x: &[f32], cols: usize, projections: &mut [Projection<'_>]) {
 /// # Panics
 /// When lengths do not fit each other.
 pub fn grouped_linear(cols: usize, groups: &mut [(&[f32], Projection<'_>)]) {
-    multiply(cols, groups.iter_mut().map(|(x, one)| (*x, one)));
+    into_outputs(cols, groups.iter_mut().map(|(x, one)| (*x, one)));
 }
 
-fn multiply<'a, 'b: 'a>(
+fn into_outputs<'a, 'b: 'a>(
     cols: usize,
     groups: impl Iterator<Item = (&'a [f32], &'a mut Projection<'b>)>,
 ) {
     let isa = Isa::current();
-    let by_way = groups.map(|(x, projection)| {
-        assert!(
-            cols > 0 && x.len().is_multiple_of(cols),
-            "x is [rows, {cols}]"
-        );
-        let rows = x.len() / cols;
-        projection.check(rows, cols);
-        let way = Way::of(isa, projection, rows, cols);
-        (way, Product::new(x, projection, cols))
+    let products = groups.map(|(x, projection)| {
+        let Projection { factor, out } = projection;
+        let (rows, out_cols) = (count_rows(x, cols), factor.check(cols));
+        assert_eq!(out.len(), rows * out_cols, "out is [{rows}, {out_cols}]");
+        let way = Way::of(isa, factor, rows, cols);
+        (way, Product::new(x, factor, SharedMut::new(out), cols))
     });
-    let mut rest: Vec<(Way, Product<'_>)> = by_way.collect();
+    multiply(isa, cols, products.collect());
+}
+
+fn multiply(isa: Isa, cols: usize, mut rest: Vec<(Way, Product<'_>)>) {
     while let Some(&(way, _)) = rest.first() {
         let chosen = rest.iter().filter(|(other, _)| *other == way);
         let chosen: Vec<Product<'_>> = chosen.map(|(_, product)| *product).collect();
@@ -188,10 +222,10 @@ enum Way {
 }
 
 impl Way {
-    fn of(isa: Isa, projection: &Projection<'_>, rows: usize, cols: usize) -> Self {
-        let precision = projection.precision;
+    fn of(isa: Isa, factor: &Factor<'_>, rows: usize, cols: usize) -> Self {
+        let precision = factor.precision;
         let fixed = is_deterministic();
-        match projection.weight {
+        match factor.weight {
             // Panels add up in one order, however many rows there are.
             Weight::Blocks(_) if fixed => Self::Panels(Words::F32),
             Weight::Blocks(w) if blocks::multiplies(isa, rows, precision) => Self::Blocks {
@@ -201,7 +235,7 @@ impl Way {
             Weight::Blocks(_) => Self::Panels(Words::F32),
             _ if rows <= gemv::MAX_ROWS && !fixed => Self::Rows,
             _ => {
-                let pairs = matches!(projection.weight, Weight::Bf16(_))
+                let pairs = matches!(factor.weight, Weight::Bf16(_))
                     && precision == Precision::Fast
                     && gemm::multiplies_pairs(isa, cols);
                 let words = if pairs { Words::Bf16Pairs } else { Words::F32 };
@@ -217,7 +251,7 @@ impl Way {
 fn few_rows(isa: Isa, cols: usize, products: &[Product<'_>]) {
     let grain = even_ranges(products, |product| product.weight.row_bytes(cols), 1);
     each_range(Phase::Decode, products, grain, |product, rows| {
-        // SAFETY: `Projection::check` has seen that the output has these columns, and tasks have disjoint ones.
+        // SAFETY: `Factor::check` has seen that the output has these columns, and tasks have disjoint ones.
         unsafe {
             match product.weight {
                 Weight::F32(w) => gemv(isa, gemv::Job::new(product, w, cols, rows)),
@@ -269,19 +303,19 @@ mod tests {
                 && rows > gemv::MAX_ROWS
                 && gemm::multiplies_pairs(isa, cols);
             let (expect, magnitude) = if pairs { &halved } else { &plain };
-            let mut out = vec![f32::NAN; x.len() / cols * out_cols];
-            isa.with(|| {
-                linear(
-                    x,
-                    cols,
-                    &mut [Projection {
-                        weight,
-                        bias,
-                        out: &mut out,
-                        precision,
-                    }],
-                )
-            });
+            let factor = Factor {
+                weight,
+                bias,
+                precision,
+            };
+            let [out] = isa.with(|| projected(x, cols, [factor]));
+            let mut given = vec![f32::NAN; rows * out_cols];
+            let projection = Projection {
+                factor,
+                out: &mut given,
+            };
+            isa.with(|| linear(x, cols, &mut [projection]));
+            assert_eq!(given, out, "{isa:?}, {rows} × {cols} × {out_cols}");
             for (i, &y) in out.iter().enumerate() {
                 let error = (f64::from(y) - expect[i]).abs();
                 assert!(
@@ -357,10 +391,12 @@ mod tests {
                 .iter()
                 .zip(&mut together)
                 .map(|(w, out)| Projection {
-                    weight: Weight::F32(w),
-                    bias: None,
+                    factor: Factor {
+                        weight: Weight::F32(w),
+                        bias: None,
+                        precision: Precision::Exact,
+                    },
                     out,
-                    precision: Precision::Exact,
                 })
                 .collect();
             linear(&x, 40, &mut projections);
@@ -371,10 +407,12 @@ mod tests {
                     &x,
                     40,
                     &mut [Projection {
-                        weight,
-                        bias: None,
+                        factor: Factor {
+                            weight,
+                            bias: None,
+                            precision: Precision::Exact,
+                        },
                         out: &mut alone,
-                        precision: Precision::Exact,
                     }],
                 );
                 assert_eq!(&alone, together);
@@ -391,10 +429,12 @@ mod tests {
             &[0.0; 8],
             4,
             &mut [Projection {
-                weight,
-                bias: None,
+                factor: Factor {
+                    weight,
+                    bias: None,
+                    precision: Precision::Exact,
+                },
                 out: &mut out,
-                precision: Precision::Exact,
             }],
         );
     }

@@ -33,20 +33,35 @@ pub fn zeros(len: usize) -> Vec<f32> {
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
     {
-        use std::ffi::c_int;
+        /// The largest that glibc accepts on 64-bit systems; above, memory comes from the system each time.
+        const LARGEST_FROM_HEAP: i32 = 32 << 20;
+        glibc::set(glibc::M_MMAP_THRESHOLD, LARGEST_FROM_HEAP);
+        glibc::set(glibc::M_TRIM_THRESHOLD, i32::MAX);
+    }
+}
 
+/// The same of pieces of any size: for a program that needs them again and again, as a training does the logits of a step
+/// and the gradients of its tables.
+pub fn keep_all_freed_memory() {
+    keep_freed_memory();
+    #[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
+    glibc::set(glibc::M_MMAP_MAX, 0);
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
+mod glibc {
+    use std::ffi::c_int;
+
+    pub(super) const M_TRIM_THRESHOLD: c_int = -1;
+    pub(super) const M_MMAP_THRESHOLD: c_int = -3;
+    pub(super) const M_MMAP_MAX: c_int = -4;
+
+    pub(super) fn set(parameter: c_int, value: c_int) {
         unsafe extern "C" {
             fn mallopt(parameter: c_int, value: c_int) -> c_int;
         }
-        const M_TRIM_THRESHOLD: c_int = -1;
-        const M_MMAP_THRESHOLD: c_int = -3;
-        /// The largest that glibc accepts on 64-bit systems; above, memory comes from the system each time.
-        const LARGEST_FROM_HEAP: c_int = 32 << 20;
         // SAFETY: glibc's function, with its own signature; it takes any value, and refuses what does not fit.
-        unsafe {
-            mallopt(M_MMAP_THRESHOLD, LARGEST_FROM_HEAP);
-            mallopt(M_TRIM_THRESHOLD, c_int::MAX);
-        }
+        unsafe { mallopt(parameter, value) };
     }
 }
 

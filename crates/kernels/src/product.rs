@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use crate::{
-    BlockMatrix, Projection, Weight,
+    BlockMatrix, Factor, Weight,
     pool::{self, Phase},
     shared::SharedMut,
 };
 
-/// A [`Projection`] whose output many tasks write.
+/// A product whose output many tasks write.
 #[derive(Clone, Copy)]
 pub(crate) struct Product<'a, W = Weight<'a>> {
     /// Activations, `[rows, input]`.
@@ -24,13 +24,18 @@ pub(crate) struct Product<'a, W = Weight<'a>> {
 
 impl<'a> Product<'a> {
     /// `input` is the number of elements of a row of weights and of `x`.
-    pub(crate) fn new(x: &'a [f32], projection: &'a mut Projection<'_>, input: usize) -> Self {
+    pub(crate) fn new(
+        x: &'a [f32],
+        factor: &Factor<'a>,
+        out: SharedMut<'a, f32>,
+        input: usize,
+    ) -> Self {
         Self {
             x,
-            weight: projection.weight,
-            bias: projection.bias,
-            cols: projection.weight.rows(input),
-            out: SharedMut::new(projection.out),
+            weight: factor.weight,
+            bias: factor.bias,
+            cols: factor.weight.rows(input),
+            out,
         }
     }
 

@@ -6,7 +6,7 @@ use transformers_kernels as kernels;
 pub use transformers_kernels::Activation;
 
 use crate::gradient::{Derivative, Operand, record, takes};
-use crate::host::{changed, flex, floats, on_host, update};
+use crate::host::{changed, flex, flex_of, floats, on_host, update};
 
 /// `activation(x)`, element by element; any shape.
 pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
@@ -14,10 +14,12 @@ pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<
         return update(flex(x), |x| kernels::activate(activation, x));
     }
     if takes(&x) {
+        let dims = x.dims();
         let x = Operand::new(x);
-        let y = changed(x.value(), |x| kernels::activate(activation, x));
+        let value = x.value();
+        let y = flex_of(kernels::activated(activation, &floats(&value)), dims);
         let derivative = Activated {
-            x: x.value(),
+            x: value,
             activation,
         };
         return record([&x], y, derivative);
@@ -67,14 +69,14 @@ pub fn gated<const D: usize>(gate: Tensor<D>, up: Tensor<D>, activation: Activat
         });
     }
     if takes(&gate) && takes(&up) {
+        let dims = gate.dims();
         let [gate, up] = [gate, up].map(Operand::new);
-        let factor = up.value();
-        let y = changed(gate.value(), |gate| {
-            kernels::gated(activation, gate, &floats(&factor))
-        });
+        let [plain_gate, plain_up] = [&gate, &up].map(Operand::value);
+        let y = kernels::gated_product(activation, &floats(&plain_gate), &floats(&plain_up));
+        let y = flex_of(y, dims);
         let derivative = Gated {
-            gate: gate.value(),
-            up: factor,
+            gate: plain_gate,
+            up: plain_up,
             activation,
         };
         return record([&gate, &up], y, derivative);

@@ -65,26 +65,18 @@ fn on_cpu<const D: usize, const N: usize>(
     projections: [(Weight, Option<Tensor<1>>); N],
 ) -> [Tensor<D>; N] {
     let dims = x.dims();
-    let (cols, rows) = (dims[D - 1], dims[..D - 1].iter().product::<usize>());
+    let cols = dims[D - 1];
     let x = flex(x);
     let operands = projections.map(|(weight, bias)| (HostWeight::new(weight), bias.map(flex)));
-    let mut outputs = operands
-        .each_ref()
-        .map(|(weight, _)| vec![0.0; rows * weight.dims()[0]]);
     let biases = operands
         .each_ref()
         .map(|(_, bias)| bias.as_ref().map(floats));
-    let mut operand = operands.iter().zip(&biases);
-    let mut projections = outputs.each_mut().map(|out| {
-        let ((weight, _), bias) = operand.next().expect("one for each output");
-        kernels::Projection {
-            weight: weight.view(),
-            bias: bias.as_deref(),
-            out,
-            precision: weight.precision(),
-        }
+    let factors = std::array::from_fn(|i| kernels::Factor {
+        weight: operands[i].0.view(),
+        bias: biases[i].as_deref(),
+        precision: operands[i].0.precision(),
     });
-    kernels::linear(&floats(&x), cols, &mut projections);
+    let outputs = kernels::projected(&floats(&x), cols, factors);
     let mut operand = operands.iter();
     outputs.map(|values| {
         let (weight, _) = operand.next().expect("one for each output");
@@ -193,7 +185,8 @@ impl Addition for LookedUp {
     fn add(self, grad: FlexTensor, sum: Option<FlexTensor>) -> FlexTensor {
         let cols = *grad.layout().shape().last().expect("rows");
         let ids = self.ids.as_slice::<i32>().expect("contiguous");
-        let none = || flex_of(vec![0.0; self.rows * cols], [self.rows, cols]);
+        let zeros = || kernels::memory::zeros(self.rows * cols);
+        let none = || flex_of(zeros(), [self.rows, cols]);
         changed(sum.unwrap_or_else(none), |sum| {
             kernels::embedding_gradient(&floats(&grad), cols, ids, sum);
         })

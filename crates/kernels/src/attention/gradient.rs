@@ -15,6 +15,7 @@ use crate::{
     gemm::{Matrix, Output, Right, matmul},
     math::tanh,
     pool::{self, Phase},
+    rows::for_rows,
     shared::SharedMut,
     simd::simd_fn,
 };
@@ -22,15 +23,15 @@ use crate::{
 /// Queries of a block.
 const BLOCK: usize = 64;
 
-/// Where the gradients go, each contiguous; what they held is overwritten.
+/// The gradients of attention's operands, in the order of positions, as projections give them.
 #[derive(Debug)]
-pub struct AttentionGradients<'a> {
-    /// `[batch, heads, q_len, head_dim]`.
-    pub queries: &'a mut [f32],
-    /// `[batch, kv_heads, keys, head_dim]`.
-    pub keys: &'a mut [f32],
-    /// `[batch, kv_heads, keys, value_dim]`.
-    pub values: &'a mut [f32],
+pub struct AttentionGradients {
+    /// `[batch, q_len, heads, head_dim]`.
+    pub queries: Vec<f32>,
+    /// `[batch, keys, kv_heads, head_dim]`.
+    pub keys: Vec<f32>,
+    /// `[batch, keys, kv_heads, value_dim]`.
+    pub values: Vec<f32>,
 }
 
 /// The gradients of [`attention`](super::attention), of whose result `grad` is the gradient: `[batch, heads, q_len,
@@ -44,15 +45,14 @@ pub fn attention_gradient(
     keys: Keys<'_>,
     options: AttentionOptions<'_>,
     grad: HeadView<'_>,
-    out: AttentionGradients<'_>,
-) {
+) -> AttentionGradients {
     let AttentionShape {
         batch,
         heads,
-        kv_heads,
         q_len,
         head_dim,
         value_dim,
+        ..
     } = shape;
     let KeyRows::Dense(kv_len) = keys.rows else {
         panic!("keys are dense");
@@ -60,54 +60,55 @@ pub fn attention_gradient(
     let rows = batch * heads * q_len;
     check(shape, q, keys, options, rows * value_dim);
     grad.check("the gradient", [batch, heads, q_len], value_dim);
-    let kv_rows = batch * kv_heads * kv_len;
-    assert_eq!(out.queries.len(), rows * head_dim, "queries of {shape:?}");
-    assert_eq!(
-        out.keys.len(),
-        kv_rows * head_dim,
-        "{kv_len} keys of {shape:?}"
-    );
-    assert_eq!(
-        out.values.len(),
-        kv_rows * value_dim,
-        "{kv_len} values of {shape:?}"
-    );
 
     let isa = Isa::current();
     let dims = [head_dim, value_dim];
+    let mut queries = Vec::with_capacity(rows * head_dim);
+    let lens = dims.map(|dim| batch * kv_len * heads * dim);
+    let mut of_heads = lens.map(Vec::with_capacity);
     let problem = Problem {
         shape,
         q,
         keys,
         options,
-        out: SharedMut::new(out.queries),
+        out: SharedMut::room(&mut queries),
     };
-    if problem.group() == 1 {
-        let sums = [out.keys, out.values].map(SharedMut::new);
-        return each_head(isa, &problem, grad, kv_len, sums);
-    }
-    // Heads that share keys add up apart.
-    let mut of_heads = dims.map(|dim| vec![0.0; batch * heads * kv_len * dim]);
-    let sums = of_heads.each_mut().map(|sums| SharedMut::new(sums));
-    each_head(isa, &problem, grad, kv_len, sums);
     let group = problem.group();
-    for ((of_heads, out), dim) in of_heads.iter().zip([out.keys, out.values]).zip(dims) {
-        let len = kv_len * dim;
-        let out = SharedMut::new(out);
-        pool::run_ranges(Phase::Prefill, batch * kv_heads, 1, |range| {
-            for head in range {
-                // SAFETY: heads are disjoint.
-                let out = unsafe { out.part(head * len, len) };
-                let mut parts = of_heads[head * group * len..][..group * len].chunks_exact(len);
-                if let Some(first) = parts.next() {
-                    out.copy_from_slice(first);
-                }
-                for part in parts {
-                    add(isa, part, out);
-                }
-            }
-        });
+    let sums = of_heads.each_mut().map(SharedMut::room);
+    each_head(isa, &problem, grad, kv_len, sums);
+    // SAFETY: there is room, and every head has written its rows.
+    unsafe {
+        queries.set_len(rows * head_dim);
+        of_heads
+            .iter_mut()
+            .zip(lens)
+            .for_each(|(of_heads, len)| of_heads.set_len(len));
     }
+    if group > 1 {
+        for (of_heads, dim) in of_heads.iter_mut().zip(dims) {
+            *of_heads = add_groups(isa, of_heads, group, dim);
+        }
+    }
+    let [keys, values] = of_heads;
+    AttentionGradients {
+        queries,
+        keys,
+        values,
+    }
+}
+
+/// `[rows, group, dim]` to `[rows, dim]`: what heads that share keys have added up apart.
+fn add_groups(isa: Isa, of_heads: &[f32], group: usize, dim: usize) -> Vec<f32> {
+    let rows = of_heads.len() / (group * dim);
+    let mut out = vec![0.0; rows * dim];
+    for_rows(rows, group * dim, [&mut out], |rows, [out]| {
+        for (row, out) in rows.zip(out.chunks_exact_mut(dim)) {
+            for part in of_heads[row * group * dim..][..group * dim].chunks_exact(dim) {
+                add(isa, part, out);
+            }
+        }
+    });
+    out
 }
 
 simd_fn! {
@@ -129,20 +130,19 @@ fn each_head(
     let shape = problem.shape;
     let dims = [shape.head_dim, shape.value_dim];
     pool::run(Phase::Prefill, shape.batch * shape.heads, |index| {
-        let parts: [&mut [f32]; 2] = std::array::from_fn(|i| {
-            let len = kv_len * dims[i];
-            // SAFETY: heads are disjoint.
-            unsafe { sums[i].part(index * len, len) }
-        });
-        let [keys, values] = parts;
-        keys.fill(0.0);
-        values.fill(0.0);
+        let (batch, head) = (index / shape.heads, index % shape.heads);
+        let sums =
+            [0, 1].map(|i| of_head(sums[i], [batch, head, 0], [shape.heads, kv_len], dims[i]));
+        for (sums, dim) in sums.iter().zip(dims) {
+            // SAFETY: no other task has this head.
+            unsafe { clear(sums, kv_len, dim) };
+        }
         let head = Head {
             problem,
             grad,
-            batch: index / shape.heads,
-            head: index % shape.heads,
-            sums: [SharedMut::new(keys), SharedMut::new(values)],
+            batch,
+            head,
+            sums,
         };
         Scratch::with(|scratch| {
             for start in (0..shape.q_len).step_by(BLOCK) {
@@ -160,10 +160,35 @@ struct Head<'a> {
     batch: usize,
     head: usize,
     /// Gradients of the keys and of the values.
-    sums: [SharedMut<'a, f32>; 2],
+    sums: [Output<'a>; 2],
 }
 
-impl<'a> Head<'a> {
+/// The rows of a head from this one on, in `[batch, len, heads, dim]`.
+fn of_head<'a>(
+    data: SharedMut<'a, f32>,
+    [batch, head, row]: [usize; 3],
+    [heads, len]: [usize; 2],
+    dim: usize,
+) -> Output<'a> {
+    Output {
+        data,
+        start: ((batch * len + row) * heads + head) * dim,
+        stride: heads * dim,
+    }
+}
+
+/// Writes zeros.
+///
+/// # Safety
+/// No other task has these rows.
+unsafe fn clear(out: &Output<'_>, rows: usize, dim: usize) {
+    for row in 0..rows {
+        // SAFETY: the caller's.
+        unsafe { out.data.part(out.start + row * out.stride, dim) }.fill(0.0);
+    }
+}
+
+impl Head<'_> {
     fn block(&self, isa: Isa, queries: Range<usize>, scratch: &mut Scratch) {
         let problem = self.problem;
         let AttentionShape {
@@ -176,11 +201,11 @@ impl<'a> Head<'a> {
         let rows = queries.len();
         let visible = |query| problem.visible(self.batch, query);
         let keys = union(queries.clone().map(visible));
-        let row = (self.batch * heads + self.head) * q_len + queries.start;
+        let row = [self.batch, self.head, queries.start];
+        let to_queries = of_head(problem.out, row, [heads, q_len], head_dim);
         if keys.is_empty() {
             // SAFETY: no other task has these queries.
-            unsafe { problem.out.part(row * head_dim, rows * head_dim) }.fill(0.0);
-            return;
+            return unsafe { clear(&to_queries, rows, head_dim) };
         }
         let kv_head = self.head / problem.group();
         let q = matrix(problem.q, [self.batch, self.head, queries.start]);
@@ -243,14 +268,10 @@ impl<'a> Head<'a> {
         }
         let weights = Matrix::rows(weights, stride);
         let slopes = Matrix::rows(slopes, stride);
-        let at = |data: SharedMut<'a, f32>, row: usize, dim: usize| Output {
-            data,
-            start: row * dim,
-            stride: dim,
-        };
-        let [to_keys, to_values] = self.sums;
-        let to_keys = at(to_keys, keys.start, head_dim);
-        let to_values = at(to_values, keys.start, value_dim);
+        let [to_keys, to_values] = self.sums.map(|sums| Output {
+            start: sums.start + keys.start * sums.stride,
+            ..sums
+        });
         product(
             isa,
             [count, rows, value_dim],
@@ -267,7 +288,6 @@ impl<'a> Head<'a> {
             to_keys,
             true,
         );
-        let to_queries = at(problem.out, row, head_dim);
         product(isa, [rows, count, head_dim], slopes, k, to_queries, false);
     }
 }
@@ -431,15 +451,8 @@ mod tests {
             .each_ref()
             .map(|x| x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
         for &isa in Isa::available() {
-            let [mut to_q, mut to_k, mut to_v] = [0, 1, 2].map(|i| vec![f32::NAN; lens[i]]);
-            isa.with(|| {
-                let out = AttentionGradients {
-                    queries: &mut to_q,
-                    keys: &mut to_k,
-                    values: &mut to_v,
-                };
-                attention_gradient(shape, q_view, keys, options, grad_view, out);
-            });
+            let found = isa.with(|| attention_gradient(shape, q_view, keys, options, grad_view));
+            let found = [found.queries, found.keys, found.values];
             let problem = Problem {
                 shape,
                 q: q_view,
@@ -447,7 +460,13 @@ mod tests {
                 options,
                 out: SharedMut::new(&mut []),
             };
-            for (which, got) in [&to_q, &to_k, &to_v].into_iter().enumerate() {
+            let places = [
+                [heads, q_len, head_dim],
+                [kv_heads, kv_len, head_dim],
+                [kv_heads, kv_len, value_dim],
+            ];
+            for (which, got) in found.iter().enumerate() {
+                let [heads, len, dim] = places[which];
                 // Some elements are enough.
                 for at in (0..got.len()).step_by((got.len() / 40).max(1)) {
                     let moved = |step: f64| {
@@ -456,11 +475,13 @@ mod tests {
                         loss(&problem, wide.each_ref().map(|x| &x[..]), kv_len)
                     };
                     let expected = (moved(1e-4) - moved(-1e-4)) / 2e-4;
-                    let off = (f64::from(got[at]) - expected).abs();
+                    let (head, row) = (at / dim / len, at / dim % len);
+                    let (batch, head) = (head / heads, head % heads);
+                    let got = got[((batch * len + row) * heads + head) * dim + at % dim];
+                    let off = (f64::from(got) - expected).abs();
                     assert!(
                         off <= 3e-6 * expected.abs().max(1.0),
-                        "{isa:?} {seed}: input {which}, element {at}: {} for {expected}",
-                        got[at]
+                        "{isa:?} {seed}: input {which}, element {at}: {got} for {expected}"
                     );
                 }
             }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use half::f16;
 
 use super::*;
-use crate::{Projection, Weight};
+use crate::{Factor, Projection, Weight};
 
 /// Blocks of random bits with scales of ordinary size.
 struct Blocks {
@@ -170,10 +170,12 @@ fn run(x: &[f32], blocks: &Blocks, bias: Option<&[f32]>, precision: Precision) -
     let mut out = vec![f32::NAN; x.len() / blocks.cols * blocks.rows];
     let weight = blocks.matrix();
     let projection = Projection {
-        weight: Weight::Blocks(weight),
-        bias,
+        factor: Factor {
+            weight: Weight::Blocks(weight),
+            bias,
+            precision,
+        },
         out: &mut out,
-        precision,
     };
     crate::linear(x, blocks.cols, &mut [projection]);
     out
@@ -275,10 +277,12 @@ fn several_projections_of_different_formats_and_heights() {
                 .iter()
                 .zip(&mut outs)
                 .map(|(b, out)| Projection {
-                    weight: Weight::Blocks(b.matrix()),
-                    bias: None,
+                    factor: Factor {
+                        weight: Weight::Blocks(b.matrix()),
+                        bias: None,
+                        precision,
+                    },
                     out,
-                    precision,
                 })
                 .collect();
             crate::linear(&x, cols, &mut projections);

@@ -13,17 +13,15 @@ use crate::{
     simd::simd_fn,
 };
 
-/// Rows of the left operand that are packed at a time: with the depth of a panel they fit the second cache, or nearly.
-const BLOCK_ROWS: usize = 512;
+/// Columns of the right operand that are packed at a time: with the depth of a panel they fit the last cache.
+const BLOCK_COLS: usize = 2048;
 
-/// The inner elements of a row that are packed at a time.
-const BLOCK_DEPTH: usize = 1536;
-
-/// Tiles that are packed together at most: of turned rows, the cache lines of their columns are read once.
+/// Tiles of the left operand that a task packs together at most: they stay in its second cache while all panels pass, and of
+/// turned rows the cache lines of their columns are read once.
 const TILE_GROUP: usize = 16;
 
-/// Groups of tiles for a thread at least, so that all of them have as much to pack.
-const GROUPS_PER_THREAD: usize = 2;
+/// Tasks for a thread, or a multiple of them.
+const TASKS_PER_THREAD: usize = 2;
 
 /// A matrix, wherever its rows lie.
 #[derive(Debug, Clone, Copy)]
@@ -108,28 +106,25 @@ pub(crate) unsafe fn matmul(
         Right::Matrix(b) => check(b, [depth, cols]),
         Right::Weight(b) => assert!(b.rows(cols) >= depth, "the right operand is too short"),
     }
-    let mut packed = PACKED.take();
-    for start in (0..depth).step_by(BLOCK_DEPTH) {
-        let inner = start..(start + BLOCK_DEPTH).min(depth);
-        for first in (0..rows).step_by(BLOCK_ROWS) {
-            let block = first..(first + BLOCK_ROWS).min(rows);
-            let tiles = Tiles::new(block.len(), tile_rows(isa));
-            grow(&mut packed, block.len() * inner.len());
-            pack(isa, a, block, inner.clone(), tiles, &mut packed);
-            let operand = Operand {
-                packed: &packed,
-                depth: inner.len(),
-                words: Words::F32,
-                tiles,
+    let step = panel_depth(depth, 1);
+    let mut panels = PACKED.take();
+    for first in (0..cols).step_by(BLOCK_COLS) {
+        let block = first..(first + BLOCK_COLS).min(cols);
+        let out = Output {
+            start: out.start + first,
+            ..out
+        };
+        for start in (0..depth).step_by(step) {
+            let inner = start..(start + step).min(depth);
+            fill_panels(isa, b, cols, inner.clone(), block.clone(), &mut panels);
+            let before = match add || start > 0 {
+                true => Before::Sums,
+                false => Before::Nothing,
             };
-            let out = Output {
-                start: out.start + first * out.stride,
-                ..out
-            };
-            sweep_panels(isa, operand, b, (inner.start, cols), out, add || start > 0);
+            sweep_groups(isa, (a, rows, inner), (&panels, block.len()), out, before);
         }
     }
-    PACKED.set(packed);
+    PACKED.set(panels);
 }
 
 fn check(matrix: Matrix<'_>, [rows, cols]: [usize; 2]) {
@@ -141,37 +136,78 @@ fn check(matrix: Matrix<'_>, [rows, cols]: [usize; 2]) {
     assert!(matrix.data.len() >= len, "an operand is too short");
 }
 
-/// All panels of the right operand, from its row `first` on, with the packed rows.
-fn sweep_panels(
+/// Fills the panels of these columns, `[depth, width]` each, one after the other.
+fn fill_panels(
     isa: Isa,
-    x: Operand<'_>,
     b: Right<'_>,
-    (first, cols): (usize, usize),
-    out: Output<'_>,
-    add: bool,
+    cols: usize,
+    inner: Range<usize>,
+    block: Range<usize>,
+    panels: &mut Vec<f32>,
 ) {
     let width = panel_width(isa);
-    let depth = panel_depth(x.depth, 1);
-    pool::run_ranges(Phase::Prefill, cols, width, |columns| {
+    let len = inner.len() * width;
+    let all = block.len().div_ceil(width) * len;
+    grow(panels, all);
+    let panels = SharedMut::new(&mut panels[..all]);
+    pool::run_ranges(Phase::Prefill, block.len(), width, |columns| {
+        // SAFETY: panels are disjoint.
+        let panel = unsafe { panels.part(columns.start / width * len, len) };
+        let columns = block.start + columns.start..block.start + columns.end;
         PANEL.with_borrow_mut(|scratch| {
-            grow(scratch, 2 * width * depth);
-            let (panel, rows) = scratch.split_at_mut(width * depth);
-            for start in (0..x.depth).step_by(depth) {
-                let depth = depth.min(x.depth - start);
-                let panel = &mut panel[..width * depth];
-                let inner = first + start..first + start + depth;
-                fill_panel(isa, b, cols, inner, columns.clone(), panel, rows);
+            grow(scratch, len);
+            fill_panel(isa, b, cols, inner.clone(), columns, panel, scratch);
+        });
+    });
+}
+
+/// The products of the rows of `a`, of their elements `inner`, with the panels of so many columns: a task packs a group of
+/// tiles and takes it through panels.
+fn sweep_groups(
+    isa: Isa,
+    (a, rows, inner): (Matrix<'_>, usize, Range<usize>),
+    (panels, cols): (&[f32], usize),
+    out: Output<'_>,
+    before: Before<'_>,
+) {
+    let (depth, width) = (inner.len(), panel_width(isa));
+    let all = Tiles::new(rows, tile_rows(isa));
+    // As many tasks for each thread: where there are too few tiles, several share a group of them.
+    let tasks = pool::threads(Phase::Prefill) * TASKS_PER_THREAD;
+    let groups = all.count.div_ceil(TILE_GROUP).next_multiple_of(tasks);
+    let groups = groups.min(all.count);
+    let panel_count = cols.div_ceil(width);
+    let parts = tasks.div_ceil(groups).min(panel_count);
+    pool::run(Phase::Prefill, groups * parts, |task| {
+        let (group, part) = (task / parts, task % parts);
+        let [first, last] = [group, group + 1].map(|group| all.count * group / groups);
+        let rows = all.start(first)..all.start(last);
+        let tiles = Tiles {
+            rows: rows.len(),
+            count: last - first,
+        };
+        PANEL.with_borrow_mut(|scratch| {
+            grow(scratch, tiles.rows * depth);
+            let packed = &mut scratch[..tiles.rows * depth];
+            pack(isa, a, rows.start, inner.clone(), tiles, packed);
+            let x = Operand {
+                packed,
+                depth,
+                words: Words::F32,
+                tiles,
+            };
+            for panel in panel_count * part / parts..panel_count * (part + 1) / parts {
                 let sweep = Sweep {
                     x,
-                    start,
+                    start: 0,
                     depth,
-                    panel,
-                    columns: columns.clone(),
-                    out,
-                    before: match add || start > 0 {
-                        true => Before::Sums,
-                        false => Before::Nothing,
+                    panel: &panels[panel * width * depth..][..width * depth],
+                    columns: panel * width..(panel * width + width).min(cols),
+                    out: Output {
+                        start: out.start + rows.start * out.stride,
+                        ..out
                     },
+                    before,
                 };
                 sweep_tiles(isa, &sweep);
             }
@@ -242,64 +278,40 @@ simd_fn! {
     }
 }
 
-/// Packs `rows` of `a`, elements `inner`, to tiles of `[depth, height]`.
+/// Packs rows of `a` from `first` on, elements `inner`, to tiles of `[depth, height]`.
 fn pack(
     isa: Isa,
     a: Matrix<'_>,
-    rows: Range<usize>,
+    first: usize,
     inner: Range<usize>,
     tiles: Tiles,
     packed: &mut [f32],
 ) {
+    if a.turned {
+        let from = &a.data[inner.start * a.stride + first..];
+        return pack_columns(isa, from, a.stride, tiles, packed);
+    }
     let depth = inner.len();
-    let packed = SharedMut::new(&mut packed[..rows.len() * depth]);
-    let groups = pool::threads(Phase::Prefill) * GROUPS_PER_THREAD;
-    let grain = tiles.count.div_ceil(groups).min(TILE_GROUP);
-    pool::run_ranges(Phase::Prefill, tiles.count, grain, |group| {
-        let start = tiles.start(group.start);
-        let count = tiles.start(group.end) - start;
-        // SAFETY: groups of tiles are disjoint.
-        let packed = unsafe { packed.part(start * depth, count * depth) };
-        if a.turned {
-            let from = &a.data[inner.start * a.stride + rows.start + start..];
-            return pack_columns(isa, from, a.stride, group, tiles, packed);
-        }
-        let mut rest = packed;
-        for tile in group {
-            let row = rows.start + tiles.start(tile);
-            let (to, after) = rest.split_at_mut(tiles.height(tile) * depth);
-            transpose(
-                isa,
-                &a.data[row * a.stride + inner.start..],
-                a.stride,
-                depth,
-                to,
-            );
-            rest = after;
-        }
-    });
+    let mut rest = packed;
+    for tile in 0..tiles.count {
+        let from = &a.data[(first + tiles.start(tile)) * a.stride + inner.start..];
+        let (to, after) = rest.split_at_mut(tiles.height(tile) * depth);
+        transpose(isa, from, a.stride, depth, to);
+        rest = after;
+    }
 }
 
 simd_fn! {
-    /// Packs neighbouring tiles, whose first elements are at the start of `from`, and further ones each `stride` after.
-    fn pack_columns<S>(
-        s,
-        from: &[f32],
-        stride: usize,
-        group: Range<usize>,
-        tiles: Tiles,
-        packed: &mut [f32],
-    ) {
-        let first = tiles.start(group.start);
-        let count = tiles.start(group.end) - first;
-        let depth = packed.len() / count;
+    /// Packs tiles whose first elements are at the start of `from`, and further ones each `stride` after.
+    fn pack_columns<S>(s, from: &[f32], stride: usize, tiles: Tiles, packed: &mut [f32]) {
+        let depth = packed.len() / tiles.rows;
         let mut places = [(0, 0); TILE_GROUP];
-        for (tile, place) in group.clone().zip(&mut places) {
-            *place = (tiles.start(tile) - first, tiles.height(tile));
+        for (tile, place) in places[..tiles.count].iter_mut().enumerate() {
+            *place = (tiles.start(tile), tiles.height(tile));
         }
         for k in 0..depth {
             let from = &from[k * stride..];
-            for &(start, height) in &places[..group.len()] {
+            for &(start, height) in &places[..tiles.count] {
                 let at = start * depth + k * height;
                 // A whole vector runs into the tile's next rows, which come later.
                 let fits = k * height + S::LANES <= depth * height && start + S::LANES <= from.len();
@@ -355,6 +367,7 @@ mod tests {
                 [600, 40, 20],
                 [7, 1600, 19],
                 [3, 0, 4],
+                [14, 20, 2081],
             ]
         };
         for (seed, &[rows, depth, cols]) in shapes.iter().enumerate() {

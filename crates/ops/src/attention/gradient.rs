@@ -7,7 +7,7 @@ use transformers_kernels as kernels;
 use super::{AttentionOptions, on_cpu, seen};
 use crate::Mask;
 use crate::gradient::{Derivative, Operand, is_followed, record, takes};
-use crate::host::{flex, flex_of, floats, heads};
+use crate::host::{flex, floats, heads, tensor};
 
 /// Whether kernels take these operands and know the mask; sinks and biases are no parameters then.
 pub(super) fn knows(operands: [&Tensor<4>; 3], mask: &Mask, options: &AttentionOptions) -> bool {
@@ -75,10 +75,7 @@ impl Derivative<3> for Attended {
         let padding = self.mask.scattered_padding();
         let seen = seen(&self.mask, padding.as_deref(), kv_len, &self.options);
         let grad = floats(&grad);
-        let [mut to_q, mut to_k, mut to_v] = shapes
-            .each_ref()
-            .map(|shape| vec![0.0; shape.num_elements()]);
-        kernels::attention_gradient(
+        let found = kernels::attention_gradient(
             shape,
             q.view(),
             kernels::Keys {
@@ -93,15 +90,13 @@ impl Derivative<3> for Attended {
                 ..seen
             },
             kernels::HeadView::by_position(&grad, heads_of_q, q_len, value_dim),
-            kernels::AttentionGradients {
-                queries: &mut to_q,
-                keys: &mut to_k,
-                values: &mut to_v,
-            },
         );
-        let found = [to_q, to_k, to_v];
-        let mut shapes = shapes.into_iter();
-        found.map(|x| Some(flex_of(x, shapes.next().expect("one for each"))))
+        let mut shapes = shapes.iter().map(dims);
+        [found.queries, found.keys, found.values].map(|x| {
+            let [batch, heads, len, dim] = shapes.next().expect("one for each");
+            let by_position: Tensor<4> = tensor(x, [batch, len, heads, dim]);
+            Some(flex(by_position.swap_dims(1, 2)))
+        })
     }
 }
 
