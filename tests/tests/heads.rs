@@ -9,6 +9,8 @@ use transformers_modeling::{
     AutoModelForSequenceClassification, AutoModelForTokenClassification, Head, Labels, ModelError,
     ModelInputs, PreTrainedModel, Rows, supported,
 };
+use transformers_tests::Case;
+use transformers_tests::conformance::load_case;
 
 fn case(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -126,6 +128,51 @@ fn rows_are_choices_of_whole_questions() {
         })
     ));
     assert!(matches!(scores(Some(0)), Err(ModelError::Choices { .. })));
+}
+
+/// Heads that read each row's first state alone leave out what the last layer does for the others, unless all states are
+/// wanted: with padding, and without.
+#[test]
+fn states_that_no_head_reads_change_nothing() {
+    for name in [
+        "albert_classes",
+        "bert_choices",
+        "bert_classes",
+        "bert_next_sentence",
+        "distilbert_classes",
+        "electra_classes",
+        "mpnet_classes",
+        "roberta_classes",
+    ] {
+        let model = load_case(&Case::open(&case(name)).unwrap()).unwrap();
+        for mask in [None, Some(Rows::new(&[[1, 1, 1], [1, 1, 0]]).unwrap())] {
+            let logits = |output_hidden_states| {
+                let inputs = ModelInputs {
+                    attention_mask: mask.clone(),
+                    output_hidden_states,
+                    ..two_rows()
+                };
+                let output = model.forward(&inputs, None).unwrap();
+                let states = output
+                    .hidden_states
+                    .as_ref()
+                    .map(|all| all.last().unwrap().dims());
+                assert_eq!(
+                    states.map(|dims| dims[1]),
+                    output_hidden_states.then_some(3)
+                );
+                let logits = output.pooled_logits().unwrap().into_data();
+                logits.iter::<f32>().collect::<Vec<_>>()
+            };
+            for (narrow, whole) in logits(false).iter().zip(logits(true)) {
+                let off = (narrow - whole).abs();
+                assert!(
+                    off <= 1e-5 * whole.abs().max(1.0),
+                    "{name}: {narrow} for {whole}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

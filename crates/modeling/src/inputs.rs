@@ -46,6 +46,9 @@ pub struct ModelInputs {
     pub attention: Option<AttentionInterface>,
     /// Compute the states of padding too, which are otherwise zeros where that saves work.
     pub states_of_padding: bool,
+    /// Of the last states only each row's first one is read: some encoders then leave out what their last layer does after
+    /// attention for the others, and `last_hidden_state` is `[batch, 1, hidden]`. Not with `output_hidden_states`.
+    pub first_states_only: bool,
     /// Keep the routers' logits of models with a mixture of experts; the loss then has their load-balancing loss in it.
     /// `None`: as the config says.
     pub output_router_logits: Option<bool>,

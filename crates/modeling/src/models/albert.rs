@@ -11,7 +11,7 @@ use crate::nn::heads::{
     PooledClassifier, SpanHead, TokenClassifier, by_token, first, pooled, states, to_vocabulary,
 };
 use crate::nn::{
-    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear,
+    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, Kept, LayerNorm, Linear,
     MaskedAttention, PositionCount, TaskHead, TextEmbeddings, TextEmbeddingsOptions, Tokens,
     activation, self_attention,
 };
@@ -90,11 +90,12 @@ struct AlbertAttention {
 }
 
 impl AlbertAttention {
-    fn forward(&self, x: Tensor<3>, attention: &MaskedAttention<'_>) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, attention: &MaskedAttention<'_>, kept: Kept<'_>) -> Tensor<3> {
         let head_dim = x.dims()[2] / self.heads;
         let scores = ops::AttentionOptions::new((head_dim as f64).powf(-0.5));
         let projections = [&self.query, &self.key, &self.value];
         let attended = self_attention(x.clone(), projections, self.heads, attention, None, &scores);
+        let (attended, x) = (kept.of(attended), kept.of(x));
         self.LayerNorm.add(self.dense.forward(attended), x)
     }
 }
@@ -130,8 +131,8 @@ impl AlbertLayer {
         })
     }
 
-    fn forward(&self, x: Tensor<3>, attention: &MaskedAttention<'_>) -> Tensor<3> {
-        let x = self.attention.forward(x, attention);
+    fn forward(&self, x: Tensor<3>, attention: &MaskedAttention<'_>, kept: Kept<'_>) -> Tensor<3> {
+        let x = self.attention.forward(x, attention, kept);
         let inner = ops::activate(self.ffn.forward(x.clone()), self.activation);
         self.full_layer_layer_norm
             .add(self.ffn_output.forward(inner), x)
@@ -173,12 +174,16 @@ impl Forward for AlbertModel {
         inputs: &ModelInputs,
         _cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
-        let tokens = Tokens::new(inputs, &self.embeddings.word_embeddings)?;
+        let tokens = Tokens::new(inputs, &self.embeddings.word_embeddings)?.narrowed_last();
         let hidden = self.embeddings.forward(&tokens)?;
         let hidden = self.encoder.embedding_hidden_mapping_in.forward(hidden);
         let attention = tokens.attention(None);
-        let layer = |layer: &AlbertLayer, hidden| layer.forward(hidden, &attention);
-        let states = tokens.through(hidden, self.encoder.layers(), layer, |hidden| hidden)?;
+        let count = self.encoder.layers().count();
+        let layer = |(index, layer): (usize, &AlbertLayer), hidden| {
+            layer.forward(hidden, &attention, tokens.kept(index, count))
+        };
+        let layers = self.encoder.layers().enumerate();
+        let states = tokens.through(hidden, layers, layer, |hidden| hidden)?;
         let pooler = self.pooler.as_ref();
         Ok(ModelOutput {
             pooler_output: pooler.map(|pooler| pooler.forward(first(states.last.clone())).tanh()),

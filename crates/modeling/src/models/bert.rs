@@ -17,7 +17,7 @@ use crate::nn::heads::{
     to_vocabulary,
 };
 use crate::nn::{
-    Activation, BaseFamily, Cache, CacheLayout, Embedding, HeadOptions, Init, LayerCache,
+    Activation, BaseFamily, Cache, CacheLayout, Embedding, HeadOptions, Init, Kept, LayerCache,
     LayerNorm, Linear, MaskedAttention, Pooler, PositionCount, RowScores, States, TaskHead,
     TextEmbeddings, TextEmbeddingsOptions, Tokens, self_attention,
 };
@@ -259,8 +259,10 @@ impl BertLayer {
         x: Tensor<3>,
         attention: &MaskedAttention<'_>,
         cache: LayerCache<'_>,
+        kept: Kept<'_>,
     ) -> Tensor<3> {
         let attended = self.attention.self_.forward(x.clone(), attention, cache);
+        let (attended, x) = (kept.of(attended), kept.of(x));
         let x = self.attention.output.forward(attended, x);
         let inner = self.intermediate.forward(x.clone(), self.activation);
         self.output.forward(inner, x)
@@ -311,17 +313,18 @@ impl BertModel {
     ) -> Result<States, ModelError> {
         let tokens = match self.is_decoder {
             true => Tokens::of_decoder(inputs, self.words(), cache.as_deref())?,
-            false => Tokens::new(inputs, self.words())?,
+            false => Tokens::new(inputs, self.words())?.narrowed_last(),
         };
         let mut hidden = self.embeddings.forward(&tokens)?;
         if let Some(project) = &self.embeddings_project {
             hidden = project.forward(hidden);
         }
         let attention = tokens.attention(None);
+        let count = self.encoder.layer.len();
         let layer = |(index, layer): (usize, &BertLayer), hidden| {
             let cache = cache.as_deref_mut().filter(|_| self.is_decoder);
             let cache = cache.map(|cache| (index, cache as &mut dyn Cache));
-            layer.forward(hidden, &attention, cache)
+            layer.forward(hidden, &attention, cache, tokens.kept(index, count))
         };
         let layers = self.encoder.layer.iter().enumerate();
         tokens.through(hidden, layers, layer, |hidden| hidden)
@@ -440,6 +443,7 @@ struct BertOnlyNSPHead {
 
 impl<C: BertLike> TaskHead<OnBert<C>> for BertOnlyNSPHead {
     const POOLER: bool = true;
+    const READS_FIRST: bool = true;
 
     fn new(_: &C, options: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
         Ok(Self {

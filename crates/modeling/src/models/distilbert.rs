@@ -8,7 +8,7 @@ use transformers_ops as ops;
 
 use crate::nn::heads::{SpanHead, TokenClassifier, by_row, by_token, first, states};
 use crate::nn::{
-    Activation, BaseFamily, Cache, HeadOptions, Init, LayerNorm, Linear, MaskedAttention,
+    Activation, BaseFamily, Cache, HeadOptions, Init, Kept, LayerNorm, Linear, MaskedAttention,
     OutputLayer, PositionCount, RowScores, TaskHead, TextEmbeddings, TextEmbeddingsOptions, Tokens,
     activation, self_attention,
 };
@@ -119,12 +119,13 @@ impl TransformerBlock {
         })
     }
 
-    fn forward(&self, x: Tensor<3>, attention: &MaskedAttention<'_>) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, attention: &MaskedAttention<'_>, kept: Kept<'_>) -> Tensor<3> {
         let own = &self.attention;
         let head_dim = x.dims()[2] / own.heads;
         let scores = ops::AttentionOptions::new((head_dim as f64).powf(-0.5));
         let projections = [&own.q_lin, &own.k_lin, &own.v_lin];
         let attended = self_attention(x.clone(), projections, own.heads, attention, None, &scores);
+        let (attended, x) = (kept.of(attended), kept.of(x));
         let x = self.sa_layer_norm.add(own.out_lin.forward(attended), x);
         let inner = ops::activate(self.ffn.lin1.forward(x.clone()), self.ffn.activation);
         self.output_layer_norm.add(self.ffn.lin2.forward(inner), x)
@@ -149,11 +150,15 @@ impl Forward for DistilBertModel {
         inputs: &ModelInputs,
         _cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
-        let tokens = Tokens::new(inputs, &self.embeddings.word_embeddings)?;
+        let tokens = Tokens::new(inputs, &self.embeddings.word_embeddings)?.narrowed_last();
         let hidden = self.embeddings.forward(&tokens)?;
         let attention = tokens.attention(None);
-        let layer = |layer: &TransformerBlock, hidden| layer.forward(hidden, &attention);
-        let states = tokens.through(hidden, &self.transformer.layer, layer, |hidden| hidden)?;
+        let count = self.transformer.layer.len();
+        let layer = |(index, layer): (usize, &TransformerBlock), hidden| {
+            layer.forward(hidden, &attention, tokens.kept(index, count))
+        };
+        let layers = self.transformer.layer.iter().enumerate();
+        let states = tokens.through(hidden, layers, layer, |hidden| hidden)?;
         Ok(ModelOutput::of_states(states))
     }
 
@@ -208,6 +213,8 @@ struct DistilBertClassifier {
 }
 
 impl TaskHead<DistilBert> for DistilBertClassifier {
+    const READS_FIRST: bool = true;
+
     fn new(
         config: &DistilBertConfig,
         options: &HeadOptions,

@@ -13,7 +13,7 @@ use crate::nn::heads::{
     FirstTokenClassifier, PooledClassifier, SpanHead, TokenClassifier, by_token, states,
 };
 use crate::nn::{
-    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, LayerNorm, Linear,
+    Activation, BaseFamily, Cache, Embedding, HeadOptions, Init, Kept, LayerNorm, Linear,
     MaskedAttention, Pooler, PositionCount, RelativeBuckets, TaskHead, TextEmbeddings,
     TextEmbeddingsOptions, Tokens, activation, self_attention,
 };
@@ -140,6 +140,7 @@ impl MPNetLayer {
         x: Tensor<3>,
         attention: &MaskedAttention<'_>,
         bias: &Tensor<4>,
+        kept: Kept<'_>,
     ) -> Tensor<3> {
         let attn = &self.attention.attn;
         let head_dim = x.dims()[2] / attn.heads;
@@ -149,6 +150,7 @@ impl MPNetLayer {
         };
         let projections = [&attn.q, &attn.k, &attn.v];
         let attended = self_attention(x.clone(), projections, attn.heads, attention, None, &scores);
+        let (attended, x) = (kept.of(attended), kept.of(x));
         let x = self.attention.LayerNorm.add(attn.o.forward(attended), x);
         let inner = self.intermediate.forward(x.clone(), self.activation);
         self.output.forward(inner, x)
@@ -176,13 +178,17 @@ impl Forward for MPNetModel {
         inputs: &ModelInputs,
         _cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
-        let tokens = Tokens::in_columns(inputs, &self.embeddings.word_embeddings)?;
+        let tokens = Tokens::in_columns(inputs, &self.embeddings.word_embeddings)?.narrowed_last();
         let hidden = self.embeddings.forward(&tokens)?;
         let seq = hidden.dims()[1];
         let bias = BUCKETS.bias(&self.encoder.relative_attention_bias, 0, seq, seq);
         let attention = tokens.attention(None);
-        let layer = |layer: &MPNetLayer, hidden| layer.forward(hidden, &attention, &bias);
-        let states = tokens.through(hidden, &self.encoder.layer, layer, |hidden| hidden)?;
+        let count = self.encoder.layer.len();
+        let layer = |(index, layer): (usize, &MPNetLayer), hidden| {
+            layer.forward(hidden, &attention, &bias, tokens.kept(index, count))
+        };
+        let layers = self.encoder.layer.iter().enumerate();
+        let states = tokens.through(hidden, layers, layer, |hidden| hidden)?;
         let pooler = self.pooler.as_ref();
         Ok(ModelOutput {
             pooler_output: pooler.map(|pooler| pooler.forward(states.last.clone())),

@@ -23,6 +23,22 @@ pub struct Tokens<'a> {
     past: Option<usize>,
     /// Whether something may be made of the states of padding.
     means: bool,
+    /// Which tokens leave the last layer, `[batch, 1]`, where not all do.
+    firsts: Option<Tensor<2, Int>>,
+}
+
+/// The tokens that go on from a layer's attention: all, or of the last layer those whose states are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept<'a>(Option<&'a Tensor<2, Int>>);
+
+impl Kept<'_> {
+    /// These of all states of a layer, `[batch, kept, hidden]`.
+    pub fn of(self, hidden: Tensor<3>) -> Tensor<3> {
+        match self.0 {
+            Some(firsts) => ops::embedding(hidden.flatten::<2>(0, 1), firsts.clone()),
+            None => hidden,
+        }
+    }
 }
 
 /// What the layers of a stack give.
@@ -64,7 +80,30 @@ impl<'a> Tokens<'a> {
             device: words.weight.device(),
             past: None,
             means: inputs.reads_padding(),
+            firsts: None,
         })
+    }
+
+    /// The same tokens on their way through layers that ask for those [kept](Self::kept) of them.
+    pub fn narrowed_last(self) -> Self {
+        if !self.inputs.first_states_only || self.inputs.output_hidden_states {
+            return self;
+        }
+        let [batch, seq] = self.inputs.input_ids.dims();
+        let firsts: Vec<u32> = match &self.packing {
+            Some(packing) => packing.firsts().map(|token| token as u32).collect(),
+            None => (0..batch).map(|row| (row * seq) as u32).collect(),
+        };
+        let firsts = Rows::column_of(firsts).to_tensor(&self.device);
+        Self {
+            firsts: Some(firsts),
+            ..self
+        }
+    }
+
+    /// The tokens that go on from the attention of the layer `index` of so many.
+    pub fn kept(&self, index: usize, layers: usize) -> Kept<'_> {
+        Kept(self.firsts.as_ref().filter(|_| index + 1 == layers))
     }
 
     /// The tokens of a decoder, which see themselves and those before, in `cache` too; never packed.
@@ -86,6 +125,7 @@ impl<'a> Tokens<'a> {
             device: words.weight.device(),
             past: Some(past),
             means: cache.is_none() && (inputs.begins_with_padding() || inputs.reads_padding()),
+            firsts: None,
         })
     }
 
@@ -195,7 +235,10 @@ impl<'a> Tokens<'a> {
             }
             hidden = layer(next, hidden);
         }
-        let hidden = self.unpack(last(hidden));
+        let hidden = match self.firsts {
+            Some(_) => last(hidden),
+            None => self.unpack(last(hidden)),
+        };
         if let Some(record) = &mut record {
             record.push(hidden.clone());
         }

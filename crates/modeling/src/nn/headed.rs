@@ -40,6 +40,8 @@ pub trait BaseFamily: Debug + 'static {
 pub trait TaskHead<F: BaseFamily>: Module + ModuleDisplay + Debug + Sync + 'static {
     /// Whether it takes the headless model's `pooler_output`.
     const POOLER: bool = false;
+    /// Whether it reads no state but each row's first: see [`ModelInputs::first_states_only`].
+    const READS_FIRST: bool = false;
 
     /// A head with fresh weights.
     ///
@@ -175,8 +177,11 @@ impl<F: BaseFamily, H: TaskHead<F>> Forward for Headed<F, H> {
         inputs: &ModelInputs,
         cache: Option<&mut dyn Cache>,
     ) -> Result<ModelOutput, ModelError> {
-        let output = match self.head.reads_padding() {
-            true => self.base.forward(&with_padding(inputs), cache)?,
+        let (padding, first) = (self.head.reads_padding(), H::READS_FIRST);
+        let output = match padding || first {
+            true => self
+                .base
+                .forward(&for_head(inputs, padding, first), cache)?,
             false => self.base.forward(inputs, cache)?,
         };
         self.head.forward(&self.base, output, inputs)
@@ -208,9 +213,11 @@ impl<F: BaseFamily, H: TaskHead<F>> Forward for Headed<F, H> {
     }
 }
 
-fn with_padding(inputs: &ModelInputs) -> ModelInputs {
+/// The inputs of the headless model below a head that reads states of padding, or first ones alone.
+fn for_head(inputs: &ModelInputs, padding: bool, first: bool) -> ModelInputs {
     ModelInputs {
-        states_of_padding: true,
+        states_of_padding: padding || inputs.states_of_padding,
+        first_states_only: first || inputs.first_states_only,
         ..inputs.clone()
     }
 }

@@ -100,6 +100,7 @@ pub struct PooledClassifier {
 
 impl<F: BaseFamily> TaskHead<F> for PooledClassifier {
     const POOLER: bool = true;
+    const READS_FIRST: bool = true;
 
     fn new(_: &F::Config, options: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
         Ok(Self {
@@ -136,6 +137,8 @@ struct DenseOut {
 }
 
 impl<F: BaseFamily> TaskHead<F> for FirstTokenClassifier {
+    const READS_FIRST: bool = true;
+
     fn new(_: &F::Config, options: &HeadOptions, init: &Init) -> Result<Self, ModelError> {
         let hidden = options.hidden_size;
         Ok(Self {

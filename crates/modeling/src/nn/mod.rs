@@ -62,7 +62,8 @@ pub use draws::Draws;
 pub(crate) use draws::Stream;
 pub use embedding::Embedding;
 pub use encoder::{
-    Pooler, PositionCount, States, TextEmbeddings, TextEmbeddingsOptions, Tokens, self_attention,
+    Kept, Pooler, PositionCount, States, TextEmbeddings, TextEmbeddingsOptions, Tokens,
+    self_attention,
 };
 pub(crate) use encoder_decoder::forward_encoder_decoder;
 pub use encoder_decoder::{

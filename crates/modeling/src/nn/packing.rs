@@ -58,6 +58,12 @@ impl Packing {
         Mask::bidirectional().with_segments(self.starts.clone())
     }
 
+    /// Where each row's first token is.
+    pub fn firsts(&self) -> impl Iterator<Item = usize> {
+        let rows = self.slots.dims()[0];
+        self.starts.iter().copied().take(rows)
+    }
+
     /// States `[1, tokens, hidden]` back in their columns, `[batch, seq, hidden]`; those of padding are zero.
     pub fn unpack(&self, hidden: Tensor<3>) -> Tensor<3> {
         let [_, tokens, size] = hidden.dims();
