@@ -65,6 +65,7 @@ fn pair(text: &str) -> std::result::Result<(String, String), String> {
 }
 
 pub fn run(arguments: &Arguments) -> Result {
+    transformers_kernels::memory::keep_all_freed_memory();
     let recipe = Recipe::from_file(&arguments.recipe, &arguments.set)?;
     let args = recipe.arguments()?;
     check_output(&args, arguments)?;

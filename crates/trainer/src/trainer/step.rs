@@ -72,7 +72,7 @@ impl Trainer {
             compute: self.compute_loss.as_ref(),
             share,
         };
-        if let [inputs] = group {
+        if let ([inputs], []) = (group, &self.devices[..]) {
             return pass.run(self.model(), inputs, &mut work.gradients);
         }
         let replica = |device: &Device| {
@@ -82,7 +82,9 @@ impl Trainer {
                 false => replica,
             }
         };
-        let replicas: Vec<_> = self.devices.iter().map(replica).collect();
+        // The last group of an epoch may be too small for all.
+        let devices = self.devices.iter().take(group.len());
+        let replicas: Vec<_> = devices.map(replica).collect();
         let done: Vec<Result<(f64, Named<Vec<f32>>)>> = std::thread::scope(|scope| {
             let one = |(replica, inputs): (&dyn PreTrainedModel, &ModelInputs)| {
                 let mut gradients = Named::new();
