@@ -178,12 +178,9 @@ impl Forward for AlbertModel {
         let hidden = self.embeddings.forward(&tokens)?;
         let hidden = self.encoder.embedding_hidden_mapping_in.forward(hidden);
         let attention = tokens.attention(None);
-        let count = self.encoder.layers().count();
-        let layer = |(index, layer): (usize, &AlbertLayer), hidden| {
-            layer.forward(hidden, &attention, tokens.kept(index, count))
-        };
-        let layers = self.encoder.layers().enumerate();
-        let states = tokens.through(hidden, layers, layer, |hidden| hidden)?;
+        let layer =
+            |layer: &AlbertLayer, hidden, kept: Kept<'_>| layer.forward(hidden, &attention, kept);
+        let states = tokens.through(hidden, self.encoder.layers(), layer, |hidden| hidden)?;
         let pooler = self.pooler.as_ref();
         Ok(ModelOutput {
             pooler_output: pooler.map(|pooler| pooler.forward(first(states.last.clone())).tanh()),

@@ -320,11 +320,10 @@ impl BertModel {
             hidden = project.forward(hidden);
         }
         let attention = tokens.attention(None);
-        let count = self.encoder.layer.len();
-        let layer = |(index, layer): (usize, &BertLayer), hidden| {
+        let layer = |(index, layer): (usize, &BertLayer), hidden, kept: Kept<'_>| {
             let cache = cache.as_deref_mut().filter(|_| self.is_decoder);
             let cache = cache.map(|cache| (index, cache as &mut dyn Cache));
-            layer.forward(hidden, &attention, cache, tokens.kept(index, count))
+            layer.forward(hidden, &attention, cache, kept)
         };
         let layers = self.encoder.layer.iter().enumerate();
         tokens.through(hidden, layers, layer, |hidden| hidden)

@@ -13,7 +13,7 @@ use super::bert::{BertIntermediate, BertOutput};
 use crate::loss::soft_cross_entropy;
 use crate::nn::heads::{SpanHead, TokenClassifier, by_row, by_token, first, states, to_vocabulary};
 use crate::nn::{
-    Activation, BaseFamily, Cache, Embedding, HeadOptions, Hiding, Init, LayerNorm, Linear,
+    Activation, BaseFamily, Cache, Embedding, HeadOptions, Hiding, Init, Kept, LayerNorm, Linear,
     MaskedAttention, PositionCount, RowScores, TaskHead, TextEmbeddings, TextEmbeddingsOptions,
     Tokens, activation, linears,
 };
@@ -394,7 +394,7 @@ impl Forward for DebertaV2Model {
         let mask = mask.with_means(reads).with_hiding(Hiding::Replaced);
         let attention = MaskedAttention::new(tokens.attention_pass(), mask);
         let positions = self.encoder.positions(seq);
-        let layer = |(index, layer): (usize, &DebertaV2Layer), hidden: Tensor<3>| {
+        let layer = |(index, layer): (usize, &DebertaV2Layer), hidden: Tensor<3>, _: Kept<'_>| {
             let output = layer.forward(hidden, &attention, positions.as_ref());
             match &self.encoder.conv {
                 Some(conv) if index == 0 => conv.forward(embedded.clone(), output, counts.as_ref()),

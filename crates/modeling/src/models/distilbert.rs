@@ -153,12 +153,10 @@ impl Forward for DistilBertModel {
         let tokens = Tokens::new(inputs, &self.embeddings.word_embeddings)?.narrowed_last();
         let hidden = self.embeddings.forward(&tokens)?;
         let attention = tokens.attention(None);
-        let count = self.transformer.layer.len();
-        let layer = |(index, layer): (usize, &TransformerBlock), hidden| {
-            layer.forward(hidden, &attention, tokens.kept(index, count))
+        let layer = |layer: &TransformerBlock, hidden, kept: Kept<'_>| {
+            layer.forward(hidden, &attention, kept)
         };
-        let layers = self.transformer.layer.iter().enumerate();
-        let states = tokens.through(hidden, layers, layer, |hidden| hidden)?;
+        let states = tokens.through(hidden, &self.transformer.layer, layer, |hidden| hidden)?;
         Ok(ModelOutput::of_states(states))
     }
 

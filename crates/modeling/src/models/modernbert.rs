@@ -17,7 +17,7 @@ use crate::nn::heads::{
     by_row, by_span, by_token, first, language_model, last, mean_of_tokens, states,
 };
 use crate::nn::{
-    Activation, BaseFamily, Cache, CacheLayout, Embedding, HeadOptions, Init, LayerCache,
+    Activation, BaseFamily, Cache, CacheLayout, Embedding, HeadOptions, Init, Kept, LayerCache,
     LayerNorm, Linear, MaskedAttention, OutputLayer, RotaryEmbedding, RotaryTables, RowScores,
     TaskHead, Tokens, activation, linears, with_noise,
 };
@@ -397,7 +397,9 @@ impl Forward for ModernBertModel {
         let hidden = self.embeddings.norm.forward(embedded);
         let shared = self.shared(&tokens, cache.as_deref(), &hidden)?;
         let layers = self.layers.iter().zip(&self.options.layer_types);
-        let layer = |(index, (layer, kind)): (usize, (&ModernBertLayer, &LayerType)), hidden| {
+        let layer = |(index, (layer, kind)): (usize, (&ModernBertLayer, &LayerType)),
+                     hidden,
+                     _: Kept<'_>| {
             let cache = cache.as_deref_mut();
             let cache = cache.map(|cache| (index, cache as &mut dyn Cache));
             layer.forward(hidden, &shared[kind], cache)

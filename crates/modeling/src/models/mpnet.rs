@@ -183,12 +183,10 @@ impl Forward for MPNetModel {
         let seq = hidden.dims()[1];
         let bias = BUCKETS.bias(&self.encoder.relative_attention_bias, 0, seq, seq);
         let attention = tokens.attention(None);
-        let count = self.encoder.layer.len();
-        let layer = |(index, layer): (usize, &MPNetLayer), hidden| {
-            layer.forward(hidden, &attention, &bias, tokens.kept(index, count))
+        let layer = |layer: &MPNetLayer, hidden, kept: Kept<'_>| {
+            layer.forward(hidden, &attention, &bias, kept)
         };
-        let layers = self.encoder.layer.iter().enumerate();
-        let states = tokens.through(hidden, layers, layer, |hidden| hidden)?;
+        let states = tokens.through(hidden, &self.encoder.layer, layer, |hidden| hidden)?;
         let pooler = self.pooler.as_ref();
         Ok(ModelOutput {
             pooler_output: pooler.map(|pooler| pooler.forward(states.last.clone())),

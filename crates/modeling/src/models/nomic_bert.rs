@@ -11,7 +11,7 @@ use transformers_ops as ops;
 
 use crate::nn::heads::{PooledClassifier, TokenClassifier, by_token, states, to_vocabulary};
 use crate::nn::{
-    Activation, Attention, AttentionOptions, BaseFamily, Cache, Embedding, HeadOptions, Init,
+    Activation, Attention, AttentionOptions, BaseFamily, Cache, Embedding, HeadOptions, Init, Kept,
     LayerContext, LayerNorm, Linear, OutputLayer, Pooler, PositionCount, RotaryEmbedding, TaskHead,
     TextEmbeddings, TextEmbeddingsOptions, Tokens, activation, linears,
 };
@@ -210,7 +210,7 @@ impl Forward for NomicBertModel {
         let tokens = Tokens::new(inputs, &self.embeddings.word_embeddings)?;
         let hidden = self.embeddings.forward(&tokens)?;
         let (rotary, mask) = (tokens.rotary(&self.rotary, &hidden)?, tokens.mask(None));
-        let layer = |(index, layer): (usize, &NomicBertLayer), hidden| {
+        let layer = |(index, layer): (usize, &NomicBertLayer), hidden, _: Kept<'_>| {
             let mut context = LayerContext {
                 layer: index,
                 rotary: Some(&rotary),

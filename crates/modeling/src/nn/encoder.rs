@@ -84,7 +84,7 @@ impl<'a> Tokens<'a> {
         })
     }
 
-    /// The same tokens on their way through layers that ask for those [kept](Self::kept) of them.
+    /// The same tokens on their way through layers that go on with those that [`through`](Self::through) tells them.
     pub fn narrowed_last(self) -> Self {
         if !self.inputs.first_states_only || self.inputs.output_hidden_states {
             return self;
@@ -99,11 +99,6 @@ impl<'a> Tokens<'a> {
             firsts: Some(firsts),
             ..self
         }
-    }
-
-    /// The tokens that go on from the attention of the layer `index` of so many.
-    pub fn kept(&self, index: usize, layers: usize) -> Kept<'_> {
-        Kept(self.firsts.as_ref().filter(|_| index + 1 == layers))
     }
 
     /// The tokens of a decoder, which see themselves and those before, in `cache` too; never packed.
@@ -225,15 +220,17 @@ impl<'a> Tokens<'a> {
         &self,
         mut hidden: Tensor<3>,
         layers: impl IntoIterator<Item = L>,
-        mut layer: impl FnMut(L, Tensor<3>) -> Tensor<3>,
+        mut layer: impl FnMut(L, Tensor<3>, Kept<'_>) -> Tensor<3>,
         last: impl FnOnce(Tensor<3>) -> Tensor<3>,
     ) -> Result<States, ModelError> {
         let mut record = self.inputs.output_hidden_states.then(Vec::new);
-        for next in layers {
+        let mut layers = layers.into_iter().peekable();
+        while let Some(next) = layers.next() {
             if let Some(record) = &mut record {
                 record.push(self.unpack(hidden.clone()));
             }
-            hidden = layer(next, hidden);
+            let firsts = self.firsts.as_ref().filter(|_| layers.peek().is_none());
+            hidden = layer(next, hidden, Kept(firsts));
         }
         let hidden = match self.firsts {
             Some(_) => last(hidden),
