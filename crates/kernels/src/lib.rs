@@ -63,7 +63,9 @@ pub use embedding::{embedding, embedding_gradient};
 pub use experts::{Experts, Gate, Routes, experts};
 pub use isa::{ISA_VARIABLE, Isa};
 pub use linear::{Factor, Projection, Weight, grouped_linear, linear, projected};
-pub use linear_gradient::{Rows, add_rows, linear_input_gradient, linear_weight_gradient};
+pub use linear_gradient::{
+    Rows, add_linear_input_gradient, add_rows, linear_input_gradient, linear_weight_gradient,
+};
 pub use norm::{add_layer_norm, add_rms_norm, layer_norm, rms_norm};
 pub use norm_gradient::{layer_norm_gradient, rms_norm_gradient};
 pub use optimizer::{AdamW, accumulate, scale, square_sum};

@@ -7,7 +7,7 @@ use crate::{
     gemm::{Matrix, Output, Right, matmul},
     pool::{self, Phase},
     rows::count_rows,
-    shared::SharedMut,
+    shared::{SharedMut, written},
     simd::simd_fn,
 };
 
@@ -36,6 +36,11 @@ impl Rows {
             count,
             busy: fewer.then_some(busy),
         }
+    }
+
+    /// Whether they are all rows.
+    pub fn are_all(&self) -> bool {
+        self.busy.is_none()
     }
 
     /// These rows of `x`, which has `[rows, cols]`.
@@ -79,41 +84,48 @@ const DECODED: usize = 1 << 20;
 /// # Panics
 /// When lengths do not fit each other.
 pub fn linear_input_gradient(grad: &[f32], weight: Weight<'_>, cols: usize) -> Vec<f32> {
+    let rows = input_rows(grad, weight, cols);
+    let write = |out: &mut [f32]| input_gradient(grad, weight, [rows, cols], out, false);
+    // SAFETY: all elements are written before any is read.
+    unsafe { written(rows * cols, write) }
+}
+
+/// The same, added to `sum`, `[rows, cols]`.
+///
+/// # Panics
+/// When lengths do not fit each other.
+pub fn add_linear_input_gradient(grad: &[f32], weight: Weight<'_>, cols: usize, sum: &mut [f32]) {
+    let rows = input_rows(grad, weight, cols);
+    assert_eq!(sum.len(), rows * cols, "sum is [{rows}, {cols}]");
+    input_gradient(grad, weight, [rows, cols], sum, true);
+}
+
+fn input_rows(grad: &[f32], weight: Weight<'_>, cols: usize) -> usize {
     assert!(
         cols > 0 && weight.has_rows_of(cols),
         "weights are [outputs, {cols}]"
     );
-    let outputs = weight.rows(cols);
-    let rows = count_rows(grad, outputs);
-    let mut out = Vec::with_capacity(rows * cols);
-    input_gradient(
-        grad,
-        weight,
-        [rows, outputs, cols],
-        SharedMut::room(&mut out),
-    );
-    // SAFETY: all elements have been written.
-    unsafe { out.set_len(rows * cols) };
-    out
+    count_rows(grad, weight.rows(cols))
 }
 
 fn input_gradient(
     grad: &[f32],
     weight: Weight<'_>,
-    [rows, outputs, cols]: [usize; 3],
-    out: SharedMut<'_, f32>,
+    [rows, cols]: [usize; 2],
+    out: &mut [f32],
+    add: bool,
 ) {
-    let isa = Isa::current();
+    let (isa, outputs) = (Isa::current(), weight.rows(cols));
     let grad = |start: usize| Matrix::rows(&grad[start.min(grad.len())..], outputs);
     let output = Output {
-        data: out,
+        data: SharedMut::new(out),
         start: 0,
         stride: cols,
     };
     let Weight::Blocks(blocks) = weight else {
         let shape = [rows, outputs, cols];
         // SAFETY: the output is this function's alone.
-        return unsafe { matmul(isa, shape, grad(0), Right::Weight(weight), output, false) };
+        return unsafe { matmul(isa, shape, grad(0), Right::Weight(weight), output, add) };
     };
     let count = (DECODED / cols).clamp(1, outputs.max(1));
     let mut decoded = vec![0.0; count * cols];
@@ -131,7 +143,7 @@ fn input_gradient(
         let shape = [rows, count, cols];
         let weight = Right::Weight(Weight::F32(decoded));
         // SAFETY: as above.
-        unsafe { matmul(isa, shape, grad(start), weight, output, start > 0) };
+        unsafe { matmul(isa, shape, grad(start), weight, output, add || start > 0) };
     }
 }
 
@@ -142,21 +154,20 @@ fn input_gradient(
 pub fn linear_weight_gradient(grad: &[f32], x: &[f32], [outputs, cols]: [usize; 2]) -> Vec<f32> {
     let rows = count_rows(x, cols);
     assert_eq!(grad.len(), rows * outputs, "grad is [{rows}, {outputs}]");
-    let mut out = Vec::with_capacity(outputs * cols);
-    let output = Output {
-        data: SharedMut::room(&mut out),
-        start: 0,
-        stride: cols,
-    };
     let shape = [outputs, rows, cols];
     let grad = Matrix::rows(grad, outputs).turn();
     let x = Right::Matrix(Matrix::rows(x, cols));
-    // SAFETY: the output is this function's alone, and all of its elements are written.
-    unsafe {
-        matmul(Isa::current(), shape, grad, x, output, false);
-        out.set_len(outputs * cols);
-    }
-    out
+    let write = |out: &mut [f32]| {
+        let output = Output {
+            data: SharedMut::new(out),
+            start: 0,
+            stride: cols,
+        };
+        // SAFETY: the output is this function's alone.
+        unsafe { matmul(Isa::current(), shape, grad, x, output, false) };
+    };
+    // SAFETY: all elements are written before any is read.
+    unsafe { written(outputs * cols, write) }
 }
 
 /// Adds the rows of `x` (`[rows, out.len()]`) to `out`: the gradient of a bias.
@@ -283,6 +294,13 @@ mod tests {
                         sum((0..outputs).map(|i| (grad[row * outputs + i], w[i * cols + j])))
                     };
                     check(&out, at, &format!("{isa:?} input"));
+                    let mut sum = vec![1.0; rows * cols];
+                    isa.with(|| add_linear_input_gradient(&grad, *weight, cols, &mut sum));
+                    let more = |i: usize| {
+                        let (sum, size) = at(i);
+                        (sum + 1.0, size + 1.0)
+                    };
+                    check(&sum, more, &format!("{isa:?} input, added"));
                 }
                 let out = isa.with(|| linear_weight_gradient(&grad, &x, [outputs, cols]));
                 let at = |at: usize| {

@@ -3,27 +3,31 @@
 use crate::{
     Isa,
     rows::{GROUP, count_rows, for_rows, load, store, sum_group},
+    shared::written,
     simd::{Simd, simd_fn},
 };
 
-/// `out = x / sqrt(mean(x²) + eps) * (offset + weight)` for rows of `weight.len()` elements; `x` and `out` are
+/// `x / sqrt(mean(x²) + eps) * (offset + weight)` for rows of `weight.len()` elements: `x` and the result are
 /// `[rows, weight.len()]`.
 ///
 /// `offset` is 0 for Llama's norm and 1 for Gemma's.
 ///
 /// # Panics
 /// When lengths do not fit each other.
-pub fn rms_norm(x: &[f32], weight: &[f32], offset: f32, eps: f32, out: &mut [f32]) {
+pub fn rms_norm(x: &[f32], weight: &[f32], offset: f32, eps: f32) -> Vec<f32> {
     let (isa, cols) = (Isa::current(), weight.len());
     let rows = count_rows(x, cols);
-    assert_eq!(out.len(), x.len(), "out has the shape of x");
-    for_rows(rows, cols, [out], |rows, [out]| {
-        let x = &x[rows.start * cols..rows.end * cols];
-        rms_norm_rows(isa, x, weight, offset, eps, out);
-    });
+    let write = |out: &mut [f32]| {
+        for_rows(rows, cols, [out], |rows, [out]| {
+            let x = &x[rows.start * cols..rows.end * cols];
+            rms_norm_rows(isa, x, weight, offset, eps, out);
+        });
+    };
+    // SAFETY: every row is written, and none is read.
+    unsafe { written(x.len(), write) }
 }
 
-/// `residual += x`, and `out` is the [`rms_norm`] of the sum: what lies between two blocks of a pre-norm decoder.
+/// `residual += x`, and the [`rms_norm`] of the sum: what lies between two blocks of a pre-norm decoder.
 ///
 /// # Panics
 /// When lengths do not fit each other.
@@ -33,25 +37,27 @@ pub fn add_rms_norm(
     weight: &[f32],
     offset: f32,
     eps: f32,
-    out: &mut [f32],
-) {
+) -> Vec<f32> {
     let (isa, cols) = (Isa::current(), weight.len());
     let rows = count_rows(x, cols);
     assert_eq!(residual.len(), x.len(), "residual has the shape of x");
-    assert_eq!(out.len(), x.len(), "out has the shape of x");
-    for_rows(rows, cols, [residual, out], |rows, [residual, out]| {
-        let x = &x[rows.start * cols..rows.end * cols];
-        add_rms_norm_rows(isa, x, residual, weight, offset, eps, out);
-    });
+    let write = |out: &mut [f32]| {
+        for_rows(rows, cols, [residual, out], |rows, [residual, out]| {
+            let x = &x[rows.start * cols..rows.end * cols];
+            add_rms_norm_rows(isa, x, residual, weight, offset, eps, out);
+        });
+    };
+    // SAFETY: every row is written, and none is read.
+    unsafe { written(x.len(), write) }
 }
 
-/// `out = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias` for rows of `weight.len()` elements, with the biased
-/// variance; `x` and `out` are `[rows, weight.len()]`.
+/// `(x - mean(x)) / sqrt(var(x) + eps) * weight + bias` for rows of `weight.len()` elements, with the biased variance: `x`
+/// and the result are `[rows, weight.len()]`.
 ///
 /// # Panics
 /// When lengths do not fit each other.
-pub fn layer_norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, out: &mut [f32]) {
-    layer_norm_of(x, None, weight, bias, eps, out);
+pub fn layer_norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32) -> Vec<f32> {
+    layer_norm_of(x, None, weight, bias, eps)
 }
 
 /// The [`layer_norm`] of `x + residual`, as in BERT.
@@ -64,9 +70,8 @@ pub fn add_layer_norm(
     weight: &[f32],
     bias: Option<&[f32]>,
     eps: f32,
-    out: &mut [f32],
-) {
-    layer_norm_of(x, Some(residual), weight, bias, eps, out);
+) -> Vec<f32> {
+    layer_norm_of(x, Some(residual), weight, bias, eps)
 }
 
 fn layer_norm_of(
@@ -75,11 +80,9 @@ fn layer_norm_of(
     weight: &[f32],
     bias: Option<&[f32]>,
     eps: f32,
-    out: &mut [f32],
-) {
+) -> Vec<f32> {
     let (isa, cols) = (Isa::current(), weight.len());
     let rows = count_rows(x, cols);
-    assert_eq!(out.len(), x.len(), "out has the shape of x");
     assert!(
         residual.is_none_or(|residual| residual.len() == x.len()),
         "residual has the shape of x"
@@ -88,11 +91,15 @@ fn layer_norm_of(
         bias.is_none_or(|bias| bias.len() == cols),
         "bias has the shape of weight"
     );
-    for_rows(rows, cols, [out], |rows, [out]| {
-        let range = rows.start * cols..rows.end * cols;
-        let residual = residual.map(|residual| &residual[range.clone()]);
-        layer_norm_rows(isa, &x[range], residual, weight, bias, eps, out);
-    });
+    let write = |out: &mut [f32]| {
+        for_rows(rows, cols, [out], |rows, [out]| {
+            let range = rows.start * cols..rows.end * cols;
+            let residual = residual.map(|residual| &residual[range.clone()]);
+            layer_norm_rows(isa, &x[range], residual, weight, bias, eps, out);
+        });
+    };
+    // SAFETY: every row is written before it is read.
+    unsafe { written(x.len(), write) }
 }
 
 simd_fn! {
@@ -300,12 +307,11 @@ mod tests {
                 let sum: Vec<f32> = x.iter().zip(&residual).map(|(a, b)| a + b).collect();
                 let of_sum = rms_norm_f64(&wide(&sum), &weight, f64::from(offset), f64::from(eps));
                 for &isa in Isa::available() {
-                    let mut out = vec![f32::NAN; x.len()];
-                    isa.with(|| rms_norm(&x, &weight, offset, eps, &mut out));
+                    let out = isa.with(|| rms_norm(&x, &weight, offset, eps));
                     assert_close(isa, &out, &expected, 5e-7);
 
                     let mut stream = residual.clone();
-                    isa.with(|| add_rms_norm(&x, &mut stream, &weight, offset, eps, &mut out));
+                    let out = isa.with(|| add_rms_norm(&x, &mut stream, &weight, offset, eps));
                     assert_eq!(stream, sum, "{isa:?}");
                     assert_close(isa, &out, &of_sum, 5e-7);
                 }
@@ -324,10 +330,9 @@ mod tests {
                 let expected = layer_norm_f64(&wide(&x), &weight, bias, f64::from(1e-5f32));
                 let of_sum = layer_norm_f64(&wide(&sum), &weight, bias, f64::from(1e-5f32));
                 for &isa in Isa::available() {
-                    let mut out = vec![f32::NAN; x.len()];
-                    isa.with(|| layer_norm(&x, &weight, bias, 1e-5, &mut out));
+                    let out = isa.with(|| layer_norm(&x, &weight, bias, 1e-5));
                     assert_close(isa, &out, &expected, 1e-6);
-                    isa.with(|| add_layer_norm(&x, &residual, &weight, bias, 1e-5, &mut out));
+                    let out = isa.with(|| add_layer_norm(&x, &residual, &weight, bias, 1e-5));
                     assert_close(isa, &out, &of_sum, 1e-6);
                 }
             }
@@ -343,8 +348,7 @@ mod tests {
         let weight = vec![1.0; 577];
         let expected = layer_norm_f64(&wide(&x), &weight, None, 1e-12);
         for &isa in Isa::available() {
-            let mut out = vec![f32::NAN; x.len()];
-            isa.with(|| layer_norm(&x, &weight, None, 1e-12, &mut out));
+            let out = isa.with(|| layer_norm(&x, &weight, None, 1e-12));
             assert_close(isa, &out, &expected, 2e-6);
         }
     }
@@ -353,8 +357,7 @@ mod tests {
     fn a_constant_row_gives_the_bias() {
         let (x, weight, bias) = ([3.3; 100], [2.0; 100], [0.25; 100]);
         for &isa in Isa::available() {
-            let mut out = [f32::NAN; 100];
-            isa.with(|| layer_norm(&x, &weight, Some(&bias), 1e-5, &mut out));
+            let out = isa.with(|| layer_norm(&x, &weight, Some(&bias), 1e-5));
             assert_close(isa, &out, &[0.25; 100], 1e-6);
         }
     }

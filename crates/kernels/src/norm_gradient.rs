@@ -6,15 +6,15 @@ use crate::{
     Isa,
     pool::{self, Phase},
     rows::{GROUP, count_rows, load, store, sum_group},
-    shared::SharedMut,
+    shared::{SharedMut, written},
     simd::{Simd, simd_fn},
 };
 
 /// Elements of a task.
 const TASK: usize = 1 << 13;
 
-/// The gradients of [`rms_norm`](crate::rms_norm): that of `x` goes to `to_x`, and that of the weight is added to
-/// `to_weight`. `grad`, `x` and `to_x` are `[rows, weight.len()]`.
+/// The gradients of [`rms_norm`](crate::rms_norm): those of `x` and of the weight. `grad` and `x` are
+/// `[rows, weight.len()]`.
 ///
 /// # Panics
 /// When lengths do not fit each other.
@@ -24,84 +24,66 @@ pub fn rms_norm_gradient(
     weight: &[f32],
     offset: f32,
     eps: f32,
-    to_x: &mut [f32],
-    to_weight: &mut [f32],
-) {
-    let (isa, cols) = (Isa::current(), weight.len());
-    assert_eq!(to_weight.len(), cols, "to_weight has the shape of weight");
-    by_rows(
-        [grad, x],
-        cols,
-        to_x,
-        [to_weight],
-        |[grad, x], to_x, [to_weight]| {
-            rms_rows(isa, grad, x, weight, offset, eps, to_x, to_weight);
-        },
-    );
+) -> [Vec<f32>; 2] {
+    let isa = Isa::current();
+    let (to_x, [to_weight]) = by_rows([grad, x], weight.len(), |[grad, x], to_x, [to_weight]| {
+        rms_rows(isa, grad, x, weight, offset, eps, to_x, to_weight);
+    });
+    [to_x, to_weight]
 }
 
-/// The gradients of [`layer_norm`](crate::layer_norm): that of `x` goes to `to_x`, and those of weight and bias are added
-/// to `to_weight` and `to_bias`. `grad`, `x` and `to_x` are `[rows, weight.len()]`.
+/// The gradients of [`layer_norm`](crate::layer_norm): those of `x`, of the weight and of the bias. `grad` and `x` are
+/// `[rows, weight.len()]`.
 ///
 /// # Panics
 /// When lengths do not fit each other.
-pub fn layer_norm_gradient(
-    grad: &[f32],
-    x: &[f32],
-    weight: &[f32],
-    eps: f32,
-    to_x: &mut [f32],
-    to_weight: &mut [f32],
-    to_bias: &mut [f32],
-) {
-    let (isa, cols) = (Isa::current(), weight.len());
-    assert_eq!(to_weight.len(), cols, "to_weight has the shape of weight");
-    assert_eq!(to_bias.len(), cols, "to_bias has the shape of weight");
-    let sums = [to_weight, to_bias];
-    by_rows(
+pub fn layer_norm_gradient(grad: &[f32], x: &[f32], weight: &[f32], eps: f32) -> [Vec<f32>; 3] {
+    let isa = Isa::current();
+    let (to_x, [to_weight, to_bias]) = by_rows(
         [grad, x],
-        cols,
-        to_x,
-        sums,
+        weight.len(),
         |[grad, x], to_x, [to_weight, to_bias]| {
             layer_rows(isa, grad, x, weight, eps, to_x, to_weight, to_bias);
         },
     );
+    [to_x, to_weight, to_bias]
 }
 
-/// Runs `task` on parts of the rows. What it adds up over them, it adds up apart; which rows go together depends on their
-/// number alone.
+/// Runs `task` on parts of the rows; it writes all of an output of their shape, and adds to sums over the rows. Each part has
+/// sums of its own, and which rows go together depends on their number alone.
 fn by_rows<const N: usize>(
     inputs: [&[f32]; 2],
     cols: usize,
-    out: &mut [f32],
-    sums: [&mut [f32]; N],
     task: impl Fn([&[f32]; 2], &mut [f32], [&mut [f32]; N]) + Sync,
-) {
+) -> (Vec<f32>, [Vec<f32>; N]) {
     let rows = count_rows(inputs[0], cols);
-    for input in inputs {
-        assert_eq!(input.len(), out.len(), "all have the shape of x");
-    }
+    assert_eq!(inputs[0].len(), inputs[1].len(), "grad has the shape of x");
     let grain = (TASK / cols).max(1);
     let tasks = rows.div_ceil(grain);
     let mut partial = vec![0.0; tasks * N * cols];
-    let (out, shared) = (SharedMut::new(out), SharedMut::new(&mut partial));
-    pool::run_ranges(Phase::Prefill, rows, grain, |rows: Range<usize>| {
-        let elements = rows.start * cols..rows.end * cols;
-        let first = rows.start / grain * N;
-        // SAFETY: every task has its own rows and sums.
-        let (out, sums) = unsafe {
-            let sums = std::array::from_fn(|i| shared.part((first + i) * cols, cols));
-            (out.part(elements.start, elements.len()), sums)
-        };
-        task(inputs.map(|input| &input[elements.clone()]), out, sums);
-    });
+    let shared = SharedMut::new(&mut partial);
+    let write = |out: &mut [f32]| {
+        let out = SharedMut::new(out);
+        pool::run_ranges(Phase::Prefill, rows, grain, |rows: Range<usize>| {
+            let elements = rows.start * cols..rows.end * cols;
+            let first = rows.start / grain * N;
+            // SAFETY: every task has its own rows and sums.
+            let (out, sums) = unsafe {
+                let sums = std::array::from_fn(|i| shared.part((first + i) * cols, cols));
+                (out.part(elements.start, elements.len()), sums)
+            };
+            task(inputs.map(|input| &input[elements.clone()]), out, sums);
+        });
+    };
+    // SAFETY: every task writes all of its rows.
+    let out = unsafe { written(inputs[0].len(), write) };
+    let mut sums = [(); N].map(|()| vec![0.0; cols]);
     for task in partial.chunks_exact(N * cols) {
         for (i, part) in task.chunks_exact(cols).enumerate() {
-            let sums = &mut *sums[i];
-            sums.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
+            sums[i].iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
         }
     }
+    (out, sums)
 }
 
 simd_fn! {
@@ -289,10 +271,8 @@ mod tests {
                 let factor: Vec<f64> = weight.iter().map(|&w| f64::from(w + offset)).collect();
                 let [to_x, to_weight, _] = exact([&grad, &x], &factor, 1e-2f32.into(), false);
                 for &isa in Isa::available() {
-                    let (mut got, mut sums) = (vec![f32::NAN; x.len()], vec![0.0; cols]);
-                    isa.with(|| {
-                        rms_norm_gradient(&grad, &x, &weight, offset, 1e-2, &mut got, &mut sums);
-                    });
+                    let [got, sums] =
+                        isa.with(|| rms_norm_gradient(&grad, &x, &weight, offset, 1e-2));
                     close(isa, &got, &to_x, 3e-6);
                     close(isa, &sums, &to_weight, 3e-6);
                 }
@@ -300,19 +280,8 @@ mod tests {
             let factor: Vec<f64> = weight.iter().map(|&w| f64::from(w)).collect();
             let [to_x, to_weight, to_bias] = exact([&grad, &x], &factor, 1e-2f32.into(), true);
             for &isa in Isa::available() {
-                let mut got = vec![f32::NAN; x.len()];
-                let (mut weights, mut biases) = (vec![0.0; cols], vec![0.0; cols]);
-                isa.with(|| {
-                    layer_norm_gradient(
-                        &grad,
-                        &x,
-                        &weight,
-                        1e-2,
-                        &mut got,
-                        &mut weights,
-                        &mut biases,
-                    );
-                });
+                let [got, weights, biases] =
+                    isa.with(|| layer_norm_gradient(&grad, &x, &weight, 1e-2));
                 close(isa, &got, &to_x, 3e-6);
                 close(isa, &weights, &to_weight, 3e-6);
                 close(isa, &biases, &to_bias, 3e-6);

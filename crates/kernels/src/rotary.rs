@@ -1,7 +1,12 @@
 //! Rotary position embedding, in the two forms that models use: of a head's first half against its second ("rotate half"),
 //! and of neighbours.
 
-use crate::{Isa, rows::for_rows, shared::SharedMut, simd::simd_fn};
+use crate::{
+    Isa,
+    rows::for_rows,
+    shared::{SharedMut, written},
+    simd::simd_fn,
+};
 
 /// Where the rows of queries or keys lie: one for every batch entry, head and position, its `head_dim` elements next to
 /// each other.
@@ -117,23 +122,26 @@ impl<'a> Rotation<'a> {
     }
 }
 
-/// Rotates the rows of `x` that `heads` names; `out` is `[batch, heads, seq, head_dim]`, contiguous.
+/// The rows of `x` that `heads` names, rotated: `[batch, heads, seq, head_dim]`, contiguous.
 ///
 /// # Panics
 /// When lengths do not fit each other.
-pub fn rotary(x: &[f32], heads: Heads, rotation: Rotation<'_>, out: &mut [f32]) {
+pub fn rotary(x: &[f32], heads: Heads, rotation: Rotation<'_>) -> Vec<f32> {
     let (isa, cols) = (Isa::current(), heads.head_dim);
     rotation.check(heads);
-    assert_eq!(out.len(), heads.rows() * cols, "out has every row");
-    for_rows(heads.rows(), cols, [out], |rows, [out]| {
-        for (row, out) in rows.zip(out.chunks_exact_mut(cols)) {
-            let row = heads.row(row);
-            let start = heads.start(row);
-            out.copy_from_slice(&x[start..start + cols]);
-            let (cos, sin) = rotation.row(heads, row);
-            rotation.turn(isa, out, cos, sin);
-        }
-    });
+    let write = |out: &mut [f32]| {
+        for_rows(heads.rows(), cols, [out], |rows, [out]| {
+            for (row, out) in rows.zip(out.chunks_exact_mut(cols)) {
+                let row = heads.row(row);
+                let start = heads.start(row);
+                out.copy_from_slice(&x[start..start + cols]);
+                let (cos, sin) = rotation.row(heads, row);
+                rotation.turn(isa, out, cos, sin);
+            }
+        });
+    };
+    // SAFETY: every row is written before it is read.
+    unsafe { written(heads.rows() * cols, write) }
 }
 
 /// As [`rotary`], where the rows lie.
@@ -236,9 +244,8 @@ mod tests {
             interleaved,
         };
         for &isa in Isa::available() {
-            let mut out = vec![f32::NAN; heads.rows() * heads.head_dim];
+            let out = isa.with(|| rotary(&x, heads, rotation));
             let mut inside = x.clone();
-            isa.with(|| rotary(&x, heads, rotation, &mut out));
             isa.with(|| rotary_in_place(&mut inside, heads, rotation));
             let mut untouched = x.clone();
             let mut outs = out.chunks(heads.head_dim);
@@ -301,8 +308,7 @@ mod tests {
             half: 2,
             interleaved: false,
         };
-        let mut out = [0.0; 8];
-        rotary(&[1.0, 2.0, 3.0, 4.0], heads, rotation, &mut out);
+        let out = rotary(&[1.0, 2.0, 3.0, 4.0], heads, rotation);
         assert_eq!(out, [-3.0, -4.0, 1.0, 2.0, -3.0, -4.0, 1.0, 2.0]);
         let in_place = || rotary_in_place(&mut [0.0; 4], heads, rotation);
         assert!(std::panic::catch_unwind(in_place).is_err());

@@ -2,6 +2,19 @@
 
 use std::marker::PhantomData;
 
+/// A vector of so many elements, those that `write` gives them.
+///
+/// # Safety
+/// `write` writes every element, and reads none that it has not written.
+pub(crate) unsafe fn written(len: usize, write: impl FnOnce(&mut [f32])) -> Vec<f32> {
+    let mut out = Vec::with_capacity(len);
+    // SAFETY: the room is there and nobody else's, and the caller's function reads nothing that is not written.
+    write(unsafe { SharedMut::room(&mut out).part(0, len) });
+    // SAFETY: all elements have been written.
+    unsafe { out.set_len(len) };
+    out
+}
+
 /// A mutable slice that tasks share. Which task writes where is the kernel's affair; that they are disjoint is what
 /// every caller of an unsafe method promises.
 #[derive(Clone, Copy)]

@@ -22,7 +22,7 @@ pub fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<
             x: value,
             activation,
         };
-        return record([&x], y, derivative);
+        return record([x.node()], y, derivative);
     }
     match activation {
         Activation::Silu => activation::silu(x),
@@ -79,7 +79,7 @@ pub fn gated<const D: usize>(gate: Tensor<D>, up: Tensor<D>, activation: Activat
             up: plain_up,
             activation,
         };
-        return record([&gate, &up], y, derivative);
+        return record([gate.node(), up.node()], y, derivative);
     }
     activate(gate, activation) * up
 }

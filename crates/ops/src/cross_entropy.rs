@@ -26,7 +26,7 @@ pub fn cross_entropy(logits: Tensor<2>, targets: &[i32]) -> Tensor<1> {
             targets: targets.to_vec(),
             sums,
         };
-        return record([&logits], flex_of(vec![loss], [1]), derivative);
+        return record([logits.node()], flex_of(vec![loss], [1]), derivative);
     }
     in_primitives(logits, targets)
 }

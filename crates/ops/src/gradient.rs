@@ -3,7 +3,8 @@
 //!
 //! What burn's primitives give under autodiff is the oracle of both, see [`gradients_in_primitives`].
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
@@ -13,11 +14,13 @@ use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{DType, Device, GradientCheckpointingStrategy, Tensor};
+use transformers_kernels as kernels;
 
-use crate::host::{flex, flex_of};
+use crate::host::{changed, flex, flex_of, floats};
 
 pub(crate) type Followed = FloatTensor<Autodiff<Flex>>;
 
@@ -94,11 +97,6 @@ impl Operand {
         }
     }
 
-    /// Its place among what autodiff follows.
-    pub(crate) fn node(&self) -> NodeGuard {
-        self.0.node()
-    }
-
     /// The same by its number.
     pub(crate) fn id(&self) -> NodeId {
         self.0.id()
@@ -108,86 +106,143 @@ impl Operand {
     pub(crate) fn value(&self) -> FlexTensor {
         self.0.primitive().clone()
     }
+
+    /// Its place among what autodiff follows, for a step of one's own.
+    pub(crate) fn guard(&self) -> NodeGuard {
+        self.0.node()
+    }
+
+    /// The same for [`record`].
+    pub(crate) fn node(&self) -> Node {
+        self.clone().into_parts().1
+    }
+
+    /// Its elements, which are nobody else's if no other tensor has them, and its place.
+    pub(crate) fn into_parts(self) -> (FlexTensor, Node) {
+        let is_followed = self.is_followed();
+        let is_leaf = <Autodiff<Flex> as FloatTensorOps<_>>::float_is_require_grad(&self.0);
+        let leaf = is_leaf.then(|| self.0.clone());
+        let (value, guard) = self.0.into_parts();
+        let node = Node {
+            guard,
+            is_followed,
+            leaf,
+        };
+        (value, node)
+    }
+}
+
+/// The place of an operand among what autodiff follows.
+#[derive(Debug)]
+pub(crate) struct Node {
+    guard: NodeGuard,
+    is_followed: bool,
+    /// What has its gradient when the backward pass is over.
+    leaf: Option<Followed>,
 }
 
 /// What takes a gradient back through an operation of `N` operands.
 pub(crate) trait Derivative<const N: usize>: Clone + Debug + Send + 'static {
     /// The gradients of the operands, of those that are wanted at least, by that of the result.
     fn gradients(self, grad: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N];
+
+    /// The same; that of the first operand, which is wanted, is added to `sum`, which has come to it before.
+    fn add_gradients(
+        self,
+        grad: FlexTensor,
+        wanted: [bool; N],
+        sum: FlexTensor,
+    ) -> [Option<FlexTensor>; N] {
+        let mut found = self.gradients(grad, wanted);
+        found[0] = Some(match found[0].take() {
+            Some(grad) => added(&grad, sum),
+            None => sum,
+        });
+        found
+    }
+}
+
+/// `x + sum`, two tensors of one shape in f32: in place where nobody else holds `sum`.
+pub(crate) fn added(x: &FlexTensor, sum: FlexTensor) -> FlexTensor {
+    changed(sum, |sum| kernels::accumulate(&floats(x), sum))
 }
 
 /// The result of an operation whose gradient goes back by `derivative`; a plain tensor where no operand's is wanted.
 pub(crate) fn record<const D: usize, const N: usize>(
-    operands: [&Operand; N],
+    mut operands: [Node; N],
     result: FlexTensor,
     derivative: impl Derivative<N>,
 ) -> Tensor<D> {
-    if !operands.iter().any(|operand| operand.is_followed()) {
+    if !operands.iter().any(|operand| operand.is_followed) {
         return Tensor::from_primitive::<Flex>(result);
     }
-    let step = Step(PhantomData);
-    let step = step.prepare::<NoCheckpointing>(operands.map(|operand| operand.0.node()));
+    let leaf = operands[0].leaf.take();
+    let step = Step(PhantomData).prepare::<NoCheckpointing>(operands.map(|operand| operand.guard));
     let followed: Followed = match step.compute_bound().stateful() {
-        OpsKind::Tracked(step) => step.finish(derivative, result),
+        OpsKind::Tracked(step) => step.finish((derivative, leaf), result),
         OpsKind::UnTracked(step) => step.finish(result),
     };
     Tensor::from_primitive::<Autodiff<Flex>>(followed)
-}
-
-/// What takes a gradient back into that of the one operand, which is far larger than it.
-pub(crate) trait Addition: Clone + Debug + Send + 'static {
-    /// `sum`, what has come to the operand so far, and its gradient by that of the result.
-    fn add(self, grad: FlexTensor, sum: Option<FlexTensor>) -> FlexTensor;
-}
-
-/// The same as [`record`] where the gradient goes back by `addition`.
-pub(crate) fn record_addition<const D: usize, T: Addition>(
-    operand: Operand,
-    result: FlexTensor,
-    addition: T,
-) -> Tensor<D> {
-    if !operand.is_followed() {
-        return Tensor::from_primitive::<Flex>(result);
-    }
-    let step = Step::<Adding<T>>(PhantomData);
-    let step = step.prepare::<NoCheckpointing>([operand.0.node()]);
-    let followed: Followed = match step.compute_bound().stateful() {
-        OpsKind::Tracked(step) => step.finish(Adding(addition, operand), result),
-        OpsKind::UnTracked(step) => step.finish(result),
-    };
-    Tensor::from_primitive::<Autodiff<Flex>>(followed)
-}
-
-/// An addition to the gradient of this operand.
-#[derive(Debug, Clone)]
-struct Adding<T>(T, Operand);
-
-impl<T: Addition> Backward<Flex, 1> for Step<Adding<T>> {
-    type State = Adding<T>;
-
-    fn backward(self, ops: Ops<Adding<T>, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = grads.consume::<Flex>(&ops.node);
-        let Adding(addition, operand) = ops.state;
-        // Taken out of the container it is nobody else's, and changes in place.
-        let sum = grads.remove::<Flex>(&operand.0);
-        grads.register::<Flex>(operand.id(), addition.add(grad, sum));
-    }
 }
 
 #[derive(Debug)]
 struct Step<T>(PhantomData<T>);
 
 impl<T: Derivative<N>, const N: usize> Backward<Flex, N> for Step<T> {
-    type State = T;
+    /// With the first operand, where that is a leaf.
+    type State = (T, Option<Followed>);
 
-    fn backward(self, ops: Ops<T, N>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<Flex>(&ops.node);
+        reached::remove(ops.node.id);
+        let (derivative, leaf) = ops.state;
         let wanted = ops.parents.each_ref().map(Option::is_some);
-        let found = ops.state.gradients(grad, wanted);
+        // Taken out of the container a sum is nobody else's, and changes in place.
+        let sum = match (&leaf, &ops.parents[0]) {
+            (Some(leaf), _) => grads.remove::<Flex>(leaf),
+            (None, Some(first)) if reached::remove(first.id) => Some(grads.consume::<Flex>(first)),
+            _ => None,
+        };
+        let found = match sum {
+            Some(sum) => derivative.add_gradients(grad, wanted, sum),
+            None => derivative.gradients(grad, wanted),
+        };
         for (parent, grad) in ops.parents.into_iter().zip(found) {
             if let (Some(parent), Some(grad)) = (parent, grad) {
                 grads.register::<Flex>(parent.id, grad);
+                if parent.order > 0 {
+                    reached::insert(parent.id);
+                }
             }
         }
+    }
+}
+
+/// Nodes, other than leaves, to which this thread's backward pass has brought a gradient and which it has not come to yet.
+///
+/// burn's container of gradients gives what it has and cannot be asked whether it has it. A node takes part in one backward
+/// pass only, and its own step comes after those that bring it gradients: who finds it here finds its gradient there.
+mod reached {
+    use super::{HashSet, NodeId, RefCell};
+
+    /// What burn's own steps take away stays here. It does no harm, and is forgotten together with the rest.
+    const MOST: usize = 1 << 10;
+
+    thread_local! {
+        static REACHED: RefCell<HashSet<NodeId>> = RefCell::default();
+    }
+
+    pub(super) fn insert(node: NodeId) {
+        REACHED.with_borrow_mut(|reached| {
+            if reached.len() == MOST {
+                reached.clear();
+            }
+            reached.insert(node);
+        });
+    }
+
+    /// Whether it was here.
+    pub(super) fn remove(node: NodeId) -> bool {
+        REACHED.with_borrow_mut(|reached| reached.remove(&node))
     }
 }

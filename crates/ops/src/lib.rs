@@ -34,7 +34,7 @@ pub use cross_entropy::cross_entropy;
 pub use delta::{GatedDelta, gated_delta_rule};
 pub use experts::{Experts, Gate, experts};
 pub use gradient::gradients_in_primitives;
-pub use linear::{embedding, linear, linears};
+pub use linear::{embedding, linear, linears, padded_embedding};
 pub use mask::{Hiding, Mask};
 pub use mask_function::{MaskFunction, MaskIndex};
 pub use norm::{NormForm, add_layer_norm, add_rms_norm, layer_norm, rms_norm};

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Int, Shape, Tensor};
 use transformers_kernels as kernels;
 
 use crate::Weight;
-use crate::gradient::{Addition, Derivative, Operand, record, record_addition, takes};
+use crate::gradient::{Derivative, Operand, added, record, takes};
 use crate::host::{changed, flex, flex_ints, flex_of, floats, ints_in_memory, on_host, tensor};
 use crate::weight::HostWeight;
 
@@ -106,7 +106,11 @@ fn followed<const D: usize, const N: usize>(
             x: of_weight.is_followed().then(|| x.value()),
             weight: x.is_followed().then(|| HostWeight::new(weight.exact())),
         };
-        record([&x, &of_weight, &of_bias], flex(y), derivative)
+        record(
+            [&x, &of_weight, &of_bias].map(Operand::node),
+            flex(y),
+            derivative,
+        )
     })
 }
 
@@ -122,14 +126,43 @@ struct Projected {
 
 impl Derivative<3> for Projected {
     fn gradients(self, grad: FlexTensor, wanted: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        self.all(grad, wanted, None)
+    }
+
+    fn add_gradients(
+        self,
+        grad: FlexTensor,
+        wanted: [bool; 3],
+        sum: FlexTensor,
+    ) -> [Option<FlexTensor>; 3] {
+        self.all(grad, wanted, Some(sum))
+    }
+}
+
+impl Projected {
+    fn all(
+        self,
+        grad: FlexTensor,
+        wanted: [bool; 3],
+        sum: Option<FlexTensor>,
+    ) -> [Option<FlexTensor>; 3] {
         let outputs = *grad.layout().shape().last().expect("a matrix at least");
         let cols = *self.x_shape.last().expect("a matrix at least");
         let grad = floats(&grad);
         let rows = kernels::Rows::busy(&grad, outputs);
         let grad = rows.gather(&grad, outputs);
-        let of_x = self.weight.map(|weight| {
-            let out = kernels::linear_input_gradient(&grad, weight.view(), cols);
-            flex_of(rows.scatter(out, cols), self.x_shape)
+        let of_x = self.weight.map(|weight| match sum {
+            Some(sum) if rows.are_all() => changed(sum, |sum| {
+                kernels::add_linear_input_gradient(&grad, weight.view(), cols, sum);
+            }),
+            sum => {
+                let out = kernels::linear_input_gradient(&grad, weight.view(), cols);
+                let of_x = flex_of(rows.scatter(out, cols), self.x_shape);
+                match sum {
+                    Some(sum) => added(&of_x, sum),
+                    None => of_x,
+                }
+            }
         });
         let of_weight = self.x.map(|x| {
             let x = floats(&x);
@@ -150,27 +183,51 @@ impl Derivative<3> for Projected {
 ///
 /// The caller has checked that every id is below `vocab`.
 pub fn embedding(weight: impl Into<Weight>, ids: Tensor<2, Int>) -> Tensor<3> {
+    padded_embedding(weight, ids, None)
+}
+
+/// [`embedding`]; no gradient comes to the row of the token `padding` (torch's `padding_idx`).
+pub fn padded_embedding(
+    weight: impl Into<Weight>,
+    ids: Tensor<2, Int>,
+    padding: Option<u32>,
+) -> Tensor<3> {
     let weight = weight.into();
     if !ints_in_memory(&ids) || !(weight.in_memory() || weight.is_taken()) {
-        let weight = match weight {
-            Weight::Dense(weight, _) => weight,
-            blocks => blocks.dense(&ids.device(), DType::F32),
-        };
-        return burn::tensor::module::embedding(weight, ids);
+        return look_up_in_primitives(weight, ids, padding);
     }
     let dims = ids.dims();
     let ids = flex_ints(ids.cast(DType::I32)).to_contiguous();
     let y = look_up(weight.clone().exact(), &ids, dims);
-    let rows = weight.dims()[0];
-    record_addition(weight.operand(), flex(y), LookedUp { ids, rows })
+    let derivative = LookedUp {
+        ids,
+        rows: weight.dims()[0],
+        padding: padding.and_then(|padding| i32::try_from(padding).ok()),
+    };
+    record([weight.operand().node()], flex(y), derivative)
+}
+
+fn look_up_in_primitives(weight: Weight, ids: Tensor<2, Int>, padding: Option<u32>) -> Tensor<3> {
+    let weight = match weight {
+        Weight::Dense(weight, _) => weight,
+        blocks => blocks.dense(&ids.device(), DType::F32),
+    };
+    let y = burn::tensor::module::embedding(weight, ids.clone());
+    match padding {
+        Some(padding) if y.is_autodiff() => {
+            let padded = ids.equal_elem(padding).unsqueeze_dim::<3>(2);
+            let padded = padded.expand(y.dims());
+            y.clone().mask_where(padded, y.detach())
+        }
+        _ => y,
+    }
 }
 
 fn look_up(weight: Weight, ids: &FlexTensor, [batch, seq]: [usize; 2]) -> Tensor<3> {
     let weight = HostWeight::new(weight);
     let [_, cols] = weight.dims();
     let ids = ids.as_slice::<i32>().expect("contiguous");
-    let mut y = vec![0.0; batch * seq * cols];
-    kernels::embedding(weight.view(), cols, ids, &mut y);
+    let y = kernels::embedding(weight.view(), cols, ids);
     tensor(y, [batch, seq, cols])
 }
 
@@ -179,16 +236,28 @@ fn look_up(weight: Weight, ids: &FlexTensor, [batch, seq]: [usize; 2]) -> Tensor
 struct LookedUp {
     ids: FlexTensor,
     rows: usize,
+    padding: Option<i32>,
 }
 
-impl Addition for LookedUp {
-    fn add(self, grad: FlexTensor, sum: Option<FlexTensor>) -> FlexTensor {
+impl Derivative<1> for LookedUp {
+    fn gradients(self, grad: FlexTensor, wanted: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let cols = *grad.layout().shape().last().expect("rows");
+        let zeros = kernels::memory::zeros(self.rows * cols);
+        let zeros = flex_of(zeros, [self.rows, cols]);
+        self.add_gradients(grad, wanted, zeros)
+    }
+
+    /// The table is far larger than the gradient.
+    fn add_gradients(
+        self,
+        grad: FlexTensor,
+        _: [bool; 1],
+        sum: FlexTensor,
+    ) -> [Option<FlexTensor>; 1] {
         let cols = *grad.layout().shape().last().expect("rows");
         let ids = self.ids.as_slice::<i32>().expect("contiguous");
-        let zeros = || kernels::memory::zeros(self.rows * cols);
-        let none = || flex_of(zeros(), [self.rows, cols]);
-        changed(sum.unwrap_or_else(none), |sum| {
-            kernels::embedding_gradient(&floats(&grad), cols, ids, sum);
-        })
+        [Some(changed(sum, |sum| {
+            kernels::embedding_gradient(&floats(&grad), cols, ids, self.padding, sum);
+        }))]
     }
 }

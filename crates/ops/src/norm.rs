@@ -4,7 +4,7 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Tensor};
 use transformers_kernels as kernels;
 
-use crate::gradient::{Derivative, Operand, record, takes};
+use crate::gradient::{Derivative, Operand, added, record, takes};
 use crate::host::{flex, flex_of, floats, on_host, tensor, update};
 
 /// What the weight of [`rms_norm`] means.
@@ -37,14 +37,7 @@ pub fn rms_norm<const D: usize>(
     if on_host(&x) && on_host(&weight) {
         let dims = x.dims();
         let (x, weight) = (flex(x), flex(weight));
-        let mut y = vec![0.0; dims.iter().product()];
-        kernels::rms_norm(
-            &floats(&x),
-            &floats(&weight),
-            form.offset(),
-            eps as f32,
-            &mut y,
-        );
+        let y = kernels::rms_norm(&floats(&x), &floats(&weight), form.offset(), eps as f32);
         return tensor(y, dims);
     }
     if takes(&x) && takes(&weight) {
@@ -79,31 +72,17 @@ pub fn add_rms_norm<const D: usize>(
     if on_host(&x) && on_host(&residual) && on_host(&weight) {
         let dims = x.dims();
         let (x, weight) = (flex(x), flex(weight));
-        let mut y = vec![0.0; dims.iter().product()];
+        let mut y = Vec::new();
         let sum = update(flex(residual), |residual| {
             let (x, weight) = (floats(&x), floats(&weight));
-            kernels::add_rms_norm(&x, residual, &weight, form.offset(), eps as f32, &mut y);
+            y = kernels::add_rms_norm(&x, residual, &weight, form.offset(), eps as f32);
         });
         return (sum, tensor(y, dims));
     }
-    if takes(&x) && takes(&residual) && takes(&weight) {
-        let plain = [&x, &residual].map(|x| x.clone().without_autodiff());
-        let [x, residual] = [x, residual].map(Operand::new);
-        let [plain_x, plain_residual] = plain;
-        let plain_weight = weight.clone().without_autodiff();
-        let (sum, y) = add_rms_norm(plain_x, plain_residual, plain_weight, form, eps);
-        let sum: Tensor<D> = record([&x, &residual], flex(sum), Added);
-        let y = normed(
-            sum.clone(),
-            weight,
-            None,
-            Kind::RootMeanSquare(form),
-            eps,
-            y,
-        );
-        return (sum, y);
-    }
-    let sum = residual + x;
+    let sum = match takes(&x) && takes(&residual) {
+        true => followed_sum(x, residual),
+        false => residual + x,
+    };
     (sum.clone(), rms_norm(sum, weight, form, eps))
 }
 
@@ -118,14 +97,8 @@ pub fn layer_norm<const D: usize>(
         let dims = x.dims();
         let (x, weight, bias) = (flex(x), flex(weight), bias.map(flex));
         let bias = bias.as_ref().map(floats);
-        let mut y = vec![0.0; dims.iter().product()];
-        kernels::layer_norm(
-            &floats(&x),
-            &floats(&weight),
-            bias.as_deref(),
-            eps as f32,
-            &mut y,
-        );
+        let (x, weight) = (floats(&x), floats(&weight));
+        let y = kernels::layer_norm(&x, &weight, bias.as_deref(), eps as f32);
         return tensor(y, dims);
     }
     if takes(&x) && takes(&weight) && bias.as_ref().is_none_or(takes) {
@@ -163,17 +136,23 @@ pub fn add_layer_norm<const D: usize>(
         let (x, residual, weight) = (flex(x), flex(residual), flex(weight));
         let bias = bias.map(flex);
         let bias = bias.as_ref().map(floats);
-        let mut y = vec![0.0; dims.iter().product()];
         let (x, residual, weight) = (floats(&x), floats(&residual), floats(&weight));
-        kernels::add_layer_norm(&x, &residual, &weight, bias.as_deref(), eps as f32, &mut y);
+        let y = kernels::add_layer_norm(&x, &residual, &weight, bias.as_deref(), eps as f32);
         return tensor(y, dims);
     }
-    if takes(&x) && takes(&residual) {
-        let sum = flex(x.clone().without_autodiff() + residual.clone().without_autodiff());
-        let sum = record([&Operand::new(x), &Operand::new(residual)], sum, Added);
-        return layer_norm(sum, weight, bias, eps);
-    }
-    layer_norm(x + residual, weight, bias, eps)
+    let sum = match takes(&x) && takes(&residual) {
+        true => followed_sum(x, residual),
+        false => x + residual,
+    };
+    layer_norm(sum, weight, bias, eps)
+}
+
+/// `x + residual`, one of which is followed: in the place of `x`, where nobody else holds it. What the layers before left
+/// off, the residual, is kept by their norms.
+fn followed_sum<const D: usize>(x: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
+    let (x, of_x) = Operand::new(x).into_parts();
+    let (residual, of_residual) = Operand::new(residual).into_parts();
+    record([of_x, of_residual], added(&residual, x), Added)
 }
 
 /// Which norm.
@@ -199,7 +178,7 @@ fn normed<const D: usize>(
         kind,
         eps: eps as f32,
     };
-    record([&x, &weight, &bias], flex(y), derivative)
+    record([&x, &weight, &bias].map(Operand::node), flex(y), derivative)
 }
 
 #[derive(Debug, Clone)]
@@ -213,33 +192,22 @@ struct Normed {
 impl Derivative<3> for Normed {
     fn gradients(self, grad: FlexTensor, _: [bool; 3]) -> [Option<FlexTensor>; 3] {
         let (grad, x, weight) = (floats(&grad), floats(&self.x), floats(&self.weight));
-        let cols = weight.len();
-        let mut to_x = vec![0.0; x.len()];
-        let (mut to_weight, mut to_bias) = (vec![0.0; cols], vec![0.0; cols]);
-        match self.kind {
-            Kind::RootMeanSquare(form) => kernels::rms_norm_gradient(
-                &grad,
-                &x,
-                &weight,
-                form.offset(),
-                self.eps,
-                &mut to_x,
-                &mut to_weight,
-            ),
-            Kind::MeanAndVariance => kernels::layer_norm_gradient(
-                &grad,
-                &x,
-                &weight,
-                self.eps,
-                &mut to_x,
-                &mut to_weight,
-                &mut to_bias,
-            ),
-        }
-        let shape = self.x.layout().shape().clone();
-        let sums = [to_weight, to_bias].map(|sum| Some(flex_of(sum, [cols])));
+        let [to_x, to_weight, to_bias] = match self.kind {
+            Kind::RootMeanSquare(form) => {
+                let offset = form.offset();
+                let [to_x, to_weight] =
+                    kernels::rms_norm_gradient(&grad, &x, &weight, offset, self.eps);
+                [Some(to_x), Some(to_weight), None]
+            }
+            Kind::MeanAndVariance => {
+                kernels::layer_norm_gradient(&grad, &x, &weight, self.eps).map(Some)
+            }
+        };
+        let shape = self.x.layout().shape();
+        let sums = [to_weight, to_bias].map(|sum| sum.map(|sum| flex_of(sum, [weight.len()])));
         let [to_weight, to_bias] = sums;
-        [Some(flex_of(to_x, shape)), to_weight, to_bias]
+        let to_x = to_x.map(|to_x| flex_of(to_x, shape.clone()));
+        [to_x, to_weight, to_bias]
     }
 }
 

@@ -68,7 +68,7 @@ pub fn recompute<const D: usize>(
         x: x.value(),
         again: Arc::new(again),
     };
-    let step = Recomputed.prepare::<NoCheckpointing>([x.node()]);
+    let step = Recomputed.prepare::<NoCheckpointing>([x.guard()]);
     let followed: Followed = match step.compute_bound().stateful() {
         OpsKind::Tracked(step) => step.finish(kept, y),
         OpsKind::UnTracked(step) => step.finish(y),

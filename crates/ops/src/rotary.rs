@@ -28,18 +28,14 @@ pub fn rotary(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>, layout: RotaryLayout
     let fixed = |angle: &Tensor<3>| takes(angle) && !is_followed(angle);
     if takes(&x) && fixed(&cos) && fixed(&sin) {
         let [cos, sin] = [cos, sin].map(Tensor::without_autodiff);
-        let y = on_cpu(
-            x.clone().without_autodiff(),
-            cos.clone(),
-            sin.clone(),
-            layout,
-        );
+        let (x, node) = Operand::new(x).into_parts();
         let derivative = Turned {
-            cos: flex(cos),
-            sin: flex(sin),
+            cos: flex(cos.clone()),
+            sin: flex(sin.clone()),
             layout,
         };
-        return record([&Operand::new(x)], flex(y), derivative);
+        let y = on_cpu(Tensor::from_primitive::<Flex>(x), cos, sin, layout);
+        return record([node], flex(y), derivative);
     }
     let [batch, heads, seq, head_dim] = x.dims();
     let half = cos.dims()[2];
@@ -104,9 +100,8 @@ fn on_cpu(x: Tensor<4>, cos: Tensor<3>, sin: Tensor<3>, layout: RotaryLayout) ->
             };
             let by_head = kernels::Heads::by_head(batch, heads, seq, head_dim);
             let rows = rows.unwrap_or(by_head);
-            let mut y = vec![0.0; batch * heads * seq * head_dim];
             let storage = &x.storage::<f32>()[x.layout().start_offset()..];
-            kernels::rotary(storage, rows, rotation, &mut y);
+            let y = kernels::rotary(storage, rows, rotation);
             tensor(y, [batch, heads, seq, head_dim])
         }
     }

@@ -51,15 +51,7 @@ impl Embedding {
 
     /// Ids `[batch, seq]`, each below `vocab`, to vectors `[batch, seq, hidden]`.
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        let y = ops::embedding(self.weight.base(), ids.clone());
-        let y = match self.padding {
-            Some(padding) if y.is_autodiff() => {
-                let padded = ids.clone().equal_elem(padding).unsqueeze_dim::<3>(2);
-                let padded = padded.expand(y.dims());
-                y.clone().mask_where(padded, y.detach())
-            }
-            _ => y,
-        };
+        let y = ops::padded_embedding(self.weight.base(), ids.clone(), self.padding);
         match self.weight.adapters() {
             Some(adapters) => adapters.embedding(&ids, y, &self.weight),
             None => y,

@@ -41,7 +41,7 @@ pub(super) fn followed(
         mask: mask.clone(),
         options,
     };
-    record([&q, &k, &v], flex(y), derivative)
+    record([&q, &k, &v].map(Operand::node), flex(y), derivative)
 }
 
 #[derive(Debug, Clone)]

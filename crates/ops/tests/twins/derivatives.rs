@@ -5,7 +5,7 @@ use transformers_kernels::BlockFormat;
 use transformers_ops::{
     Activation, AttentionOptions, Mask, NormForm, Precision, RotaryLayout, Weight, activate,
     add_layer_norm, add_rms_norm, attention, cross_entropy, embedding, gated,
-    gradients_in_primitives, layer_norm, linear, linears, rms_norm, rotary,
+    gradients_in_primitives, layer_norm, linear, linears, padded_embedding, rms_norm, rotary,
 };
 
 use crate::twin::{Random, near, tensor, values};
@@ -169,6 +169,10 @@ fn of_tables() {
     check("table", [7 * 9], |[w]| {
         row(embedding(w.reshape([7, 9]), ids.clone()))
     });
+    check("table with padding", [7 * 9], |[w]| {
+        let y = padded_embedding(w.clone().reshape([7, 9]), ids.clone(), Some(5));
+        Tensor::cat(vec![row(y), w], 0)
+    });
     check("table that is a head too", [7 * 9], |[w]| {
         let w = w.reshape([7, 9]);
         row(linear(embedding(w.clone(), ids.clone()), w, None))
@@ -201,6 +205,54 @@ fn of_norms() {
             row(rms_norm(x.reshape([rows, cols]), w, NormForm::Plain, 1e-3))
         });
     }
+}
+
+/// What the layers of a decoder and of an encoder make of their input, which several operations read.
+#[test]
+fn of_what_is_read_again() {
+    let [rows, hidden, inner] = [18, 33, 20];
+    let lens = [
+        rows * hidden,
+        rows * hidden,
+        inner * hidden,
+        hidden * inner,
+        hidden,
+    ];
+    let three = |x: Tensor<2>, w: Tensor<2>| {
+        let of = |w: Tensor<2>| (Weight::from(w), None);
+        linears(x, [of(w.clone()), of(w.clone() * 2.0), of(w)])
+    };
+    for read in [rows, 5] {
+        let which = || {
+            let which = (0..rows).map(|row| f32::from(row < read)).collect();
+            tensor::<2>(which, [rows, 1])
+        };
+        let inputs = |[x, r, up, down, norm]: [Tensor<1>; 5]| {
+            let [x, r] = [x, r].map(|x| x.reshape([rows, hidden]));
+            let [up, down] = [up.reshape([inner, hidden]), down.reshape([hidden, inner])];
+            (x, r, up, down, norm)
+        };
+        check(&format!("decoder, {read} rows"), lens, |all| {
+            let (x, r, up, down, norm) = inputs(all);
+            let (stream, y) = add_rms_norm(x, r, norm.clone(), NormForm::Plain, 1e-3);
+            let [gate, up, more] = three(y, up);
+            let y = linear(gated(gate, up, Activation::Silu) + more, down, None);
+            let (stream, y) = add_rms_norm(y, stream, norm, NormForm::Plain, 1e-3);
+            row(Tensor::cat(vec![stream, y * which()], 0))
+        });
+        check(&format!("encoder, {read} rows"), lens, |all| {
+            let (x, r, up, down, norm) = inputs(all);
+            let x = add_layer_norm(x, r, norm.clone(), None, 1e-3);
+            let [a, b, c] = three(x.clone(), up);
+            let y = linear(activate(a, Activation::Gelu) + b * c, down, None);
+            row(add_layer_norm(y, x.clone(), norm, None, 1e-3) * which() + x)
+        });
+    }
+    check("a parameter", [9, 4 * 9, 9], |[x, w, norm]| {
+        let y = linear(x.clone(), w.reshape([4, 9]), None);
+        let z = rms_norm(x.clone(), norm, NormForm::Plain, 1e-3);
+        Tensor::cat(vec![y, z, activate(x.clone(), Activation::Silu), x], 0)
+    });
 }
 
 #[test]
