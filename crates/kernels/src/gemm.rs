@@ -24,8 +24,8 @@ use crate::{
     simd::{Simd, simd_fn},
 };
 
-/// How far along the inner dimension a panel reaches at most: it then fits the nearer caches, with a tile's rows.
-const MAX_DEPTH: usize = 384;
+/// How far along the inner dimension a panel reaches at most: it then fits the second cache, with the rows of some tiles.
+const MAX_DEPTH: usize = 1024;
 
 /// The most words of activations that are packed at a time: they stay in the last cache while all panels pass.
 const BLOCK_WORDS: usize = 1 << 20;
@@ -196,6 +196,10 @@ simd_fn! {
                 read <= from.len() && written <= rows * cols
             };
             while k + S::LANES <= cols && fits(k) {
+                // The next tile's, most likely.
+                for r in rows..2 * rows {
+                    s.prefetch(from.as_ptr().wrapping_add(r * stride + k));
+                }
                 // SAFETY: it fits.
                 unsafe { s.transpose(from.as_ptr().add(k), stride, to.as_mut_ptr().add(k * rows), rows) };
                 k += S::LANES;
