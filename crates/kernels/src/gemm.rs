@@ -10,7 +10,7 @@ mod matmul;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
 
-pub(crate) use matmul::{Matrix, Output, Right, matmul};
+pub(crate) use matmul::{Matrix, Output, Right, matmul, matmul_and_sums};
 
 use std::{cell::RefCell, ops::Range};
 

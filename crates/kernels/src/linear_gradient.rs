@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::{
     Isa, Weight,
-    gemm::{Matrix, Output, Right, matmul},
+    gemm::{Matrix, Output, Right, matmul, matmul_and_sums},
     pool::{self, Phase},
     rows::count_rows,
     shared::{SharedMut, written},
@@ -147,11 +147,17 @@ fn input_gradient(
     }
 }
 
-/// The gradient of the weight, `gradᵀ · x`, `[outputs, cols]`: `grad` is `[rows, outputs]`, and `x` is `[rows, cols]`.
+/// The gradient of the weight, `gradᵀ · x`, `[outputs, cols]`: `grad` is `[rows, outputs]`, and `x` is `[rows, cols]`. That
+/// of the bias is added to `bias`, `[outputs]`, in the same pass.
 ///
 /// # Panics
 /// When lengths do not fit each other.
-pub fn linear_weight_gradient(grad: &[f32], x: &[f32], [outputs, cols]: [usize; 2]) -> Vec<f32> {
+pub fn linear_weight_gradient(
+    grad: &[f32],
+    x: &[f32],
+    [outputs, cols]: [usize; 2],
+    bias: Option<&mut [f32]>,
+) -> Vec<f32> {
     let rows = count_rows(x, cols);
     assert_eq!(grad.len(), rows * outputs, "grad is [{rows}, {outputs}]");
     let shape = [outputs, rows, cols];
@@ -164,7 +170,7 @@ pub fn linear_weight_gradient(grad: &[f32], x: &[f32], [outputs, cols]: [usize; 
             stride: cols,
         };
         // SAFETY: the output is this function's alone.
-        unsafe { matmul(Isa::current(), shape, grad, x, output, false) };
+        unsafe { matmul_and_sums(Isa::current(), shape, grad, x, output, false, bias) };
     };
     // SAFETY: all elements are written before any is read.
     unsafe { written(outputs * cols, write) }
@@ -302,16 +308,19 @@ mod tests {
                     };
                     check(&sum, more, &format!("{isa:?} input, added"));
                 }
-                let out = isa.with(|| linear_weight_gradient(&grad, &x, [outputs, cols]));
+                let mut bias = vec![0.0; outputs];
+                let sums = Some(&mut bias[..]);
+                let out = isa.with(|| linear_weight_gradient(&grad, &x, [outputs, cols], sums));
                 let at = |at: usize| {
                     let (i, j) = (at / cols, at % cols);
                     sum((0..rows).map(|row| (grad[row * outputs + i], x[row * cols + j])))
                 };
                 check(&out, at, &format!("{isa:?} weight"));
-                let mut out = vec![0.0; outputs];
-                isa.with(|| add_rows(&grad, &mut out));
                 let at = |i: usize| sum((0..rows).map(|row| (grad[row * outputs + i], 1.0)));
-                check(&out, at, &format!("{isa:?} bias"));
+                check(&bias, at, &format!("{isa:?} bias"));
+                let mut bias = vec![0.0; outputs];
+                isa.with(|| add_rows(&grad, &mut bias));
+                check(&bias, at, &format!("{isa:?} bias alone"));
             }
         }
     }

@@ -164,17 +164,22 @@ impl Projected {
                 }
             }
         });
-        let of_weight = self.x.map(|x| {
-            let x = floats(&x);
-            let x = rows.gather(&x, cols);
-            let out = kernels::linear_weight_gradient(&grad, &x, [outputs, cols]);
-            flex_of(out, [outputs, cols])
-        });
-        let of_bias = wanted[2].then(|| {
-            let mut out = vec![0.0; outputs];
-            kernels::add_rows(&grad, &mut out);
-            flex_of(out, [outputs])
-        });
+        let mut of_bias = wanted[2].then(|| vec![0.0; outputs]);
+        let of_weight = match (self.x, &mut of_bias) {
+            (Some(x), of_bias) => {
+                let x = floats(&x);
+                let x = rows.gather(&x, cols);
+                let of_bias = of_bias.as_deref_mut();
+                let out = kernels::linear_weight_gradient(&grad, &x, [outputs, cols], of_bias);
+                Some(flex_of(out, [outputs, cols]))
+            }
+            (None, Some(of_bias)) => {
+                kernels::add_rows(&grad, of_bias);
+                None
+            }
+            (None, None) => None,
+        };
+        let of_bias = of_bias.map(|of_bias| flex_of(of_bias, [outputs]));
         [of_x, of_weight, of_bias]
     }
 }

@@ -20,6 +20,9 @@ const BLOCK_COLS: usize = 2048;
 /// turned rows the cache lines of their columns are read once.
 const TILE_GROUP: usize = 6;
 
+/// No tile has more rows, and no vector more lanes.
+const MAX_TILE_ROWS: usize = 16;
+
 /// Tasks for a thread, or a multiple of them.
 const TASKS_PER_THREAD: usize = 2;
 
@@ -80,12 +83,37 @@ pub(crate) struct Output<'a> {
 /// When an operand is too short.
 pub(crate) unsafe fn matmul(
     isa: Isa,
-    [rows, depth, cols]: [usize; 3],
+    shape: [usize; 3],
     a: Matrix<'_>,
     b: Right<'_>,
     out: Output<'_>,
     add: bool,
 ) {
+    // SAFETY: as the caller promises.
+    unsafe { matmul_and_sums(isa, shape, a, b, out, add, None) };
+}
+
+/// [`matmul`], which also adds the sum of each row of `a` to `sums`, `[rows]`, where there are columns.
+///
+/// # Safety
+/// As there.
+///
+/// # Panics
+/// As there, and when `sums` has another length.
+pub(crate) unsafe fn matmul_and_sums(
+    isa: Isa,
+    [rows, depth, cols]: [usize; 3],
+    a: Matrix<'_>,
+    b: Right<'_>,
+    out: Output<'_>,
+    add: bool,
+    sums: Option<&mut [f32]>,
+) {
+    let sums = sums.map(SharedMut::new);
+    assert!(
+        sums.is_none_or(|sums| sums.len() == rows),
+        "sums is [{rows}]"
+    );
     if rows == 0 || cols == 0 {
         return;
     }
@@ -124,7 +152,15 @@ pub(crate) unsafe fn matmul(
                 true => Before::Sums,
                 false => Before::Nothing,
             };
-            sweep_groups(isa, (a, rows, inner), (&panels, block.len()), out, before);
+            let sums = sums.filter(|_| first == 0);
+            sweep_groups(
+                isa,
+                (a, rows, inner),
+                (&panels, block.len()),
+                out,
+                before,
+                sums,
+            );
         }
     }
     PACKED.set(panels);
@@ -165,13 +201,14 @@ fn fill_panels(
 }
 
 /// The products of the rows of `a`, of their elements `inner`, with the panels of so many columns: a task packs a group of
-/// tiles and takes it through panels.
+/// tiles and takes it through panels. The sums of these elements are added to `sums`.
 fn sweep_groups(
     isa: Isa,
     (a, rows, inner): (Matrix<'_>, usize, Range<usize>),
     (panels, cols): (&[f32], usize),
     out: Output<'_>,
     before: Before<'_>,
+    sums: Option<SharedMut<'_, f32>>,
 ) {
     let (depth, width) = (inner.len(), panel_width(isa));
     let threads = pool::threads(Phase::Prefill);
@@ -198,6 +235,12 @@ fn sweep_groups(
             grow(scratch, tiles.rows * depth);
             let packed = &mut scratch[..tiles.rows * depth];
             pack(isa, a, rows.start, inner.clone(), tiles, packed);
+            if let Some(sums) = sums.filter(|_| part == 0) {
+                // SAFETY: groups have rows of their own, and of the tasks of a group this one alone adds.
+                add_sums(isa, tiles, packed, unsafe {
+                    sums.part(rows.start, rows.len())
+                });
+            }
             let x = Operand {
                 packed,
                 depth,
@@ -336,6 +379,43 @@ simd_fn! {
                 } else {
                     packed[at..at + height].copy_from_slice(&from[start..start + height]);
                 }
+            }
+        }
+    }
+}
+
+simd_fn! {
+    /// Adds the sums of the rows of packed tiles to `sums`, in an order that depends on the depth alone.
+    fn add_sums<S>(s, tiles: Tiles, packed: &[f32], sums: &mut [f32]) {
+        const STRANDS: usize = 4;
+        let depth = packed.len() / tiles.rows;
+        for tile in 0..tiles.count {
+            let (start, height) = (tiles.start(tile), tiles.height(tile));
+            let tile = &packed[start * depth..][..height * depth];
+            let mut strands = [[0.0; MAX_TILE_ROWS]; STRANDS];
+            let mut done = 0;
+            if height <= S::LANES {
+                let mut vectors = [s.zero(); STRANDS];
+                while (done + STRANDS - 1) * height + S::LANES <= tile.len() {
+                    for (i, vector) in vectors.iter_mut().enumerate() {
+                        // SAFETY: that many elements are in the tile. Those after its rows' are not used.
+                        let x = unsafe { s.load(tile.as_ptr().add((done + i) * height)) };
+                        *vector = s.add(*vector, x);
+                    }
+                    done += STRANDS;
+                }
+                for (strand, vector) in strands.iter_mut().zip(vectors) {
+                    // SAFETY: a strand has the lanes of any instruction set.
+                    unsafe { s.store(strand.as_mut_ptr(), vector) };
+                }
+            }
+            for (k, x) in tile.chunks_exact(height).enumerate().skip(done) {
+                let strand = &mut strands[k % STRANDS];
+                strand.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
+            }
+            let [a, b, c, d] = strands;
+            for (r, sum) in sums[start..start + height].iter_mut().enumerate() {
+                *sum += (a[r] + b[r]) + (c[r] + d[r]);
             }
         }
     }
