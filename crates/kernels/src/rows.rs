@@ -17,7 +17,7 @@ const TASK: usize = 1 << 14;
 pub(crate) const GROUP: usize = 4;
 
 /// Lanes of the widest vectors.
-const MAX_LANES: usize = 16;
+pub(crate) const MAX_LANES: usize = 16;
 
 /// Splits rows of `cols` elements of work each, and every output alike, into tasks: `task(rows, their parts of outs)`.
 ///

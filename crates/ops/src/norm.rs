@@ -79,10 +79,7 @@ pub fn add_rms_norm<const D: usize>(
         });
         return (sum, tensor(y, dims));
     }
-    let sum = match takes(&x) && takes(&residual) {
-        true => followed_sum(x, residual),
-        false => residual + x,
-    };
+    let sum = sum(x, residual);
     (sum.clone(), rms_norm(sum, weight, form, eps))
 }
 
@@ -140,16 +137,14 @@ pub fn add_layer_norm<const D: usize>(
         let y = kernels::add_layer_norm(&x, &residual, &weight, bias.as_deref(), eps as f32);
         return tensor(y, dims);
     }
-    let sum = match takes(&x) && takes(&residual) {
-        true => followed_sum(x, residual),
-        false => x + residual,
-    };
-    layer_norm(sum, weight, bias, eps)
+    layer_norm(sum(x, residual), weight, bias, eps)
 }
 
-/// `x + residual`, one of which is followed: in the place of `x`, where nobody else holds it. What the layers before left
-/// off, the residual, is kept by their norms.
-fn followed_sum<const D: usize>(x: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
+/// `x + residual`: in the place of `x`, where nobody else holds it. The residual is kept by the norm that it went through.
+fn sum<const D: usize>(x: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
+    if !(takes(&x) && takes(&residual)) {
+        return x + residual;
+    }
     let (x, of_x) = Operand::new(x).into_parts();
     let (residual, of_residual) = Operand::new(residual).into_parts();
     record([of_x, of_residual], added(&residual, x), Added)

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     Element, Isa, Weight,
     pool::{self, Phase},
+    rows::MAX_LANES,
     shared::SharedMut,
     simd::simd_fn,
 };
@@ -19,9 +20,6 @@ const BLOCK_COLS: usize = 2048;
 /// Tiles of the left operand that a task packs together at most: they stay in its second cache while all panels pass, and of
 /// turned rows the cache lines of their columns are read once.
 const TILE_GROUP: usize = 6;
-
-/// No tile has more rows, and no vector more lanes.
-const MAX_TILE_ROWS: usize = 16;
 
 /// Tasks for a thread, or a multiple of them.
 const TASKS_PER_THREAD: usize = 2;
@@ -392,7 +390,8 @@ simd_fn! {
         for tile in 0..tiles.count {
             let (start, height) = (tiles.start(tile), tiles.height(tile));
             let tile = &packed[start * depth..][..height * depth];
-            let mut strands = [[0.0; MAX_TILE_ROWS]; STRANDS];
+            // No tile has more rows than that.
+            let mut strands = [[0.0; MAX_LANES]; STRANDS];
             let mut done = 0;
             if height <= S::LANES {
                 let mut vectors = [s.zero(); STRANDS];
